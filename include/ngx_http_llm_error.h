@@ -1,0 +1,80 @@
+/*
+ * ngx_http_llm_error.h: what goes wrong, as the client is told.
+ *
+ * Whoever finds a fault fills the ngx_http_llm_error_t of the charge with
+ * ngx_http_llm_fault() and returns the HTTP status that gives; nginx's own
+ * machinery (error_page, access log) sees that status, and the page it would
+ * make up is replaced by OpenAI's error object in the filters of
+ * service/ngx_http_llm_error.c.
+ */
+
+#ifndef _NGX_HTTP_LLM_ERROR_H_INCLUDED_
+#define _NGX_HTTP_LLM_ERROR_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+typedef enum {
+    NGX_HTTP_LLM_OK = 0,             /* no fault */
+    NGX_HTTP_LLM_INVALID_JSON,
+    NGX_HTTP_LLM_DUPLICATE_KEY,
+    NGX_HTTP_LLM_INVALID_TYPE,
+    NGX_HTTP_LLM_MISSING_MODEL,
+    NGX_HTTP_LLM_INVALID_MODEL,
+    NGX_HTTP_LLM_MODEL_NOT_FOUND,
+    NGX_HTTP_LLM_UNKNOWN_OPERATION,
+    NGX_HTTP_LLM_METHOD_NOT_ALLOWED,
+    NGX_HTTP_LLM_CODED_BODY,
+    NGX_HTTP_LLM_INTERNAL_ERROR,
+    NGX_HTTP_LLM_UPSTREAM_ERROR,
+    NGX_HTTP_LLM_UPSTREAM_AUTH,
+    NGX_HTTP_LLM_BAD_ANSWER,
+    NGX_HTTP_LLM_UPSTREAM_TIMEOUT,
+    NGX_HTTP_LLM_NO_PROVIDER,
+    NGX_HTTP_LLM_FAULTS              /* how many there are */
+} ngx_http_llm_fault_e;
+
+
+typedef struct {
+    ngx_http_llm_fault_e   fault;
+    ngx_str_t              message;  /* for a person; empty: the fault's own */
+    const char            *param;    /* member of the body at fault, or NULL */
+    const char            *allow;    /* 405: value of Allow, or NULL */
+} ngx_http_llm_error_t;
+
+
+/* the answer of a provider that is kept in case no other one answers */
+
+typedef struct {
+    ngx_uint_t             status;       /* 0: none is kept */
+    ngx_str_t              content_type;
+    ngx_str_t              retry_after;  /* "" if it sent none */
+    ngx_str_t              retry_after_ms;
+    ngx_str_t              body;
+    unsigned               use:1;        /* nobody else has answered */
+} ngx_http_llm_kept_t;
+
+
+/*
+ * Notes a fault; returns its HTTP status, to be returned from the phase or
+ * content handler.  message is copied by reference and may be empty, param
+ * and err->allow are static strings.
+ */
+ngx_int_t ngx_http_llm_fault(ngx_http_llm_error_t *err,
+    ngx_http_llm_fault_e fault, const char *param, ngx_str_t *message);
+
+/*
+ * Writes the error object of err, or the general one of an HTTP status where
+ * err is NULL or holds no fault; memory is the pool's.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_llm_error_body(ngx_pool_t *pool, ngx_http_llm_error_t *err,
+    ngx_uint_t status, ngx_str_t *body);
+
+/* puts the filters that replace nginx's own error pages into the chain */
+ngx_int_t ngx_http_llm_error_init(ngx_conf_t *cf);
+
+
+#endif /* _NGX_HTTP_LLM_ERROR_H_INCLUDED_ */

@@ -1,0 +1,37 @@
+/*
+ * ngx_http_llm_flow.h: what a request goes through, in the order it does.
+ */
+
+#ifndef _NGX_HTTP_LLM_FLOW_H_INCLUDED_
+#define _NGX_HTTP_LLM_FLOW_H_INCLUDED_
+
+
+#include <ngx_http_llm.h>
+
+
+/* phase handler, PRECONTENT: body, facts, model; NGX_DECLINED to go on */
+ngx_int_t ngx_http_llm_admit_handler(ngx_http_request_t *r);
+
+/*
+ * The same steps without waiting, for a subrequest, whose body has been read
+ * by the main request.  NGX_OK or an HTTP status.
+ */
+ngx_int_t ngx_http_llm_admit_subrequest(ngx_http_request_t *r);
+
+
+/* content handler of llm_pass */
+ngx_int_t ngx_http_llm_pass_handler(ngx_http_request_t *r);
+
+
+/*
+ * The ctx of this pass, made if there is none, with the charge of the client
+ * request, found again after an internal redirect.  A subrequest gets a
+ * charge of its own, which nobody settles.  NULL: out of memory.
+ */
+ngx_http_llm_ctx_t *ngx_http_llm_settle_ctx(ngx_http_request_t *r);
+
+/* the charge of r->main at any time, also in the access log, or NULL */
+ngx_http_llm_charge_t *ngx_http_llm_settle_find(ngx_http_request_t *r);
+
+
+#endif /* _NGX_HTTP_LLM_FLOW_H_INCLUDED_ */

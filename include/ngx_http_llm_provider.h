@@ -1,0 +1,125 @@
+/*
+ * ngx_http_llm_provider.h: a provider as configured, read-only at run time,
+ * and the dialect that speaks its language.
+ */
+
+#ifndef _NGX_HTTP_LLM_PROVIDER_H_INCLUDED_
+#define _NGX_HTTP_LLM_PROVIDER_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+typedef struct ngx_http_llm_dialect_s   ngx_http_llm_dialect_t;
+typedef struct ngx_http_llm_call_s      ngx_http_llm_call_t;
+
+
+/* the five limits of a request; NGX_CONF_UNSET_MSEC: not set here */
+
+typedef struct {
+    ngx_msec_t                     connect;      /* TCP and TLS */
+    ngx_msec_t                     header;       /* answer, no stream */
+    ngx_msec_t                     first_token;  /* stream: first event */
+    ngx_msec_t                     idle;         /* between two reads */
+    ngx_msec_t                     total;        /* all of the request */
+} ngx_http_llm_timeouts_t;
+
+
+typedef struct {
+    ngx_str_t                      name;
+    ngx_str_t                      lowcase;
+    ngx_uint_t                     hash;
+    ngx_http_complex_value_t       value;
+} ngx_http_llm_set_header_t;
+
+
+typedef struct {
+    ngx_str_t                      name;
+    const ngx_http_llm_dialect_t  *dialect;
+
+    ngx_str_t                      endpoint;     /* as written */
+    ngx_str_t                      host;         /* Host, and SNI less port */
+    ngx_str_t                      path;         /* no slash at its end */
+    ngx_str_t                      key;          /* secret; "": none */
+    ngx_str_t                      head;         /* constant header lines */
+
+    ngx_array_t                   *headers;      /* set_header_t */
+    ngx_array_t                   *labels;       /* ngx_keyval_t, as listed */
+    ngx_http_llm_timeouts_t        timeouts;
+    ngx_flag_t                     stream_usage; /* may include_usage go in */
+
+    /* the upstream each attempt is delegated to */
+
+    ngx_url_t                      url;          /* of the endpoint's host */
+    ngx_http_upstream_srv_conf_t  *block;        /* its own, llm:NAME */
+    ngx_http_upstream_srv_conf_t  *uscf;         /* that, or an upstream {} */
+    ngx_http_upstream_conf_t       conf;
+    ngx_http_upstream_conf_t       intercept;    /* with intercept_errors */
+
+    ngx_flag_t                     ssl_verify;
+    ngx_str_t                      ssl_trusted_certificate;
+    ngx_str_t                      ssl_name;     /* SNI and name to verify */
+    ngx_str_t                      ssl_certificate;
+    ngx_str_t                      ssl_certificate_key;
+
+    ngx_str_t                      file;         /* where it was configured */
+    ngx_uint_t                     line;
+
+    unsigned                       ssl:1;
+    unsigned                       unresolved:1; /* no address at start */
+} ngx_http_llm_provider_t;
+
+
+typedef struct {
+    ngx_http_llm_provider_t       *provider;
+    ngx_str_t                      name;         /* the provider's */
+    ngx_str_t                      model;        /* "": client's name */
+    ngx_uint_t                     line;         /* of the configuration */
+    unsigned                       wildcard:1;   /* "*": what the * matched */
+} ngx_http_llm_target_t;
+
+
+/* bytes of the body to replace; len 0 inserts */
+
+typedef struct {
+    size_t                         pos;
+    size_t                         len;
+    ngx_str_t                      text;
+} ngx_http_llm_edit_t;
+
+
+/* one attempt's request, as the dialect wants it written */
+
+struct ngx_http_llm_call_s {
+    ngx_str_t                      operation;    /* "chat/completions" */
+    ngx_str_t                      model;        /* what this provider calls
+                                                    it; JSON-safe ASCII */
+    ngx_http_llm_edit_t            edits[4];     /* by rising pos */
+    ngx_uint_t                     nedits;
+    unsigned                       include_usage:1;  /* ask for usage */
+};
+
+
+struct ngx_http_llm_dialect_s {
+    ngx_str_t                      type;         /* of the type directive */
+    ngx_str_t                      endpoint;     /* default; "": required */
+
+    /* writes the request's path and query; NGX_OK or NGX_ERROR */
+    ngx_int_t                    (*uri)(ngx_pool_t *pool,
+                                        ngx_http_llm_provider_t *provider,
+                                        ngx_http_llm_call_t *call,
+                                        ngx_str_t *uri);
+
+    /* header lines that never change: the credential among them */
+    ngx_int_t                    (*head)(ngx_conf_t *cf,
+                                         ngx_http_llm_provider_t *provider);
+
+};
+
+
+extern const ngx_http_llm_dialect_t  ngx_http_llm_openai;
+
+
+#endif /* _NGX_HTTP_LLM_PROVIDER_H_INCLUDED_ */

@@ -1,0 +1,141 @@
+/*
+ * ngx_llm_answer.h: what a provider's answer says, read while it passes.
+ *
+ * Both framings, an event stream and one JSON document, and both families,
+ * completions and Responses.  Each byte is seen once, nothing is kept but this
+ * struct, and results do not depend on where the pieces end.  An event counts
+ * as a whole: what it says is taken when it has ended and was a well-formed
+ * object, so that a cut answer does not look complete.
+ */
+
+#ifndef _NGX_LLM_ANSWER_H_INCLUDED_
+#define _NGX_LLM_ANSWER_H_INCLUDED_
+
+
+#include <ngx_llm_codec.h>
+#include <ngx_llm_pull.h>
+#include <ngx_llm_sse.h>
+
+
+#define NGX_LLM_ANSWER_JSON     0
+#define NGX_LLM_ANSWER_STREAM   1
+
+/* what ends a stream of this operation */
+
+#define NGX_LLM_ENDS_CHOICES    0    /* finish reasons, or [DONE] */
+#define NGX_LLM_ENDS_RESPONSE   1    /* a terminal event, or [DONE] */
+#define NGX_LLM_ENDS_ANY        2    /* the body's end */
+
+#define NGX_LLM_FINISH_REASON   32
+#define NGX_LLM_ANSWER_TOKENS   5    /* members of ngx_llm_usage_t */
+#define NGX_LLM_ANSWER_START    256  /* of an event, remembered */
+
+
+typedef struct {                     /* tokens; -1: not given */
+    int64_t         prompt;
+    int64_t         completion;
+    int64_t         total;           /* not given: prompt + completion */
+    int64_t         cached;          /* of prompt */
+    int64_t         reasoning;       /* of completion (xAI: beside it) */
+} ngx_llm_usage_t;
+
+
+typedef struct {
+    unsigned        data:1;          /* it had a data line */
+    unsigned        done:1;          /* data starts with [DONE] */
+    unsigned        object:1;        /* data is one JSON object */
+    unsigned        error:1;         /* REQ-22; rules at the table in the .c */
+    unsigned        error_object:1;  /* the error is an object */
+    unsigned        usage_only:1;    /* choices is [], usage is an object */
+    unsigned        terminal:1;      /* response.completed and the like */
+    ngx_int_t       error_status;    /* 400..599, or 0 */
+} ngx_llm_event_t;
+
+
+typedef struct {                     /* what the event being read says */
+    ngx_llm_event_t event;
+    uint64_t        seen;            /* choices, as below */
+    uint64_t        ended;
+    int64_t         index;           /* of the choice being read */
+    int64_t         position;        /* of the choice to come */
+    uint16_t        status[3];       /* error.code, error.status, code */
+    u_char          finish_len;
+    unsigned        marker:3;        /* bytes of [DONE] so far */
+    unsigned        text:1;          /* it is not [DONE] */
+    unsigned        bad:1;           /* it is not an object */
+    unsigned        tokens_bad:1;    /* in the usage being read */
+    unsigned        usage_bad:1;     /* in the last usage read */
+    unsigned        usage_given:1;   /* the last usage read says something */
+    unsigned        usage_object:1;  /* there is a top-level usage object */
+    unsigned        error_type:1;    /* "type":"error" */
+    unsigned        no_choices:1;    /* choices is [] */
+    unsigned        result:1;        /* there is choices, data or output */
+    unsigned        content:1;
+    unsigned        choice_ended:1;  /* the choice being read has a reason */
+    unsigned        beyond:1;
+} ngx_llm_answer_draft_t;
+
+
+typedef struct {
+    ngx_llm_event_t event;           /* the one that has just ended */
+    ngx_llm_usage_t usage;           /* the last good one */
+    unsigned        usage_seen:1;    /* there was a good one */
+    unsigned        usage_bad:1;     /* the last one was rejected */
+    unsigned        finished:1;      /* every choice seen has a reason */
+    unsigned        done:1;          /* [DONE] has come */
+    unsigned        terminal:1;      /* a terminal event has come */
+    unsigned        content:1;       /* the model has said something */
+    unsigned        malformed:1;     /* neither object nor [DONE] has come */
+    u_char          finish_reason[NGX_LLM_FINISH_REASON];
+    size_t          finish_len;      /* the last one; Responses: the status */
+    ngx_uint_t      events;          /* with data */
+
+    /* the reader's own */
+
+    ngx_uint_t      kind;
+    unsigned        closed:1;        /* the document's last brace has come */
+    unsigned        beyond:1;        /* choice 64 or up was without reason */
+    uint64_t        seen;            /* choices 0..63 */
+    uint64_t        ended;           /* of them, with a finish reason */
+    ngx_llm_pull_t  pull;
+    ngx_llm_sse_t   sse;
+
+    /* of the event being read; what draft does not mark is not set */
+
+    ngx_llm_answer_draft_t  draft;
+    ngx_llm_usage_t pending;
+    int64_t         tokens[NGX_LLM_ANSWER_TOKENS];
+    u_char          reason[NGX_LLM_FINISH_REASON];
+
+    /* how events begin, and what is known behind that */
+
+    u_char          start[NGX_LLM_ANSWER_START];
+    size_t          start_len;
+    ngx_llm_answer_draft_t  start_draft;
+    ngx_llm_pull_place_t  start_place;
+} ngx_llm_answer_t;
+
+
+void ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind);
+
+/*
+ * Stream: reads to the end of one event, NGX_OK: *pos is behind it (behind the
+ * CR if the LF has not come), a->event is about it; else NGX_AGAIN.  Comments
+ * and empty lines between events are part of the next event's bytes.
+ * Document: reads everything, NGX_OK once it is closed, else NGX_AGAIN.
+ */
+ngx_int_t ngx_llm_answer_feed(ngx_llm_answer_t *a, u_char **pos,
+    u_char *last);
+
+/* the body has ended: an event without its blank line counts if it has data */
+void ngx_llm_answer_eof(ngx_llm_answer_t *a);
+
+/* ends is one of NGX_LLM_ENDS_*; a document must be closed, nothing else */
+ngx_uint_t ngx_llm_answer_complete(const ngx_llm_answer_t *a,
+    ngx_uint_t ends);
+
+/* 1: a comment may be inserted here (see ngx_llm_sse_boundary()) */
+ngx_uint_t ngx_llm_answer_boundary(const ngx_llm_answer_t *a);
+
+
+#endif /* _NGX_LLM_ANSWER_H_INCLUDED_ */

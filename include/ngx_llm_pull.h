@@ -1,0 +1,111 @@
+/*
+ * ngx_llm_pull.h: a few values out of a JSON object that comes in pieces.
+ *
+ * The caller's table says which paths it wants.  The scanner sees each byte
+ * once, keeps its place at every byte and copies nothing but a key or a value
+ * that a piece's end cuts.  What the table does not name is skipped: there
+ * only quotes, backslashes and brackets are looked at.
+ *
+ * Checked: one object, brackets paired by type to NGX_LLM_PULL_DEPTH, strings
+ * closed, literals, and on named paths the commas and colons.  Not checked:
+ * UTF-8, control bytes and escapes in strings, the grammar of numbers (beyond
+ * their first byte), commas and colons in what is skipped.  Keys are compared
+ * undecoded: one that is written with escapes is no named one.
+ */
+
+#ifndef _NGX_LLM_PULL_H_INCLUDED_
+#define _NGX_LLM_PULL_H_INCLUDED_
+
+
+#include <ngx_llm_codec.h>
+
+
+#define NGX_LLM_PULL_DEPTH    512    /* brackets open at a time */
+#define NGX_LLM_PULL_LEVELS   8      /* of them on a named path */
+#define NGX_LLM_PULL_VALUE    32     /* bytes kept of a key or value */
+
+/* what a value is */
+
+#define NGX_LLM_PULL_STRING   1
+#define NGX_LLM_PULL_NUMBER   2
+#define NGX_LLM_PULL_TRUE     3
+#define NGX_LLM_PULL_FALSE    4
+#define NGX_LLM_PULL_OBJECT   5
+#define NGX_LLM_PULL_ARRAY    6
+#define NGX_LLM_PULL_OBJECT_END  7
+#define NGX_LLM_PULL_ARRAY_END   8
+
+
+/*
+ * A node is a list of keys, shorter ones first, that ends with the null key; a
+ * table is an array of nodes.  Node 1 is the document, node 0 is not used.  If
+ * a key is there twice, both values are told: the last one wins by coming
+ * last.
+ */
+typedef struct {
+    const char                 *key;    /* "*": each element of an array */
+    u_char                      len;    /* 255: "*" */
+    u_char                      slot;   /* the value's name; 0: not told */
+    u_char                      node;   /* inside of it; 0: skip that */
+} ngx_llm_pull_key_t;
+
+
+#define ngx_llm_pull_key(key, slot, node)  { key, sizeof(key) - 1, slot, node }
+#define ngx_llm_pull_element(slot, node)   \
+    { "*", 255, slot, node }
+#define ngx_llm_pull_null_key              { NULL, 255, 0, 0 }
+
+
+typedef struct {                        /* a place in a document */
+    u_char                      state;
+    u_char                      want;   /* slot of the value to come, or 0 */
+    u_char                      inside; /* its node, or 0 */
+    u_char                      escape; /* the string's next byte is quoted */
+    uint16_t                    depth;  /* open brackets */
+    uint16_t                    base;   /* of them outside of what we skip */
+    u_char                      node[NGX_LLM_PULL_LEVELS];
+    u_char                      name[NGX_LLM_PULL_LEVELS];  /* its slot */
+    uint64_t                    braces[NGX_LLM_PULL_DEPTH / 64];
+} ngx_llm_pull_place_t;
+
+
+typedef struct {
+    const ngx_llm_pull_key_t  *const *nodes;
+
+    /* what the last NGX_OK was about, valid until the next call */
+
+    ngx_str_t                   value;  /* undecoded, its first 32 bytes */
+    u_char                      slot;
+    u_char                      type;
+    u_char                      empty;  /* an end: there was nothing inside */
+
+    /*
+     * After a value that its comma has ended, a copy of "at" is all there is
+     * to know: a caller may go on from there in a document that starts with
+     * the same bytes.
+     */
+
+    u_char                      kept;   /* bytes in buf; one more: too long */
+    u_char                      buf[NGX_LLM_PULL_VALUE];
+    ngx_llm_pull_place_t        at;
+} ngx_llm_pull_t;
+
+
+void ngx_llm_pull_init(ngx_llm_pull_t *pl,
+    const ngx_llm_pull_key_t *const *nodes);
+
+/*
+ * Moves *pos on, and returns
+ *
+ *   NGX_OK     a named value: slot, type, and the value itself if it is a
+ *              string or a number.  An object or array is told at its start,
+ *              and at its end if it has a node.  A null is not told;
+ *   NGX_AGAIN  *pos == last;
+ *   NGX_DONE   the document is closed, *pos is behind it and, at every later
+ *              call, behind the white space that follows;
+ *   NGX_ERROR  it is no JSON object, or something follows it; *pos == last.
+ */
+ngx_int_t ngx_llm_pull_next(ngx_llm_pull_t *pl, u_char **pos, u_char *last);
+
+
+#endif /* _NGX_LLM_PULL_H_INCLUDED_ */

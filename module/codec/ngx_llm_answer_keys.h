@@ -1,0 +1,177 @@
+/*
+ * ngx_llm_answer_keys.h: the paths that the answer reader reads.  Included by
+ * ngx_llm_answer.c only.
+ */
+
+#ifndef _NGX_LLM_ANSWER_KEYS_H_INCLUDED_
+#define _NGX_LLM_ANSWER_KEYS_H_INCLUDED_
+
+
+#include <ngx_llm_pull.h>
+
+
+/* what a value is to us; the first five index tokens[], from 1 */
+
+enum {
+    ngx_llm_answer_none = 0,
+    ngx_llm_answer_prompt,
+    ngx_llm_answer_completion,
+    ngx_llm_answer_total,
+    ngx_llm_answer_cached,
+    ngx_llm_answer_reasoning,
+
+    ngx_llm_answer_usage,
+    ngx_llm_answer_inner_usage,
+    ngx_llm_answer_choices,
+    ngx_llm_answer_choice,
+    ngx_llm_answer_index,
+    ngx_llm_answer_finish,
+    ngx_llm_answer_content,
+    ngx_llm_answer_result,
+    ngx_llm_answer_error,
+    ngx_llm_answer_error_code,
+    ngx_llm_answer_error_status,
+    ngx_llm_answer_root_code,
+    ngx_llm_answer_root_status,
+    ngx_llm_answer_response_status,
+    ngx_llm_answer_type
+};
+
+
+enum {
+    ngx_llm_answer_root_node = 1,
+    ngx_llm_answer_usage_node,
+    ngx_llm_answer_details_node,
+    ngx_llm_answer_groq_node,
+    ngx_llm_answer_response_node,
+    ngx_llm_answer_choices_node,
+    ngx_llm_answer_choice_node,
+    ngx_llm_answer_message_node,
+    ngx_llm_answer_error_node,
+    ngx_llm_answer_any_node
+};
+
+
+#define ngx_llm_answer_key(key, slot)                                         \
+    ngx_llm_pull_key(key, ngx_llm_answer_##slot, 0)
+
+#define ngx_llm_answer_path(key, slot, node)                                  \
+    ngx_llm_pull_key(key, ngx_llm_answer_##slot, ngx_llm_answer_##node##_node)
+
+
+/*
+ * The paths we read.  An error is a truthy top-level member "error" (for a
+ * document: without choices, data or output beside it), an event named error,
+ * or in a stream "type":"error".
+ */
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_root_keys[] = {
+    ngx_llm_answer_key("type", type),
+    ngx_llm_answer_path("data", result, any),
+    ngx_llm_answer_key("code", root_code),
+    ngx_llm_answer_path("usage", usage, usage),
+    ngx_llm_answer_path("error", error, error),
+    ngx_llm_answer_path("delta", content, any),
+    ngx_llm_answer_path("x_groq", none, groq),
+    ngx_llm_answer_path("output", result, any),
+    ngx_llm_answer_key("status", root_status),
+    ngx_llm_answer_path("choices", choices, choices),
+    ngx_llm_answer_path("response", none, response),
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_usage_keys[] = {
+    ngx_llm_answer_key("total_tokens", total),
+    ngx_llm_answer_key("input_tokens", prompt),
+    ngx_llm_answer_key("prompt_tokens", prompt),
+    ngx_llm_answer_key("output_tokens", completion),
+    ngx_llm_answer_key("completion_tokens", completion),
+    ngx_llm_answer_path("input_tokens_details", none, details),
+    ngx_llm_answer_path("prompt_tokens_details", none, details),
+    ngx_llm_answer_path("output_tokens_details", none, details),
+    ngx_llm_answer_key("prompt_cache_hit_tokens", cached),
+    ngx_llm_answer_path("completion_tokens_details", none, details),
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_details_keys[] = {
+    ngx_llm_answer_key("cached_tokens", cached),
+    ngx_llm_answer_key("reasoning_tokens", reasoning),
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_groq_keys[] = {
+    ngx_llm_answer_path("usage", inner_usage, usage),
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_response_keys[] = {
+    ngx_llm_answer_path("usage", inner_usage, usage),
+    ngx_llm_answer_key("status", response_status),
+    ngx_llm_answer_path("output", content, any),
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_choices_keys[] = {
+    ngx_llm_pull_element(ngx_llm_answer_choice, ngx_llm_answer_choice_node),
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_choice_keys[] = {
+    ngx_llm_answer_key("text", content),
+    ngx_llm_answer_key("index", index),
+    ngx_llm_answer_path("delta", none, message),
+    ngx_llm_answer_path("message", none, message),
+    ngx_llm_answer_key("finish_reason", finish),
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_message_keys[] = {
+    ngx_llm_answer_path("audio", content, any),
+    ngx_llm_answer_path("content", content, any),
+    ngx_llm_answer_key("refusal", content),
+    ngx_llm_answer_key("reasoning", content),
+    ngx_llm_answer_path("tool_calls", content, any),
+    ngx_llm_answer_path("function_call", content, any),
+    ngx_llm_answer_key("reasoning_content", content),
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_error_keys[] = {
+    ngx_llm_answer_key("code", error_code),
+    ngx_llm_answer_key("status", error_status),
+    ngx_llm_pull_null_key
+};
+
+
+/* only whether it is empty */
+
+static const ngx_llm_pull_key_t  ngx_llm_answer_any_keys[] = {
+    ngx_llm_pull_null_key
+};
+
+
+static const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[] = {
+    NULL,
+    ngx_llm_answer_root_keys,
+    ngx_llm_answer_usage_keys,
+    ngx_llm_answer_details_keys,
+    ngx_llm_answer_groq_keys,
+    ngx_llm_answer_response_keys,
+    ngx_llm_answer_choices_keys,
+    ngx_llm_answer_choice_keys,
+    ngx_llm_answer_message_keys,
+    ngx_llm_answer_error_keys,
+    ngx_llm_answer_any_keys
+};
+
+
+#endif /* _NGX_LLM_ANSWER_KEYS_H_INCLUDED_ */

@@ -1,0 +1,499 @@
+/*
+ * ngx_llm_json.c: one strict pass over a request body, which finds the facts
+ * that routing, quotas and the splice of a body need.  Called once per request
+ * when the body is complete.  It never recurses, allocates or modifies, and
+ * looks at the names of members in two objects only: the outer one and
+ * stream_options.
+ */
+
+#include "ngx_llm_walk.h"
+
+
+typedef struct ngx_llm_json_member_s  ngx_llm_json_member_t;
+
+
+typedef struct {
+    const ngx_llm_json_member_t  *member;     /* of the outer object, if it   */
+    const u_char                 *value;      /* has a name that we know, and */
+    const u_char                 *value_end;  /* its raw value                */
+
+    ngx_uint_t                    seen;       /* bit per member of the seven */
+    const char                   *escaped;    /* one whose key has escapes */
+    ngx_llm_facts_t              *facts;
+    ngx_llm_json_error_t         *err;
+
+    ngx_llm_walk_t                walk;       /* last: has its own init */
+} ngx_llm_json_t;
+
+
+/* the value is known to be JSON and not null; 0 if it is of a wrong type */
+
+typedef ngx_uint_t (*ngx_llm_json_set_pt)(ngx_llm_json_t *j);
+
+
+struct ngx_llm_json_member_s {
+    size_t                        len;
+    const char                   *name;
+    ngx_llm_json_set_pt           set;
+    size_t                        offset;     /* of an integer in the facts */
+    uint64_t                      min;
+    const char                   *expected;   /* NULL: not one of the seven */
+};
+
+
+static ngx_int_t ngx_llm_json_scan(ngx_uint_t level, const u_char *body,
+    size_t len, ngx_llm_facts_t *facts, ngx_llm_json_error_t *err);
+static const u_char *ngx_llm_json_document(ngx_llm_json_t *j);
+static const u_char *ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p);
+static ngx_int_t ngx_llm_json_match(ngx_llm_json_t *j);
+static void ngx_llm_json_take(ngx_llm_json_t *j);
+static const u_char *ngx_llm_json_options(ngx_llm_json_t *j,
+    const u_char *p);
+
+static ngx_uint_t ngx_llm_json_set_model(ngx_llm_json_t *j);
+static ngx_uint_t ngx_llm_json_set_stream(ngx_llm_json_t *j);
+static ngx_uint_t ngx_llm_json_set_options(ngx_llm_json_t *j);
+static ngx_uint_t ngx_llm_json_set_integer(ngx_llm_json_t *j);
+static ngx_uint_t ngx_llm_json_set_stateful(ngx_llm_json_t *j);
+
+static void ngx_llm_json_refuse(ngx_llm_json_t *j, ngx_uint_t code,
+    const char *reason, const u_char *p);
+
+
+#define ngx_llm_json_name(str)      sizeof(str) - 1, str
+
+#define NGX_LLM_JSON_COUNT  "an integer from 0 to 2147483647 is expected"
+#define NGX_LLM_JSON_ONE    "an integer from 1 to 2147483647 is expected"
+
+
+static const ngx_llm_json_member_t  ngx_llm_json_members[] = {
+
+    { ngx_llm_json_name("model"), ngx_llm_json_set_model, 0, 0,
+      "a string is expected" },
+
+    { ngx_llm_json_name("stream"), ngx_llm_json_set_stream, 0, 0,
+      "true or false is expected" },
+
+    { ngx_llm_json_name("stream_options"), ngx_llm_json_set_options, 0, 0,
+      "an object is expected" },
+
+    { ngx_llm_json_name("max_tokens"), ngx_llm_json_set_integer,
+      offsetof(ngx_llm_facts_t, max_tokens), 0, NGX_LLM_JSON_COUNT },
+
+    { ngx_llm_json_name("max_completion_tokens"), ngx_llm_json_set_integer,
+      offsetof(ngx_llm_facts_t, max_completion_tokens), 0,
+      NGX_LLM_JSON_COUNT },
+
+    { ngx_llm_json_name("max_output_tokens"), ngx_llm_json_set_integer,
+      offsetof(ngx_llm_facts_t, max_output_tokens), 0, NGX_LLM_JSON_COUNT },
+
+    { ngx_llm_json_name("n"), ngx_llm_json_set_integer,
+      offsetof(ngx_llm_facts_t, n), 1, NGX_LLM_JSON_ONE },
+
+    { ngx_llm_json_name("previous_response_id"), ngx_llm_json_set_stateful,
+      0, 0, NULL },
+
+    { ngx_llm_json_name("conversation"), ngx_llm_json_set_stateful,
+      0, 0, NULL }
+};
+
+#define NGX_LLM_JSON_MEMBERS                                                  \
+    (sizeof(ngx_llm_json_members) / sizeof(ngx_llm_json_members[0]))
+
+
+ngx_int_t
+ngx_llm_json_facts(const u_char *body, size_t len, ngx_llm_facts_t *facts,
+    ngx_llm_json_error_t *err)
+{
+    return ngx_llm_json_scan(NGX_LLM_SCAN_BEST, body, len, facts, err);
+}
+
+
+#if (NGX_LLM_STANDALONE)
+
+ngx_int_t
+ngx_llm_json_facts_with(ngx_uint_t level, const u_char *body, size_t len,
+    ngx_llm_facts_t *facts, ngx_llm_json_error_t *err)
+{
+    return ngx_llm_json_scan(level, body, len, facts, err);
+}
+
+#endif
+
+
+static ngx_int_t
+ngx_llm_json_scan(ngx_uint_t level, const u_char *body, size_t len,
+    ngx_llm_facts_t *facts, ngx_llm_json_error_t *err)
+{
+    ngx_uint_t      i;
+    ngx_llm_json_t  j;
+
+    ngx_memzero(err, sizeof(ngx_llm_json_error_t));
+    ngx_memzero(facts, sizeof(ngx_llm_facts_t));
+
+    facts->max_tokens = -1;
+    facts->max_completion_tokens = -1;
+    facts->max_output_tokens = -1;
+    facts->n = -1;
+
+    if (len == 0) {
+        err->code = NGX_LLM_JSON_INVALID;
+        err->reason = "body is empty";
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(&j, offsetof(ngx_llm_json_t, walk));
+    ngx_llm_walk_init(&j.walk, level, body, body + len);
+
+    j.facts = facts;
+    j.err = err;
+
+    if (ngx_llm_json_document(&j) == NULL) {
+        err->code = NGX_LLM_JSON_INVALID;
+        err->param = j.escaped;
+        err->reason = j.walk.reason;
+        err->pos = j.walk.error - body;
+    }
+
+    if (err->code) {
+        return NGX_ERROR;
+    }
+
+    facts->outside = len;
+
+    for (i = 0; i < NGX_LLM_CLASS_N; i++) {
+        facts->counts[i] = j.walk.string.counts[i];
+        facts->outside -= (size_t) j.walk.string.counts[i];
+    }
+
+    return NGX_OK;
+}
+
+
+static const u_char *
+ngx_llm_json_document(ngx_llm_json_t *j)
+{
+    const u_char  *p;
+
+    p = ngx_llm_walk_space(&j->walk, j->walk.string.start);
+
+    if (ngx_llm_walk_peek(&j->walk, p) != '{') {
+        return ngx_llm_walk_invalid(&j->walk, p,
+                                    *j->walk.string.start == 0xef
+                                    ? "byte order mark before the object"
+                                    : "body is not an object");
+    }
+
+    p++;
+    j->walk.depth = 1;
+    j->facts->members_pos = p - j->walk.string.start;
+
+    p = ngx_llm_json_top(j, p);
+    if (p == NULL) {
+        return NULL;
+    }
+
+    p = ngx_llm_walk_space(&j->walk, p);
+
+    if (p != j->walk.string.end) {
+        return ngx_llm_walk_invalid(&j->walk, p,
+                                    "trailing data behind the object");
+    }
+
+    return p;
+}
+
+
+/* p is behind the outer '{'; returns what is behind its '}' */
+
+static const u_char *
+ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p)
+{
+    ngx_uint_t     first;
+    const u_char  *v;
+
+    for (first = 1; /* void */; first = 0) {
+
+        v = ngx_llm_walk_next(&j->walk, p, first);
+
+        if (v == NULL) {
+            return NULL;
+        }
+
+        if (j->walk.key == NULL) {
+            j->facts->empty = first;
+            return v;
+        }
+
+        if (ngx_llm_json_match(j) != NGX_OK) {
+            return NULL;
+        }
+
+        if (j->member != NULL
+            && j->member->set == ngx_llm_json_set_options
+            && ngx_llm_walk_peek(&j->walk, v) == '{')
+        {
+            p = ngx_llm_json_options(j, v);
+
+        } else {
+            p = ngx_llm_walk_value(&j->walk, v);
+        }
+
+        if (p == NULL) {
+            return NULL;
+        }
+
+        if (j->member != NULL) {
+            j->value = v;
+            j->value_end = p;
+            ngx_llm_json_take(j);
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_llm_json_match(ngx_llm_json_t *j)
+{
+    size_t                        len;
+    u_char                        buf[32];
+    ngx_uint_t                    i, escapes;
+    const u_char                 *key;
+    const ngx_llm_json_member_t  *m;
+
+    j->member = NULL;
+
+    key = j->walk.key;
+    len = j->walk.key_end - key;
+    escapes = (memchr(key, '\\', len) != NULL);
+
+    if (escapes) {
+        len = ngx_llm_string_decode(buf, sizeof(buf), key, j->walk.key_end);
+        key = buf;
+    }
+
+    for (i = 0; /* void */; i++) {
+
+        if (i == NGX_LLM_JSON_MEMBERS) {
+            return NGX_OK;
+        }
+
+        m = &ngx_llm_json_members[i];
+
+        if (m->len == len && ngx_memcmp(m->name, key, len) == 0) {
+            break;
+        }
+    }
+
+    j->member = m;
+
+    if (m->expected == NULL) {
+        return NGX_OK;
+    }
+
+    if (escapes) {
+        (void) ngx_llm_walk_invalid(&j->walk, j->walk.key,
+                                    "key is written with escapes");
+        j->escaped = m->name;
+        return NGX_ERROR;
+    }
+
+    if (j->seen & ((ngx_uint_t) 1 << i)) {
+        ngx_llm_json_refuse(j, NGX_LLM_JSON_DUPLICATE,
+                            "member is given twice", j->walk.key);
+    }
+
+    j->seen |= (ngx_uint_t) 1 << i;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_llm_json_take(ngx_llm_json_t *j)
+{
+    if (*j->value != 'n') {
+
+        if (!j->member->set(j)) {
+            ngx_llm_json_refuse(j, NGX_LLM_JSON_TYPE, j->member->expected,
+                                j->value);
+        }
+
+        return;
+    }
+
+    /* null is as absent, but must be written over if usage is to be asked */
+
+    if (j->member->set == ngx_llm_json_set_options) {
+        j->facts->options_null_pos = j->value - j->walk.string.start;
+        j->facts->options_null_size = j->value_end - j->value;
+    }
+}
+
+
+/* p is at the '{' of stream_options; returns what is behind its '}' */
+
+static const u_char *
+ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)
+{
+    size_t            len;
+    u_char            name[32];
+    ngx_uint_t        first;
+    const u_char     *v;
+    ngx_llm_facts_t  *facts;
+
+    p++;
+    j->walk.depth++;
+    facts = j->facts;
+
+    for (first = 1; /* void */; first = 0) {
+
+        v = ngx_llm_walk_next(&j->walk, p, first);
+
+        if (v == NULL) {
+            return NULL;
+        }
+
+        if (j->walk.key == NULL) {
+            facts->options_empty = first;
+            j->walk.depth--;
+            return v;
+        }
+
+        len = ngx_llm_string_decode(name, sizeof(name), j->walk.key,
+                                    j->walk.key_end);
+
+        p = ngx_llm_walk_value(&j->walk, v);
+        if (p == NULL) {
+            return NULL;
+        }
+
+        if (len == sizeof("include_usage") - 1
+            && ngx_memcmp(name, "include_usage", len) == 0
+            && facts->include_usage != NGX_LLM_USAGE_TRUE)
+        {
+            facts->include_usage = (*v == 't') ? NGX_LLM_USAGE_TRUE
+                                               : NGX_LLM_USAGE_FALSE;
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_llm_json_set_model(ngx_llm_json_t *j)
+{
+    size_t            i, len;
+    ngx_llm_facts_t  *facts;
+
+    if (*j->value != '"') {
+        return 0;
+    }
+
+    facts = j->facts;
+    facts->model_pos = j->value - j->walk.string.start;
+    facts->model_size = j->value_end - j->value;
+
+    len = ngx_llm_string_decode(facts->model, NGX_LLM_MODEL_LEN, j->value + 1,
+                                j->value_end - 1);
+
+    facts->invalid_model = (len == 0 || len > NGX_LLM_MODEL_LEN);
+
+    for (i = 0; i < len && !facts->invalid_model; i++) {
+        facts->invalid_model = facts->model[i] < 0x21
+                               || facts->model[i] > 0x7e
+                               || facts->model[i] == '"'
+                               || facts->model[i] == '\\';
+    }
+
+    facts->model_len = facts->invalid_model ? 0 : len;
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_llm_json_set_stream(ngx_llm_json_t *j)
+{
+    if (*j->value != 't' && *j->value != 'f') {
+        return 0;
+    }
+
+    j->facts->stream = (*j->value == 't');
+    j->facts->stream_set = 1;
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_llm_json_set_options(ngx_llm_json_t *j)
+{
+    if (*j->value != '{') {
+        return 0;
+    }
+
+    j->facts->options_pos = j->value - j->walk.string.start;
+    j->facts->options_size = j->value_end - j->value;
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_llm_json_set_integer(ngx_llm_json_t *j)
+{
+    uint64_t       n;
+    ngx_int_t      value;
+    const u_char  *p;
+
+    /* ten digits are enough, and cannot overflow n */
+
+    if (j->value_end - j->value > 10) {
+        return 0;
+    }
+
+    n = 0;
+
+    for (p = j->value; p < j->value_end; p++) {
+
+        if ((u_char) (*p - '0') > 9) {
+            return 0;
+        }
+
+        n = n * 10 + (*p - '0');
+    }
+
+    if (n < j->member->min || n > 0x7fffffff) {
+        return 0;
+    }
+
+    value = (ngx_int_t) n;
+    ngx_memcpy((u_char *) j->facts + j->member->offset, &value,
+               sizeof(ngx_int_t));
+
+    return 1;
+}
+
+
+static ngx_uint_t
+ngx_llm_json_set_stateful(ngx_llm_json_t *j)
+{
+    j->facts->stateful = 1;
+
+    return 1;
+}
+
+
+/* the scan goes on, to see whether the rest is JSON: the first is kept */
+
+static void
+ngx_llm_json_refuse(ngx_llm_json_t *j, ngx_uint_t code, const char *reason,
+    const u_char *p)
+{
+    if (j->err->code == 0) {
+        j->err->code = code;
+        j->err->param = j->member->name;
+        j->err->reason = reason;
+        j->err->pos = p - j->walk.string.start;
+    }
+}

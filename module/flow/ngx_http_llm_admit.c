@@ -1,0 +1,347 @@
+/*
+ * Admission, in PRECONTENT, before anything is sent anywhere: the operation,
+ * the body as one view, its facts, the model.  A step says NGX_OK next,
+ * NGX_AGAIN suspended, anything else is the answer's status.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_service.h>
+
+
+typedef ngx_int_t (*ngx_http_llm_step_pt)(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+
+
+static ngx_int_t ngx_http_llm_admit_operation(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_read(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_admit_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_admit_facts(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_malformed(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_llm_json_error_t *err);
+static ngx_int_t ngx_http_llm_admit_model(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_name(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+
+
+static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
+    ngx_http_llm_admit_operation,
+    ngx_http_llm_admit_read,
+    ngx_http_llm_admit_facts,
+    ngx_http_llm_admit_model,
+    NULL
+};
+
+
+ngx_int_t
+ngx_http_llm_admit_handler(ngx_http_request_t *r)
+{
+    ngx_int_t                 rc;
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (!llcf->pass || r != r->main) {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_llm_settle_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    for ( /* void */ ; ngx_http_llm_admit_steps[ctx->step]; ctx->step++) {
+
+        rc = ngx_http_llm_admit_steps[ctx->step](r, ctx);
+
+        if (rc == NGX_AGAIN) {
+            return NGX_DONE;
+        }
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_llm_admit_subrequest(ngx_http_request_t *r)
+{
+    ngx_int_t            rc;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_llm_settle_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->read = 1;
+
+    for (ctx->step = 0; ngx_http_llm_admit_steps[ctx->step]; ctx->step++) {
+
+        rc = ngx_http_llm_admit_steps[ctx->step](r, ctx);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_admit_operation(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_http_llm_charge_t     *charge;
+    ngx_http_llm_operation_t  *operation;
+
+    charge = ctx->charge;
+    operation = ngx_http_llm_route_operation(r);
+
+    if (operation == NULL) {
+        return ngx_http_llm_fault(&charge->error,
+                                  NGX_HTTP_LLM_UNKNOWN_OPERATION, NULL, NULL);
+    }
+
+    charge->operation = operation;
+
+    if (!(r->method & operation->methods)) {
+        rc = ngx_http_llm_fault(&charge->error,
+                                NGX_HTTP_LLM_METHOD_NOT_ALLOWED, NULL, NULL);
+        charge->error.allow = operation->allow;
+        return rc;
+    }
+
+    if (ngx_http_llm_body_plain(r) != NGX_OK) {
+        return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_CODED_BODY,
+                                  NULL, NULL);
+    }
+
+    return NGX_OK;
+}
+
+
+/* suspends until nginx has read the body, all of it */
+
+static ngx_int_t
+ngx_http_llm_admit_read(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ctx->read || !(ctx->charge->operation->methods & NGX_HTTP_POST)) {
+        return NGX_OK;
+    }
+
+    r->request_body_in_single_buf = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_llm_admit_body);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return rc;
+    }
+
+    ngx_http_finalize_request(r, NGX_DONE);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_llm_admit_body(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ctx->read = 1;
+    r->preserve_body = 1;
+
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+}
+
+
+static ngx_int_t
+ngx_http_llm_admit_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_llm_facts_t        *facts;
+    ngx_llm_json_error_t    err;
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ctx->charge;
+    facts = &charge->facts;
+
+    if (!(charge->operation->methods & NGX_HTTP_POST)) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_llm_body_view(r, &ctx->view) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ngx_llm_json_facts(ctx->view.data, ctx->view.len, facts, &err)
+        != NGX_OK)
+    {
+        return ngx_http_llm_admit_malformed(r, ctx, &err);
+    }
+
+    charge->parsed = 1;
+    charge->asked.data = facts->model;
+    charge->asked.len = facts->model_len;
+
+    ctx->stateful = (facts->stateful
+                     && charge->operation->ends == NGX_LLM_ENDS_RESPONSE);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_admit_malformed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_llm_json_error_t *err)
+{
+    u_char                *p;
+    ngx_str_t              message;
+    ngx_http_llm_fault_e   fault;
+
+    switch (err->code) {
+
+    case NGX_LLM_JSON_DUPLICATE:
+        fault = NGX_HTTP_LLM_DUPLICATE_KEY;
+        break;
+
+    case NGX_LLM_JSON_TYPE:
+        fault = NGX_HTTP_LLM_INVALID_TYPE;
+        break;
+
+    default:
+        fault = NGX_HTTP_LLM_INVALID_JSON;
+    }
+
+    p = ngx_pnalloc(r->pool, ngx_strlen(err->reason) + NGX_SIZE_T_LEN
+                             + sizeof("The body of the request is refused: "
+                                      " (\"max_completion_tokens\") "
+                                      "at byte ."));
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    message.data = p;
+
+    p = ngx_sprintf(p, "The body of the request is refused: %s",
+                    err->reason);
+
+    if (err->param) {
+        p = ngx_sprintf(p, " (\"%s\")", err->param);
+    }
+
+    p = ngx_sprintf(p, " at byte %uz.", err->pos);
+
+    message.len = p - message.data;
+
+    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                  "llm request refused: %s at byte %uz", err->reason,
+                  err->pos);
+
+    return ngx_http_llm_fault(&ctx->charge->error, fault, err->param,
+                              &message);
+}
+
+
+static ngx_int_t
+ngx_http_llm_admit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    u_char                    *p;
+    ngx_int_t                  rc;
+    ngx_str_t                  message;
+    ngx_http_llm_charge_t     *charge;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    charge = ctx->charge;
+
+    if (!(charge->operation->methods & NGX_HTTP_POST)) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_llm_admit_name(r, ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    charge->model = ngx_http_llm_route_model(lmcf, &ctx->name, &ctx->rest);
+
+    if (charge->model) {
+        ctx->upstream.targets = &charge->model->targets;
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, sizeof("The model `` does not exist.")
+                             + ctx->name.len);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    message.data = p;
+    message.len = ngx_sprintf(p, "The model `%V` does not exist.",
+                              &ctx->name)
+                  - p;
+
+    return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_MODEL_NOT_FOUND,
+                              "model", &message);
+}
+
+
+/* the name to route by: llm_pass MODEL, else the client's */
+
+static ngx_int_t
+ngx_http_llm_admit_name(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_charge_t    *charge;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    charge = ctx->charge;
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (charge->facts.invalid_model) {
+        goto invalid;
+    }
+
+    ctx->name = charge->asked;
+
+    if (llcf->model
+        && ngx_http_complex_value(r, llcf->model, &ctx->name) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ctx->name.len == 0) {
+        ctx->name = charge->asked;
+    }
+
+    if (ctx->name.len == 0 && charge->facts.model_size == 0) {
+        return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_MISSING_MODEL,
+                                  "model", NULL);
+    }
+
+    if (ngx_http_llm_route_valid(&ctx->name)) {
+        return NGX_OK;
+    }
+
+invalid:
+
+    return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_INVALID_MODEL,
+                              "model", NULL);
+}

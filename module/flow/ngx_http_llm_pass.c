@@ -1,0 +1,452 @@
+/*
+ * The content handler of llm_pass: the models are listed here, everything
+ * else goes to a provider.  This file wires one attempt together - dialect,
+ * request, answer, relay - and says which failures move on and what the
+ * client is told when nothing is left.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_service.h>
+
+
+static ngx_int_t ngx_http_llm_pass_create(ngx_http_request_t *r);
+static void ngx_http_llm_pass_edit_options(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_call_t *call);
+static ngx_int_t ngx_http_llm_pass_edit_model(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_call_t *call);
+static void ngx_http_llm_pass_edit(ngx_http_llm_call_t *call, size_t pos,
+    size_t len, ngx_str_t *text);
+static ngx_int_t ngx_http_llm_pass_process_header(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_pass_filter_init(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_pass_filter(ngx_http_request_t *r,
+    ssize_t bytes);
+static ngx_uint_t ngx_http_llm_pass_judge(ngx_http_request_t *r,
+    ngx_uint_t failure);
+static ngx_uint_t ngx_http_llm_pass_next(ngx_http_request_t *r,
+    ngx_uint_t failure);
+static void ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc);
+static void ngx_http_llm_pass_failed(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
+static void ngx_http_llm_pass_ended(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
+static ngx_int_t ngx_http_llm_pass_models(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_pass_model(ngx_http_request_t *r,
+    ngx_str_t *name, ngx_str_t *body);
+
+
+static const ngx_http_llm_exchange_t  ngx_http_llm_pass_exchange = {
+    ngx_http_llm_pass_create,
+    ngx_http_llm_response_reinit,
+    ngx_http_llm_pass_process_header,
+    ngx_http_llm_pass_filter_init,
+    ngx_http_llm_pass_filter,
+    ngx_http_llm_pass_judge,
+    ngx_http_llm_pass_next,
+    ngx_http_llm_pass_finalize
+};
+
+
+ngx_int_t
+ngx_http_llm_pass_handler(ngx_http_request_t *r)
+{
+    ngx_int_t            rc;
+    ngx_http_llm_ctx_t  *ctx;
+
+    if (r != r->main) {
+        rc = ngx_http_llm_admit_subrequest(r);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->charge->operation->methods & NGX_HTTP_GET) {
+        return ngx_http_llm_pass_models(r);
+    }
+
+    return ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange);
+}
+
+
+/* the request of one attempt: everything of it is the provider's own */
+
+static ngx_int_t
+ngx_http_llm_pass_create(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t      *ctx;
+    ngx_http_llm_call_t      call;
+    ngx_http_llm_target_t   *target;
+    ngx_http_llm_attempt_t  *attempt;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    target = ctx->upstream.target;
+
+    call.operation = ctx->charge->operation->suffix;
+    call.nedits = 0;
+    call.model = target->wildcard ? ctx->rest
+                                  : target->model.len ? target->model
+                                                      : ctx->name;
+
+    attempt = ctx->charge->attempts.elts;
+    attempt[ctx->charge->attempts.nelts - 1].model = call.model;
+
+    ngx_http_llm_pass_edit_options(ctx, &call);
+
+    if (ngx_http_llm_pass_edit_model(r, ctx, &call) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_request_create(r, target->provider, &call, &ctx->view,
+                                       &r->upstream->request_bufs);
+}
+
+
+/*
+ * A stream's usage is sent only to those who ask.  We ask where the client
+ * says nothing, and leave the chunk out again; what it says is left alone.
+ */
+
+static void
+ngx_http_llm_pass_edit_options(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_call_t *call)
+{
+    ngx_llm_facts_t  *facts;
+
+    static ngx_str_t  member =
+        ngx_string("\"stream_options\":{\"include_usage\":true},");
+    static ngx_str_t  value = ngx_string("{\"include_usage\":true}");
+    static ngx_str_t  first = ngx_string("\"include_usage\":true,");
+    static ngx_str_t  only = ngx_string("\"include_usage\":true");
+
+    facts = &ctx->charge->facts;
+
+    ctx->include_usage = (facts->stream
+                          && facts->include_usage == NGX_LLM_USAGE_UNSET
+                          && ctx->charge->operation->usage
+                          && ctx->upstream.target->provider->stream_usage);
+
+    if (!ctx->include_usage) {
+        return;
+    }
+
+    if (facts->options_null_size) {
+        ngx_http_llm_pass_edit(call, facts->options_null_pos,
+                               facts->options_null_size, &value);
+
+    } else if (facts->options_size == 0) {
+        ngx_http_llm_pass_edit(call, facts->members_pos, 0, &member);
+
+    } else {
+        ngx_http_llm_pass_edit(call, facts->options_pos + 1, 0,
+                               facts->options_empty ? &only : &first);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_edit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_call_t *call)
+{
+    u_char           *p, *raw;
+    ngx_str_t         text;
+    ngx_llm_facts_t  *facts;
+
+    facts = &ctx->charge->facts;
+    raw = ctx->view.data + facts->model_pos;
+
+    if (facts->model_size == call->model.len + 2
+        && ngx_memcmp(raw + 1, call->model.data, call->model.len) == 0)
+    {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, call->model.len + sizeof("\"model\":\"\","));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text.data = p;
+
+    if (facts->model_size) {
+        text.len = ngx_sprintf(p, "\"%V\"", &call->model) - p;
+        ngx_http_llm_pass_edit(call, facts->model_pos, facts->model_size,
+                               &text);
+        return NGX_OK;
+    }
+
+    /* llm_pass MODEL names it, the client does not */
+
+    text.len = ngx_sprintf(p, facts->empty ? "\"model\":\"%V\""
+                                           : "\"model\":\"%V\",",
+                           &call->model)
+               - p;
+    ngx_http_llm_pass_edit(call, facts->members_pos, 0, &text);
+
+    return NGX_OK;
+}
+
+
+/* edits go by rising position, those at one position in order of arrival */
+
+static void
+ngx_http_llm_pass_edit(ngx_http_llm_call_t *call, size_t pos, size_t len,
+    ngx_str_t *text)
+{
+    ngx_uint_t  i;
+
+    for (i = call->nedits; i > 0 && call->edits[i - 1].pos > pos; i--) {
+        call->edits[i] = call->edits[i - 1];
+    }
+
+    call->edits[i].pos = pos;
+    call->edits[i].len = len;
+    call->edits[i].text = *text;
+    call->nedits++;
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_process_header(ngx_http_request_t *r)
+{
+    ngx_int_t                 rc;
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    rc = ngx_http_llm_response_read(r);
+
+    if (rc == NGX_OK && r->upstream->headers_in.status_n >= 400) {
+        llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+        if (llcf->intercept_errors) {
+            ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+            r->upstream->conf = &ctx->upstream.target->provider->intercept;
+        }
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_filter_init(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ctx->charge->stream = ctx->response.stream;
+    ctx->relay.strip = (ctx->include_usage && ctx->response.stream);
+
+    return ngx_http_llm_response_filter_init(r);
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_filter(ngx_http_request_t *r, ssize_t bytes)
+{
+    return ngx_http_llm_response_filter(r, bytes, ngx_http_llm_relay_span);
+}
+
+
+static ngx_uint_t
+ngx_http_llm_pass_judge(ngx_http_request_t *r, ngx_uint_t failure)
+{
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (failure == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
+        ctx->charge->kept.status = ctx->response.status.code;
+        ngx_str_null(&ctx->charge->kept.body);
+
+    } else {
+        (void) ngx_http_llm_response_keep(r, &ctx->charge->kept);
+    }
+
+    return (llcf->next & failure) != 0;
+}
+
+
+static ngx_uint_t
+ngx_http_llm_pass_next(ngx_http_request_t *r, ngx_uint_t failure)
+{
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    return (llcf->next & failure) && ngx_http_llm_upstream_more(r);
+}
+
+
+static void
+ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (r->upstream->header_sent) {
+        ngx_http_llm_pass_ended(r, ctx, rc);
+
+    } else if (!ctx->upstream.committed
+               && (rc == NGX_HTTP_BAD_GATEWAY
+                   || rc == NGX_HTTP_GATEWAY_TIME_OUT))
+    {
+        ngx_http_llm_pass_failed(r, ctx, rc);
+    }
+}
+
+
+/* nothing was sent yet, and nothing is left to try */
+
+static void
+ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    ngx_http_llm_fault_e    fault;
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ctx->charge;
+
+    if (charge->kept.status) {
+
+        /* 401, 402, 403 are about our key: kept without a body */
+
+        if (charge->kept.body.data) {
+            charge->kept.use = 1;
+            return;
+        }
+
+        fault = NGX_HTTP_LLM_UPSTREAM_AUTH;
+
+    } else if (ctx->response.verdict == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
+        fault = NGX_HTTP_LLM_UPSTREAM_AUTH;
+
+    } else if (rc == NGX_HTTP_GATEWAY_TIME_OUT) {
+        fault = NGX_HTTP_LLM_UPSTREAM_TIMEOUT;
+
+    } else if (ctx->response.soft || ctx->response.parsed) {
+        fault = NGX_HTTP_LLM_BAD_ANSWER;
+
+    } else {
+        fault = NGX_HTTP_LLM_UPSTREAM_ERROR;
+    }
+
+    (void) ngx_http_llm_fault(&charge->error, fault, NULL, NULL);
+}
+
+
+/* the answer's body has ended, well or not */
+
+static void
+ngx_http_llm_pass_ended(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    ngx_int_t             end;
+    ngx_str_t             body;
+    ngx_http_llm_error_t  err;
+
+    static ngx_str_t  cut = ngx_string("The provider's answer was cut short.");
+
+    end = ngx_http_llm_relay_end(r, rc);
+
+    if (end == NGX_DECLINED) {
+
+        ngx_memzero(&err, sizeof(ngx_http_llm_error_t));
+
+        rc = (rc == NGX_HTTP_GATEWAY_TIME_OUT)
+             ? ngx_http_llm_fault(&err, NGX_HTTP_LLM_UPSTREAM_TIMEOUT, NULL,
+                                  &cut)
+             : ngx_http_llm_fault(&err, NGX_HTTP_LLM_UPSTREAM_ERROR, NULL,
+                                  &cut);
+
+        if (ngx_http_llm_error_body(r->pool, &err, rc, &body) == NGX_OK) {
+            ngx_http_llm_relay_error(r, &body);
+        }
+
+    } else if (end == NGX_ERROR && rc == 0) {
+
+        /* nginx would end it well: make the cut felt */
+
+        r->keepalive = 0;
+        r->connection->error = 1;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_models(ngx_http_request_t *r)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                       name, body, *type;
+    ngx_http_complex_value_t        cv;
+    ngx_http_llm_main_conf_t       *lmcf;
+
+    static ngx_str_t  json = ngx_string("application/json");
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    type = &json;
+    body = lmcf->list;
+
+    ngx_http_llm_route_models_name(r, &name);
+
+    if (name.len) {
+        rc = ngx_http_llm_pass_model(r, &name, &body);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
+    cv.value = body;
+
+    return ngx_http_send_response(r, NGX_HTTP_OK, type, &cv);
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_model(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t *body)
+{
+    u_char                    *p;
+    ngx_str_t                  rest;
+    ngx_http_llm_ctx_t        *ctx;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    if (!ngx_http_llm_route_valid(name)
+        || ngx_http_llm_route_model(lmcf, name, &rest) == NULL)
+    {
+        return ngx_http_llm_fault(&ctx->charge->error,
+                                  NGX_HTTP_LLM_MODEL_NOT_FOUND, "model",
+                                  NULL);
+    }
+
+    p = ngx_pnalloc(r->pool, name->len
+                             + sizeof("{\"id\":\"\",\"object\":\"model\","
+                                      "\"created\":0,\"owned_by\":\"llm\"}"));
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body->data = p;
+    body->len = ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
+                               "\"created\":0,\"owned_by\":\"llm\"}", name)
+                - p;
+
+    return NGX_OK;
+}

@@ -1,0 +1,139 @@
+/*
+ * The charge of a client request: made once, found again after an internal
+ * redirect has wiped every module's ctx, and still readable in the access log,
+ * where r->cleanup is gone.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+
+
+static ngx_http_llm_charge_t *ngx_http_llm_settle_create(
+    ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_settle_init(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_settle_cleanup(void *data);
+
+
+ngx_http_llm_ctx_t *
+ngx_http_llm_settle_ctx(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t     *ctx;
+    ngx_http_llm_charge_t  *charge;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx && ctx->charge) {
+        return ctx;
+    }
+
+    if (r == r->main) {
+        charge = ngx_http_llm_settle_find(r);
+
+        if (charge == NULL) {
+            charge = ngx_http_llm_settle_create(r);
+        }
+
+    } else {
+        charge = ngx_pcalloc(r->pool, sizeof(ngx_http_llm_charge_t));
+
+        if (charge && ngx_http_llm_settle_init(r, charge) != NGX_OK) {
+            return NULL;
+        }
+    }
+
+    if (charge == NULL) {
+        return NULL;
+    }
+
+    if (ctx == NULL) {
+        ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_llm_ctx_t));
+        if (ctx == NULL) {
+            return NULL;
+        }
+
+        ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
+    }
+
+    ctx->charge = charge;
+    charge->ctx = ctx;
+
+    /* what the pass before has left is not this one's */
+
+    charge->error.fault = NGX_HTTP_LLM_OK;
+    charge->kept.status = 0;
+    charge->kept.use = 0;
+
+    return ctx;
+}
+
+
+ngx_http_llm_charge_t *
+ngx_http_llm_settle_find(ngx_http_request_t *r)
+{
+    ngx_http_cleanup_t  *cln;
+    ngx_http_llm_ctx_t  *ctx;
+
+    r = r->main;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx && ctx->charge) {
+        return ctx->charge;
+    }
+
+    for (cln = r->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_http_llm_settle_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_http_llm_charge_t *
+ngx_http_llm_settle_create(ngx_http_request_t *r)
+{
+    ngx_http_cleanup_t     *cln;
+    ngx_http_llm_charge_t  *charge;
+
+    cln = ngx_http_cleanup_add(r, sizeof(ngx_http_llm_charge_t));
+    if (cln == NULL) {
+        return NULL;
+    }
+
+    charge = cln->data;
+    ngx_memzero(charge, sizeof(ngx_http_llm_charge_t));
+
+    if (ngx_http_llm_settle_init(r, charge) != NGX_OK) {
+        return NULL;
+    }
+
+    cln->handler = ngx_http_llm_settle_cleanup;
+
+    return charge;
+}
+
+
+static ngx_int_t
+ngx_http_llm_settle_init(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+{
+    charge->request = r;
+    charge->start = ngx_current_msec;
+    charge->keepalive = r->keepalive;
+
+    return ngx_array_init(&charge->attempts, r->pool, 1,
+                          sizeof(ngx_http_llm_attempt_t));
+}
+
+
+/* the access log comes next, and finds the charge by the ctx only */
+
+static void
+ngx_http_llm_settle_cleanup(void *data)
+{
+    ngx_http_llm_charge_t  *charge = data;
+
+    ngx_http_set_ctx(charge->request, charge->ctx, ngx_http_llm_module);
+}

@@ -1,0 +1,385 @@
+/*
+ * The upstream block behind a provider.  Every provider gets one of its own
+ * while http {} is parsed, with keepalive; one whose endpoint names an
+ * upstream {} of the user is given that instead.  Called by the surface.
+ */
+
+
+#include <ngx_http_llm_service.h>
+
+
+#define NGX_HTTP_LLM_KEEPALIVE  "64"
+
+
+static ngx_int_t ngx_http_llm_endpoint_confs(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *uscf, ngx_http_conf_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_endpoint_keepalive(ngx_conf_t *cf,
+    ngx_http_conf_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_endpoint_init(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us);
+static ngx_http_upstream_srv_conf_t *ngx_http_llm_endpoint_find(
+    ngx_conf_t *cf, ngx_http_llm_provider_t *provider);
+static ngx_int_t ngx_http_llm_endpoint_resolve(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us, ngx_http_llm_provider_t *provider);
+static ngx_int_t ngx_http_llm_endpoint_none(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us);
+static const char *ngx_http_llm_endpoint_differ(ngx_http_llm_provider_t *one,
+    ngx_http_llm_provider_t *two);
+
+
+ngx_int_t
+ngx_http_llm_endpoint_create(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider)
+{
+    u_char                        *p;
+    ngx_url_t                      u;
+    ngx_http_conf_ctx_t            ctx;
+    ngx_http_upstream_srv_conf_t  *uscf;
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.host.len = sizeof("llm:") - 1 + provider->name.len;
+    u.host.data = ngx_pnalloc(cf->pool, u.host.len);
+    if (u.host.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_cpymem(u.host.data, "llm:", sizeof("llm:") - 1);
+    ngx_memcpy(p, provider->name.data, provider->name.len);
+
+    u.no_resolve = 1;
+    u.no_port = 1;
+
+    uscf = ngx_http_upstream_add(cf, &u, NGX_HTTP_UPSTREAM_CREATE
+                                         |NGX_HTTP_UPSTREAM_WEIGHT
+                                         |NGX_HTTP_UPSTREAM_MAX_CONNS
+                                         |NGX_HTTP_UPSTREAM_MAX_FAILS
+                                         |NGX_HTTP_UPSTREAM_FAIL_TIMEOUT
+                                         |NGX_HTTP_UPSTREAM_DOWN
+                                         |NGX_HTTP_UPSTREAM_BACKUP);
+    if (uscf == NULL) {
+        return NGX_ERROR;
+    }
+
+    provider->block = uscf;
+    provider->uscf = uscf;
+
+    if (ngx_http_llm_endpoint_confs(cf, uscf, &ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    uscf->srv_conf[ngx_http_llm_module.ctx_index] = provider;
+
+    /* before keepalive, which takes what it finds for its inner one */
+
+    uscf->peer.init_upstream = ngx_http_llm_endpoint_init;
+
+    return ngx_http_llm_endpoint_keepalive(cf, &ctx);
+}
+
+
+/* what upstream {} does before it parses its contents */
+
+static ngx_int_t
+ngx_http_llm_endpoint_confs(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *uscf, ngx_http_conf_ctx_t *ctx)
+{
+    void                 *conf;
+    ngx_uint_t            m;
+    ngx_http_module_t    *module;
+    ngx_http_conf_ctx_t  *http;
+
+    http = cf->ctx;
+
+    ctx->main_conf = http->main_conf;
+    ctx->srv_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
+    ctx->loc_conf = ngx_pcalloc(cf->pool, sizeof(void *) * ngx_http_max_module);
+
+    if (ctx->srv_conf == NULL || ctx->loc_conf == NULL) {
+        return NGX_ERROR;
+    }
+
+    ctx->srv_conf[ngx_http_upstream_module.ctx_index] = uscf;
+    uscf->srv_conf = ctx->srv_conf;
+
+    for (m = 0; cf->cycle->modules[m]; m++) {
+
+        if (cf->cycle->modules[m]->type != NGX_HTTP_MODULE) {
+            continue;
+        }
+
+        module = cf->cycle->modules[m]->ctx;
+
+        if (module->create_srv_conf
+            && ctx->srv_conf[cf->cycle->modules[m]->ctx_index] == NULL)
+        {
+            conf = module->create_srv_conf(cf);
+            if (conf == NULL) {
+                return NGX_ERROR;
+            }
+
+            ctx->srv_conf[cf->cycle->modules[m]->ctx_index] = conf;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* "keepalive 64;" in that block, by the stock module's own handler */
+
+static ngx_int_t
+ngx_http_llm_endpoint_keepalive(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx)
+{
+    char           *rc;
+    ngx_str_t      *value;
+    ngx_uint_t      m;
+    ngx_conf_t      save;
+    ngx_array_t     args;
+    ngx_module_t   *module;
+    ngx_command_t  *cmd;
+
+    for (m = 0; cf->cycle->modules[m]; m++) {
+        if (ngx_strcmp(cf->cycle->modules[m]->name,
+                       "ngx_http_upstream_keepalive_module")
+            == 0)
+        {
+            break;
+        }
+    }
+
+    module = cf->cycle->modules[m];
+
+    if (module == NULL) {
+        return NGX_OK;
+    }
+
+    for (cmd = module->commands; cmd->name.len; cmd++) {
+        if (ngx_strcmp(cmd->name.data, "keepalive") == 0) {
+            break;
+        }
+    }
+
+    if (cmd->name.len == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_array_init(&args, cf->pool, 2, sizeof(ngx_str_t)) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    value = ngx_array_push_n(&args, 2);
+    if (value == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_str_set(&value[0], "keepalive");
+    ngx_str_set(&value[1], NGX_HTTP_LLM_KEEPALIVE);
+
+    save = *cf;
+    cf->ctx = ctx;
+    cf->args = &args;
+    cf->cmd_type = NGX_HTTP_UPS_CONF;
+
+    rc = cmd->set(cf, cmd, ctx->srv_conf[module->ctx_index]);
+
+    *cf = save;
+
+    return (rc == NGX_CONF_OK) ? NGX_OK : NGX_ERROR;
+}
+
+
+/* peer.init_upstream: http {} is parsed, every upstream {} is known */
+
+static ngx_int_t
+ngx_http_llm_endpoint_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_http_llm_provider_t       *provider;
+    ngx_http_upstream_srv_conf_t  *uscf;
+
+    provider = us->srv_conf[ngx_http_llm_module.ctx_index];
+
+    us->peer.init = ngx_http_llm_endpoint_none;
+
+    uscf = ngx_http_llm_endpoint_find(cf, provider);
+
+    if (uscf) {
+        provider->uscf = uscf;
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_endpoint_resolve(cf, us, provider);
+}
+
+
+static ngx_http_upstream_srv_conf_t *
+ngx_http_llm_endpoint_find(ngx_conf_t *cf, ngx_http_llm_provider_t *provider)
+{
+    ngx_uint_t                       i;
+    ngx_http_upstream_srv_conf_t   **uscfp;
+    ngx_http_upstream_main_conf_t   *umcf;
+
+    if (!provider->url.no_port) {
+        return NULL;
+    }
+
+    umcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_upstream_module);
+    uscfp = umcf->upstreams.elts;
+
+    for (i = 0; i < umcf->upstreams.nelts; i++) {
+
+        /* the others were made by a proxy_pass to the bare name */
+
+        if ((uscfp[i]->flags & NGX_HTTP_UPSTREAM_CREATE)
+            && uscfp[i]->host.len == provider->url.host.len
+            && ngx_strncasecmp(uscfp[i]->host.data, provider->url.host.data,
+                               provider->url.host.len)
+               == 0)
+        {
+            return uscfp[i];
+        }
+    }
+
+    return NULL;
+}
+
+
+static ngx_int_t
+ngx_http_llm_endpoint_resolve(ngx_conf_t *cf,
+    ngx_http_upstream_srv_conf_t *us, ngx_http_llm_provider_t *provider)
+{
+    ngx_url_t                    u;
+    ngx_http_upstream_server_t  *server;
+
+    ngx_memzero(&u, sizeof(ngx_url_t));
+
+    u.url = provider->url.url;
+    u.default_port = provider->url.default_port;
+
+    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
+
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "%s in endpoint \"%V\" of llm_provider \"%V\" "
+                      "in %V:%ui", u.err ? u.err : "no address",
+                      &provider->endpoint, &provider->name, &provider->file,
+                      provider->line);
+
+        provider->unresolved = 1;
+        return NGX_OK;
+    }
+
+    us->servers = ngx_array_create(cf->pool, 1,
+                                   sizeof(ngx_http_upstream_server_t));
+    if (us->servers == NULL) {
+        return NGX_ERROR;
+    }
+
+    server = ngx_array_push(us->servers);
+    if (server == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(server, sizeof(ngx_http_upstream_server_t));
+
+    server->name = u.url;
+    server->addrs = u.addrs;
+    server->naddrs = u.naddrs;
+    server->weight = 1;
+    server->max_fails = 1;
+    server->fail_timeout = 10;
+
+    us->peer.init = NULL;
+
+    return ngx_http_upstream_init_round_robin(cf, us);
+}
+
+
+static ngx_int_t
+ngx_http_llm_endpoint_none(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    return NGX_ERROR;
+}
+
+
+/*
+ * A kept connection of a shared block is found by its address alone: one made
+ * with another name or without verification must not be among them.
+ */
+
+ngx_int_t
+ngx_http_llm_endpoint_check(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+{
+    ngx_uint_t                 i, j;
+    const char                *what;
+    ngx_http_llm_provider_t  **provider;
+
+    provider = lmcf->providers.elts;
+
+    for (i = 0; i < lmcf->providers.nelts; i++) {
+
+        for (j = 0; j < i; j++) {
+
+            if (provider[i]->uscf != provider[j]->uscf) {
+                continue;
+            }
+
+            what = ngx_http_llm_endpoint_differ(provider[i], provider[j]);
+
+            if (what) {
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "llm_provider \"%V\" and \"%V\" use upstream "
+                              "\"%V\" with different %s in %V:%ui",
+                              &provider[j]->name, &provider[i]->name,
+                              &provider[i]->uscf->host, what,
+                              &provider[i]->file, provider[i]->line);
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static const char *
+ngx_http_llm_endpoint_differ(ngx_http_llm_provider_t *one,
+    ngx_http_llm_provider_t *two)
+{
+    ngx_uint_t  i;
+    ngx_str_t  *a, *b;
+
+    static struct {
+        size_t       offset;
+        const char  *name;
+    } identity[] = {
+        { offsetof(ngx_http_llm_provider_t, ssl_name), "\"ssl_name\"" },
+        { offsetof(ngx_http_llm_provider_t, ssl_trusted_certificate),
+          "\"ssl_trusted_certificate\"" },
+        { offsetof(ngx_http_llm_provider_t, ssl_certificate),
+          "\"ssl_certificate\"" }
+    };
+
+    if (one->ssl != two->ssl) {
+        return "schemes, http and https";
+    }
+
+    if (!one->ssl) {
+        return NULL;
+    }
+
+    if (one->ssl_verify != two->ssl_verify) {
+        return "\"ssl_verify\"";
+    }
+
+    for (i = 0; i < sizeof(identity) / sizeof(identity[0]); i++) {
+        a = (ngx_str_t *) ((char *) one + identity[i].offset);
+        b = (ngx_str_t *) ((char *) two + identity[i].offset);
+
+        if (a->len != b->len || ngx_memcmp(a->data, b->data, a->len) != 0) {
+            return identity[i].name;
+        }
+    }
+
+    return NULL;
+}

@@ -1,0 +1,527 @@
+/*
+ * Errors in OpenAI's shape.  A handler that fails returns an HTTP status, so
+ * error_page and the access log see it; the page that nginx would make up is
+ * replaced here, in a header and a body filter, by the error object - or by a
+ * provider's kept error, when the last provider tried gave no answer at all.
+ */
+
+
+#include <ngx_http_llm_service.h>
+
+
+typedef struct {
+    ngx_uint_t     status;
+    const char    *type;
+    const char    *code;
+    ngx_str_t      message;
+} ngx_http_llm_fault_t;
+
+
+static ngx_int_t ngx_http_llm_error_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_error_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in);
+static ngx_uint_t ngx_http_llm_error_is_page(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_error_replace(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_error_kept(ngx_http_request_t *r,
+    ngx_http_llm_kept_t *kept);
+static ngx_int_t ngx_http_llm_error_headers(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
+static ngx_int_t ngx_http_llm_error_retry(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
+static ngx_int_t ngx_http_llm_error_add(ngx_http_request_t *r,
+    const char *name, ngx_str_t *value);
+static void ngx_http_llm_error_general(ngx_uint_t status,
+    ngx_http_llm_fault_t *fault);
+
+
+static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
+
+    { 0, NULL, NULL, ngx_null_string },
+
+    { 400, "invalid_request_error", "invalid_json",
+      ngx_string("The body of the request is not a JSON object.") },
+    { 400, "invalid_request_error", "duplicate_key",
+      ngx_string("A member of the request occurs twice.") },
+    { 400, "invalid_request_error", "invalid_type",
+      ngx_string("A member of the request is of the wrong type.") },
+    { 400, "invalid_request_error", "missing_model",
+      ngx_string("The request names no model.") },
+    { 400, "invalid_request_error", "invalid_model",
+      ngx_string("The name of the model is not valid.") },
+    { 404, "invalid_request_error", "model_not_found",
+      ngx_string("The model does not exist.") },
+    { 404, "invalid_request_error", "unknown_operation",
+      ngx_string("There is no such operation.") },
+    { 405, "invalid_request_error", "method_not_allowed",
+      ngx_string("The operation does not take this method.") },
+    { 415, "invalid_request_error", "unsupported_content_encoding",
+      ngx_string("The body of a request must not be coded.") },
+    { 500, "server_error", "internal_error",
+      ngx_string("Something went wrong inside the gateway.") },
+    { 502, "upstream_error", "upstream_error",
+      ngx_string("The provider could not be reached.") },
+    { 502, "upstream_error", "upstream_auth",
+      ngx_string("The provider refused the gateway's credential.") },
+    { 502, "upstream_error", "bad_answer",
+      ngx_string("The provider's answer could not be used.") },
+    { 504, "upstream_error", "upstream_timeout",
+      ngx_string("The provider did not answer in time.") },
+    { 503, "service_unavailable_error", "no_provider_available",
+      ngx_string("No provider is available.") }
+};
+
+
+/* statuses that nginx or another module raised */
+
+static ngx_http_llm_fault_t  ngx_http_llm_statuses[] = {
+
+    { 403, "permission_error", NULL,
+      ngx_string("Access is not allowed.") },
+    { 413, "invalid_request_error", "request_too_large",
+      ngx_string("The request is too large.") },
+    { 429, "rate_limit_error", "rate_limit_exceeded",
+      ngx_string("Too many requests.") },
+    { 500, "server_error", "internal_error",
+      ngx_string("Something went wrong inside the gateway.") },
+    { 502, "upstream_error", "upstream_error",
+      ngx_string("The provider could not be reached.") },
+    { 503, "service_unavailable_error", NULL,
+      ngx_string("The service is not available.") },
+    { 504, "upstream_error", "upstream_timeout",
+      ngx_string("The provider did not answer in time.") },
+    { 0, NULL, NULL, ngx_null_string }
+};
+
+
+static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
+static ngx_http_output_body_filter_pt    ngx_http_llm_next_body_filter;
+
+
+ngx_int_t
+ngx_http_llm_fault(ngx_http_llm_error_t *err, ngx_http_llm_fault_e fault,
+    const char *param, ngx_str_t *message)
+{
+    err->fault = fault;
+    err->param = param;
+
+    if (message) {
+        err->message = *message;
+
+    } else {
+        ngx_str_null(&err->message);
+    }
+
+    return ngx_http_llm_faults[fault].status;
+}
+
+
+ngx_int_t
+ngx_http_llm_error_body(ngx_pool_t *pool, ngx_http_llm_error_t *err,
+    ngx_uint_t status, ngx_str_t *body)
+{
+    u_char                *p;
+    size_t                 len;
+    const char            *param;
+    ngx_http_llm_fault_t   fault;
+
+    param = NULL;
+
+    if (err && err->fault && ngx_http_llm_faults[err->fault].status == status)
+    {
+        fault = ngx_http_llm_faults[err->fault];
+        param = err->param;
+
+        if (err->message.len) {
+            fault.message = err->message;
+        }
+
+    } else {
+        ngx_http_llm_error_general(status, &fault);
+    }
+
+    len = ngx_llm_json_escape(NULL, fault.message.data, fault.message.len);
+
+    p = ngx_pnalloc(pool, len + 256);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->data = p;
+
+    p = ngx_cpymem(p, "{\"error\":{\"message\":\"",
+                   sizeof("{\"error\":{\"message\":\"") - 1);
+    p += ngx_llm_json_escape(p, fault.message.data, fault.message.len);
+    p = ngx_sprintf(p, "\",\"type\":\"%s\",\"param\":", fault.type);
+    p = param ? ngx_sprintf(p, "\"%s\"", param) : ngx_sprintf(p, "null");
+    p = ngx_sprintf(p, ",\"code\":");
+    p = fault.code ? ngx_sprintf(p, "\"%s\"", fault.code)
+                   : ngx_sprintf(p, "null");
+    p = ngx_sprintf(p, "}}");
+
+    body->len = p - body->data;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_llm_error_general(ngx_uint_t status, ngx_http_llm_fault_t *fault)
+{
+    ngx_http_llm_fault_t  *known;
+
+    static ngx_str_t  client = ngx_string("The request cannot be served.");
+    static ngx_str_t  server = ngx_string("The gateway has failed.");
+
+    for (known = ngx_http_llm_statuses; known->status; known++) {
+
+        if (known->status == status) {
+            *fault = *known;
+            return;
+        }
+    }
+
+    fault->status = status;
+    fault->code = NULL;
+    fault->type = (status < 500) ? "invalid_request_error" : "server_error";
+    fault->message = (status < 500) ? client : server;
+}
+
+
+ngx_int_t
+ngx_http_llm_error_init(ngx_conf_t *cf)
+{
+    ngx_http_llm_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_llm_error_header_filter;
+
+    ngx_http_llm_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = ngx_http_llm_error_body_filter;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_error_header_filter(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_charge_t    *charge;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (r != r->main || (!llcf->pass && !llcf->meter)) {
+        return ngx_http_llm_next_header_filter(r);
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    charge = ctx ? ctx->charge : NULL;
+
+    if (ngx_http_llm_error_is_page(r)) {
+
+        if (ctx == NULL) {
+            ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_llm_ctx_t));
+            if (ctx == NULL) {
+                return NGX_ERROR;
+            }
+
+            ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
+        }
+
+        ctx->page.found = 1;
+
+        if (r->error_page && r->internal) {
+
+            /* a page of nginx's, or "return CODE TEXT": the body tells */
+
+            ctx->page.deferred = 1;
+            return NGX_OK;
+        }
+
+        if (ngx_http_llm_error_replace(r, charge) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (r->headers_out.status >= 400
+        && ngx_http_llm_error_headers(r, charge) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_next_header_filter(r);
+}
+
+
+/* is it a page that nginx has made up for a status? */
+
+static ngx_uint_t
+ngx_http_llm_error_is_page(ngx_http_request_t *r)
+{
+    ngx_str_t  *type;
+
+    if (r->err_status < 400
+        || (r->upstream && r->upstream->cleanup)
+        || r->headers_out.last_modified_time != -1
+        || r->allow_ranges)
+    {
+        return 0;
+    }
+
+    type = &r->headers_out.content_type;
+
+    return r->headers_out.content_length_n == 0
+           || (type->len >= sizeof("text/html") - 1
+               && ngx_strncasecmp(type->data, (u_char *) "text/html",
+                                  sizeof("text/html") - 1)
+                  == 0);
+}
+
+
+/* the page's body and what describes it; status, if a kept error is sent */
+
+static ngx_int_t
+ngx_http_llm_error_replace(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge)
+{
+    ngx_str_t            body;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_str_set(&r->headers_out.content_type, "application/json");
+    r->headers_out.content_type_len = r->headers_out.content_type.len;
+    r->headers_out.content_type_lowcase = NULL;
+    ngx_str_null(&r->headers_out.charset);
+
+    if (charge && charge->kept.use) {
+        ngx_http_llm_error_kept(r, &charge->kept);
+        body = charge->kept.body;
+
+    } else if (ngx_http_llm_error_body(r->pool,
+                                       charge ? &charge->error : NULL,
+                                       r->err_status, &body)
+               != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (charge && charge->error.fault && charge->keepalive) {
+
+        /* nginx closes after a 400; what we refuse has been read whole */
+        r->keepalive = 1;
+    }
+
+    ctx->page.body = body;
+    r->headers_out.content_length_n = body.len;
+
+    if (r->headers_out.content_length) {
+        r->headers_out.content_length->hash = 0;
+        r->headers_out.content_length = NULL;
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
+{
+    r->err_status = kept->status;
+    r->headers_out.status = kept->status;
+    ngx_str_null(&r->headers_out.status_line);
+
+    if (kept->content_type.len) {
+        r->headers_out.content_type = kept->content_type;
+        r->headers_out.content_type_len = kept->content_type.len;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_llm_error_headers(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge)
+{
+    ngx_str_t  value;
+
+    if (charge && charge->error.allow && r->headers_out.status == 405) {
+        value.data = (u_char *) charge->error.allow;
+        value.len = ngx_strlen(charge->error.allow);
+
+        if (ngx_http_llm_error_add(r, "Allow", &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_llm_error_retry(r, charge);
+}
+
+
+/* whether and when the client's SDK should try again */
+
+static ngx_int_t
+ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+{
+    ngx_uint_t            i, status;
+    ngx_list_part_t      *part;
+    ngx_table_elt_t      *h;
+    ngx_http_llm_kept_t  *kept;
+
+    static ngx_str_t  one = ngx_string("1");
+    static ngx_str_t  thousand = ngx_string("1000");
+    static ngx_str_t  no = ngx_string("false");
+
+    status = r->headers_out.status;
+
+    if (charge && charge->attempts.nelts
+        && (status == 408 || status == 409 || status == 429 || status >= 500)
+        && ngx_http_llm_error_add(r, "x-should-retry", &no) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    kept = (charge && charge->kept.use) ? &charge->kept : NULL;
+
+    if (kept && (kept->retry_after.len || kept->retry_after_ms.len)) {
+
+        if (kept->retry_after.len
+            && ngx_http_llm_error_add(r, "Retry-After", &kept->retry_after)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        return kept->retry_after_ms.len
+               ? ngx_http_llm_error_add(r, "retry-after-ms",
+                                        &kept->retry_after_ms)
+               : NGX_OK;
+    }
+
+    if (status != 429 && status != 503) {
+        return NGX_OK;
+    }
+
+    part = &r->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].hash && h[i].key.len >= sizeof("Retry-After") - 1
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "Retry-After",
+                               sizeof("Retry-After") - 1)
+               == 0)
+        {
+            return NGX_OK;
+        }
+    }
+
+    if (ngx_http_llm_error_add(r, "Retry-After", &one) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_error_add(r, "retry-after-ms", &thousand);
+}
+
+
+static ngx_int_t
+ngx_http_llm_error_add(ngx_http_request_t *r, const char *name,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = ngx_strlen(name);
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_buf_t           *b;
+    ngx_int_t            rc;
+    ngx_chain_t          out;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx == NULL || !ctx->page.found || r != r->main) {
+        return ngx_http_llm_next_body_filter(r, in);
+    }
+
+    if (ctx->page.sent) {
+        /* the rest of nginx's page */
+        return in ? NGX_OK : ngx_http_llm_next_body_filter(r, in);
+    }
+
+    if (in == NULL) {
+        return ngx_http_llm_next_body_filter(r, in);
+    }
+
+    if (ctx->page.deferred) {
+        ctx->page.deferred = 0;
+
+        if (in->next == NULL && in->buf->last_buf && ngx_buf_size(in->buf)) {
+
+            /* the user's own text */
+
+            ctx->page.found = 0;
+
+        } else if (ngx_http_llm_error_replace(r, ctx->charge) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_llm_error_headers(r, ctx->charge) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_http_llm_next_header_filter(r);
+
+        if (rc == NGX_ERROR || rc > NGX_OK || r->header_only) {
+            return rc;
+        }
+
+        if (!ctx->page.found) {
+            return ngx_http_llm_next_body_filter(r, in);
+        }
+    }
+
+    ctx->page.sent = 1;
+
+    b = ngx_calloc_buf(r->pool);
+    if (b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->pos = ctx->page.body.data;
+    b->last = b->pos + ctx->page.body.len;
+    b->memory = (ctx->page.body.len != 0);
+    b->last_buf = 1;
+    b->last_in_chain = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    return ngx_http_llm_next_body_filter(r, &out);
+}

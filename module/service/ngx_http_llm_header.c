@@ -1,0 +1,308 @@
+/*
+ * Headers: which of the client's travel on to a provider, which names the
+ * configuration must not touch, and what every answer of ours carries.  The
+ * header filter here decorates; error pages are ngx_http_llm_error.c's.
+ */
+
+
+#include <ngx_http_llm_service.h>
+
+
+static ngx_int_t ngx_http_llm_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
+    ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge);
+static ngx_int_t ngx_http_llm_header_stream(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_header_add(ngx_http_request_t *r,
+    const char *name, size_t len, ngx_str_t *value);
+
+
+#define ngx_http_llm_header_set(r, name, value)                               \
+    ngx_http_llm_header_add(r, name, sizeof(name) - 1, value)
+
+
+/* x-stainless-* travels too: ngx_http_llm_request_travels() */
+
+static ngx_str_t  ngx_http_llm_travelling[] = {
+    ngx_string("content-type"),
+    ngx_string("accept"),
+    ngx_string("user-agent"),
+    ngx_string("openai-beta"),
+    ngx_string("anthropic-version"),
+    ngx_string("anthropic-beta"),
+    ngx_string("idempotency-key"),
+    ngx_string("traceparent"),
+    ngx_string("tracestate"),
+    ngx_null_string
+};
+
+
+/* framing and the hop are ours, whatever the configuration says */
+
+static ngx_str_t  ngx_http_llm_hop_by_hop[] = {
+    ngx_string("connection"),
+    ngx_string("content-length"),
+    ngx_string("transfer-encoding"),
+    ngx_string("keep-alive"),
+    ngx_string("proxy-connection"),
+    ngx_string("te"),
+    ngx_string("trailer"),
+    ngx_string("upgrade"),
+    ngx_string("expect"),
+    ngx_null_string
+};
+
+
+/* what a client may not pass on, as it would replace what is ours */
+
+static ngx_str_t  ngx_http_llm_not_passed[] = {
+    ngx_string("host"),
+    ngx_string("accept-encoding"),
+    ngx_string("content-encoding"),
+    ngx_string("authorization"),
+    ngx_string("proxy-authorization"),
+    ngx_string("x-api-key"),
+    ngx_string("api-key"),
+    ngx_null_string
+};
+
+
+static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
+
+
+ngx_int_t
+ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
+{
+    ngx_uint_t        i, n;
+    ngx_str_t        *name;
+    ngx_array_t       names;
+    ngx_hash_key_t   *hk;
+    ngx_hash_init_t   hash;
+
+    if (ngx_array_init(&names, cf->temp_pool, 16, sizeof(ngx_hash_key_t))
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    name = llcf->pass_headers ? llcf->pass_headers->elts : NULL;
+    n = llcf->pass_headers ? llcf->pass_headers->nelts : 0;
+
+    for (i = 0; i < n + 9; i++) {
+        hk = ngx_array_push(&names);
+        if (hk == NULL) {
+            return NGX_ERROR;
+        }
+
+        hk->key = (i < n) ? name[i] : ngx_http_llm_travelling[i - n];
+        hk->key_hash = ngx_hash_key_lc(hk->key.data, hk->key.len);
+        hk->value = (void *) 1;
+    }
+
+    hash.hash = &llcf->travel;
+    hash.key = ngx_hash_key_lc;
+    hash.max_size = 512;
+    hash.bucket_size = ngx_align(64, ngx_cacheline_size);
+    hash.name = "llm_pass_header_hash";
+    hash.pool = cf->pool;
+    hash.temp_pool = NULL;
+
+    return ngx_hash_init(&hash, names.elts, names.nelts);
+}
+
+
+const char *
+ngx_http_llm_header_refused(ngx_str_t *name, ngx_uint_t set)
+{
+    ngx_str_t  *s;
+
+    for (s = ngx_http_llm_hop_by_hop; s->len; s++) {
+
+        if (s->len == name->len
+            && ngx_strncasecmp(s->data, name->data, s->len) == 0)
+        {
+            return "is hop-by-hop, the connection to a provider is ours";
+        }
+    }
+
+    if (set) {
+        return NULL;
+    }
+
+    for (s = ngx_http_llm_not_passed; s->len; s++) {
+
+        if (s->len == name->len
+            && ngx_strncasecmp(s->data, name->data, s->len) == 0)
+        {
+            return "does not travel; use \"header\" of llm_provider";
+        }
+    }
+
+    return NULL;
+}
+
+
+ngx_int_t
+ngx_http_llm_header_init(ngx_conf_t *cf)
+{
+    ngx_http_llm_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_llm_header_filter;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_header_filter(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    if (r != r->main) {
+        return ngx_http_llm_next_header_filter(r);
+    }
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (!llcf->pass && !llcf->meter) {
+        return ngx_http_llm_next_header_filter(r);
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ngx_http_llm_header_answer(r, llcf, ctx ? ctx->charge : NULL)
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (ctx && ctx->upstream.committed && ctx->response.stream
+        && ngx_http_llm_header_stream(r) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_next_header_filter(r);
+}
+
+
+static ngx_int_t
+ngx_http_llm_header_answer(ngx_http_request_t *r,
+    ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge)
+{
+    ngx_str_t                  value;
+    ngx_http_llm_attempt_t    *attempt;
+    ngx_http_variable_value_t *vv;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    vv = ngx_http_get_indexed_variable(r, lmcf->request_id);
+    if (vv == NULL) {
+        return NGX_ERROR;
+    }
+
+    value.len = vv->len;
+    value.data = vv->data;
+
+    if (ngx_http_llm_header_set(r, "x-request-id", &value) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (charge == NULL || charge->attempts.nelts == 0) {
+        return NGX_OK;
+    }
+
+    if (charge->upstream_request_id.len
+        && ngx_http_llm_header_set(r, "x-llm-upstream-request-id",
+                                   &charge->upstream_request_id)
+           != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (!llcf->provider_header) {
+        return NGX_OK;
+    }
+
+    attempt = charge->attempts.elts;
+    attempt += charge->attempts.nelts - 1;
+
+    return ngx_http_llm_header_set(r, "x-llm-provider",
+                                   &attempt->provider->name);
+}
+
+
+/* nobody behind us may hold an event back: no gzip, no outer buffering */
+
+static ngx_int_t
+ngx_http_llm_header_stream(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_list_part_t  *part;
+    ngx_table_elt_t  *h;
+
+    static ngx_str_t  no = ngx_string("no");
+    static ngx_str_t  no_cache = ngx_string("no-cache");
+
+    /* gzip looks at the flags, others (brotli) at the header itself */
+
+    r->gzip_tested = 1;
+    r->gzip_ok = 0;
+    r->headers_in.accept_encoding = NULL;
+
+    ngx_http_clear_content_length(r);
+    ngx_http_clear_accept_ranges(r);
+
+    part = &r->headers_out.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                break;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (h[i].key.len == sizeof("Cache-Control") - 1
+            && ngx_strncasecmp(h[i].key.data, (u_char *) "Cache-Control",
+                               sizeof("Cache-Control") - 1)
+               == 0)
+        {
+            h[i].hash = 0;
+        }
+    }
+
+    if (ngx_http_llm_header_set(r, "Cache-Control", &no_cache) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_header_set(r, "X-Accel-Buffering", &no);
+}
+
+
+static ngx_int_t
+ngx_http_llm_header_add(ngx_http_request_t *r, const char *name, size_t len,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = len;
+    h->value = *value;
+
+    return NGX_OK;
+}

@@ -1,0 +1,438 @@
+/*
+ * The answer's way to the client: each span goes out at once, as a buffer
+ * that points into the provider's.  On its way the answer is read (usage,
+ * finish reasons), the usage chunk that we asked for is left out, and the end
+ * is judged: a cut answer must never look complete.
+ */
+
+
+#include <ngx_http_llm_service.h>
+
+
+static ngx_int_t ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos,
+    u_char *last);
+static ngx_int_t ngx_http_llm_relay_event(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, u_char **start, u_char *event, u_char *end);
+static ngx_int_t ngx_http_llm_relay_hold(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, u_char *pos, u_char *last);
+static ngx_int_t ngx_http_llm_relay_release(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_relay_emit(ngx_http_request_t *r, u_char *pos,
+    u_char *last);
+static ngx_int_t ngx_http_llm_relay_link(ngx_http_request_t *r,
+    ngx_chain_t *cl);
+static ngx_int_t ngx_http_llm_relay_judge(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
+
+
+ngx_int_t
+ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
+{
+    size_t                  read;
+    ngx_llm_answer_t       *answer;
+    ngx_http_llm_ctx_t     *ctx;
+    ngx_http_llm_charge_t  *charge;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    charge = ctx->charge;
+    answer = charge->answer;
+
+    if (!charge->timed) {
+        charge->timed = 1;
+        charge->ttft = ngx_current_msec - charge->start;
+    }
+
+    if (answer == NULL || ctx->response.substitute.data) {
+        return ngx_http_llm_relay_emit(r, pos, last);
+    }
+
+    if (ctx->response.stream) {
+        return ngx_http_llm_relay_events(r, pos, last);
+    }
+
+    read = ctx->relay.begun ? 0 : ctx->response.read;
+    ctx->relay.begun = 1;
+
+    if (ngx_http_llm_relay_emit(r, pos, last) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    pos += read;
+
+    if (pos < last) {
+        (void) ngx_llm_answer_feed(answer, &pos, last);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
+{
+    u_char              *start, *event;
+    ngx_int_t            rc;
+    ngx_llm_answer_t    *answer;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    answer = ctx->charge->answer;
+
+    start = pos;
+    event = pos;
+
+    if (!ctx->relay.begun) {
+        ctx->relay.begun = 1;
+
+        /* the first event was read while it was held */
+
+        pos += ctx->response.read;
+
+        if (answer->events == 0) {
+            /* 64 KiB of it, and not at its end yet */
+            ctx->relay.passing = 1;
+
+        } else {
+            if (ngx_http_llm_relay_event(r, ctx, &start, event, pos)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            event = pos;
+        }
+    }
+
+    while (pos < last) {
+
+        rc = ngx_llm_answer_feed(answer, &pos, last);
+
+        if (rc == NGX_OK) {
+
+            if (ngx_http_llm_relay_event(r, ctx, &start, event, pos)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            event = pos;
+        }
+    }
+
+    if (event < last && ctx->relay.strip && !ctx->relay.passing) {
+
+        /* the start of an event that may have to be left out */
+
+        if (ngx_http_llm_relay_hold(r, ctx, event, last) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        last = ctx->relay.tail ? event : last;
+    }
+
+    if (answer->done || answer->finished || answer->terminal) {
+
+        /* all was said: a close is as good an end as the last chunk */
+
+        if (r->upstream->length != 0) {
+            r->upstream->length = -1;
+        }
+    }
+
+    return ngx_http_llm_relay_emit(r, start, last);
+}
+
+
+/* an event has ended at end; [*start, end) has not been sent yet */
+
+static ngx_int_t
+ngx_http_llm_relay_event(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    u_char **start, u_char *event, u_char *end)
+{
+    ngx_uint_t  drop;
+
+    drop = (ctx->relay.strip && !ctx->relay.passing
+            && ctx->charge->answer->event.usage_only);
+
+    ctx->relay.passing = 0;
+
+    if (!drop) {
+        return ctx->relay.tail ? ngx_http_llm_relay_release(r, ctx) : NGX_OK;
+    }
+
+    if (ctx->relay.tail) {
+        ctx->relay.tail->last = ctx->relay.tail->pos;
+        ctx->relay.spare = ctx->relay.tail;
+        ctx->relay.tail = NULL;
+    }
+
+    if (ngx_http_llm_relay_emit(r, *start, event) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    *start = end;
+
+    return NGX_OK;
+}
+
+
+/*
+ * The provider's buffer is used again before the event is complete, so its
+ * start is copied; one too long to be a usage chunk is sent after all.
+ */
+
+static ngx_int_t
+ngx_http_llm_relay_hold(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    u_char *pos, u_char *last)
+{
+    size_t      len, used, size;
+    u_char     *p;
+    ngx_buf_t  *b;
+
+    len = last - pos;
+    b = ctx->relay.tail;
+    used = b ? (size_t) (b->last - b->pos) : 0;
+
+    if (used + len > NGX_HTTP_LLM_HOLD) {
+        ctx->relay.passing = 1;
+        return b ? ngx_http_llm_relay_release(r, ctx) : NGX_OK;
+    }
+
+    if (b == NULL) {
+        b = ctx->relay.spare;
+
+        if (b == NULL || ngx_buf_size(b) != 0) {
+
+            /* none yet, or the client has not got its bytes yet */
+
+            b = ngx_calloc_buf(r->pool);
+            if (b == NULL) {
+                return NGX_ERROR;
+            }
+        }
+
+        b->pos = b->start;
+        b->last = b->start;
+        ctx->relay.spare = NULL;
+    }
+
+    if ((size_t) (b->end - b->start) < used + len) {
+        size = ngx_max(2 * (used + len), 1024);
+
+        p = ngx_palloc(r->pool, size);
+        if (p == NULL) {
+            return NGX_ERROR;
+        }
+
+        if (used) {
+            ngx_memcpy(p, b->pos, used);
+        }
+
+        b->start = p;
+        b->pos = p;
+        b->last = p + used;
+        b->end = p + size;
+    }
+
+    b->last = ngx_cpymem(b->last, pos, len);
+    ctx->relay.tail = b;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_relay_release(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    b = ctx->relay.tail;
+    ctx->relay.tail = NULL;
+    ctx->relay.spare = b;
+
+    cl = ngx_alloc_chain_link(r->pool);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->memory = 1;
+    b->flush = 1;
+
+    /* a tag of its own keeps it out of u->free_bufs */
+    b->tag = (ngx_buf_tag_t) &ngx_http_llm_relay_release;
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    return ngx_http_llm_relay_link(r, cl);
+}
+
+
+static ngx_int_t
+ngx_http_llm_relay_emit(ngx_http_request_t *r, u_char *pos, u_char *last)
+{
+    ngx_buf_t            *b;
+    ngx_chain_t          *cl;
+    ngx_http_upstream_t  *u;
+
+    if (pos == last) {
+        return NGX_OK;
+    }
+
+    u = r->upstream;
+
+    cl = ngx_chain_get_free_buf(r->pool, &u->free_bufs);
+    if (cl == NULL) {
+        return NGX_ERROR;
+    }
+
+    b = cl->buf;
+
+    b->pos = pos;
+    b->last = last;
+    b->start = pos;
+    b->memory = 1;
+    b->flush = 1;
+    b->tag = u->output.tag;
+
+    cl->next = NULL;
+
+    return ngx_http_llm_relay_link(r, cl);
+}
+
+
+static ngx_int_t
+ngx_http_llm_relay_link(ngx_http_request_t *r, ngx_chain_t *cl)
+{
+    ngx_chain_t  **ll;
+
+    for (ll = &r->upstream->out_bufs; *ll; ll = &(*ll)->next) { /* void */ }
+
+    *ll = cl;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_llm_answer_t    *answer;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    answer = ctx->charge->answer;
+
+    if (rc == NGX_ERROR || rc == NGX_DONE
+        || rc == NGX_HTTP_CLIENT_CLOSED_REQUEST
+        || rc == NGX_HTTP_REQUEST_TIME_OUT || r->connection->error)
+    {
+        ctx->charge->end = NGX_HTTP_LLM_END_ABORTED;
+        return NGX_OK;
+    }
+
+    if (answer && rc == 0 && !ctx->response.complete) {
+        ngx_llm_answer_eof(answer);
+    }
+
+    if (ctx->relay.tail) {
+
+        if (rc == 0 && ctx->response.complete) {
+            ngx_llm_answer_eof(answer);
+        }
+
+        if (rc == 0 && !answer->event.usage_only
+            && (ngx_http_llm_relay_release(r, ctx) != NGX_OK
+                || ngx_http_output_filter(r, r->upstream->out_bufs)
+                   == NGX_ERROR))
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_llm_relay_judge(r, ctx, rc);
+}
+
+
+static ngx_int_t
+ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_int_t rc)
+{
+    ngx_uint_t              complete;
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ctx->charge;
+
+    if (charge->answer == NULL || ctx->response.substitute.data) {
+        complete = (rc == 0);
+
+    } else if (ctx->response.stream) {
+        complete = ngx_llm_answer_complete(charge->answer,
+                                           charge->operation->ends)
+                   && (rc == 0 || charge->operation->ends != NGX_LLM_ENDS_ANY);
+
+    } else {
+        complete = (rc == 0
+                    && (ctx->response.complete
+                        || ngx_llm_answer_complete(charge->answer,
+                                                   NGX_LLM_ENDS_ANY)));
+    }
+
+    if (complete) {
+        charge->end = NGX_HTTP_LLM_END_COMPLETE;
+        return NGX_OK;
+    }
+
+    if (ctx->response.stream && charge->answer
+        && charge->answer->event.error)
+    {
+        /* the provider has said itself what is wrong */
+
+        charge->end = NGX_HTTP_LLM_END_ERROR;
+        return NGX_OK;
+    }
+
+    charge->end = NGX_HTTP_LLM_END_TRUNCATED;
+
+    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                  "llm_provider \"%V\" cut its answer short",
+                  &ctx->upstream.target->provider->name);
+
+    return (ctx->response.stream && !ctx->response.coded) ? NGX_DECLINED
+                                                          : NGX_ERROR;
+}
+
+
+void
+ngx_http_llm_relay_error(ngx_http_request_t *r, ngx_str_t *body)
+{
+    u_char              *p;
+    ngx_buf_t           *b;
+    ngx_chain_t          out;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    b = ngx_create_temp_buf(r->pool, body->len + sizeof("\n\ndata: \n\n"));
+    if (b == NULL) {
+        return;
+    }
+
+    p = b->pos;
+
+    if (ctx->relay.tail == NULL && ctx->charge->answer
+        && !ngx_llm_answer_boundary(ctx->charge->answer))
+    {
+        /* half an event is out: it must not swallow ours */
+        p = ngx_cpymem(p, "\n\n", 2);
+    }
+
+    b->last = ngx_sprintf(p, "data: %V\n\n", body);
+    b->flush = 1;
+
+    out.buf = b;
+    out.next = NULL;
+
+    (void) ngx_http_output_filter(r, &out);
+}

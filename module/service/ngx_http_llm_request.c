@@ -1,0 +1,333 @@
+/*
+ * One attempt's request as a chain of buffers: the head written for this
+ * provider, then the client's body spliced around the dialect's edits.  The
+ * body's bytes are pointed to, never copied.
+ */
+
+
+#include <ngx_http_llm_service.h>
+
+
+static ngx_int_t ngx_http_llm_request_head(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, ngx_str_t *uri, size_t length,
+    ngx_buf_t *b);
+static size_t ngx_http_llm_request_client(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, u_char *p);
+static ngx_uint_t ngx_http_llm_request_travels(ngx_table_elt_t *h,
+    ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_provider_t *provider);
+static ngx_int_t ngx_http_llm_request_values(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, ngx_str_t *values, size_t *len);
+static ngx_int_t ngx_http_llm_request_body(ngx_http_request_t *r,
+    ngx_http_llm_call_t *call, ngx_http_llm_view_t *view, ngx_chain_t **ll);
+static ngx_chain_t **ngx_http_llm_request_link(ngx_http_request_t *r,
+    ngx_chain_t **ll, u_char *data, size_t len);
+
+
+ngx_int_t
+ngx_http_llm_request_create(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call,
+    ngx_http_llm_view_t *view, ngx_chain_t **out)
+{
+    size_t        length;
+    ngx_str_t     uri;
+    ngx_buf_t    *b;
+    ngx_uint_t    i;
+    ngx_chain_t  *cl;
+
+    if (provider->dialect->uri(r->pool, provider, call, &uri) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    length = view->len;
+
+    for (i = 0; i < call->nedits; i++) {
+        length += call->edits[i].text.len - call->edits[i].len;
+    }
+
+    cl = ngx_alloc_chain_link(r->pool);
+    b = ngx_calloc_buf(r->pool);
+
+    if (cl == NULL || b == NULL
+        || ngx_http_llm_request_head(r, provider, &uri, length, b) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    cl->buf = b;
+    cl->next = NULL;
+    *out = cl;
+
+    if (ngx_http_llm_request_body(r, call, view, &cl->next) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    while (cl->next) {
+        cl = cl->next;
+    }
+
+    /* or TLS would keep the last record for company */
+    cl->buf->flush = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_request_head(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, ngx_str_t *uri, size_t length,
+    ngx_buf_t *b)
+{
+    size_t                      len;
+    u_char                     *p;
+    ngx_str_t                  *values;
+    ngx_uint_t                  i, n;
+    ngx_http_llm_set_header_t  *header;
+
+    n = provider->headers ? provider->headers->nelts : 0;
+    header = n ? provider->headers->elts : NULL;
+    values = NULL;
+    len = 0;
+
+    if (n) {
+        values = ngx_palloc(r->pool, n * sizeof(ngx_str_t));
+
+        if (values == NULL
+            || ngx_http_llm_request_values(r, provider, values, &len)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    len += sizeof("POST  HTTP/1.1" CRLF) - 1 + uri->len
+           + provider->head.len
+           + sizeof("Content-Length: " CRLF) - 1 + NGX_SIZE_T_LEN
+           + ngx_http_llm_request_client(r, provider, NULL)
+           + sizeof(CRLF) - 1;
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->start = p;
+    b->pos = p;
+    b->end = p + len;
+    b->memory = 1;
+
+    p = ngx_cpymem(p, "POST ", sizeof("POST ") - 1);
+    p = ngx_cpymem(p, uri->data, uri->len);
+    p = ngx_cpymem(p, " HTTP/1.1" CRLF, sizeof(" HTTP/1.1" CRLF) - 1);
+    p = ngx_cpymem(p, provider->head.data, provider->head.len);
+    p = ngx_sprintf(p, "Content-Length: %uz" CRLF, length);
+    p += ngx_http_llm_request_client(r, provider, p);
+
+    for (i = 0; i < n; i++) {
+        if (values[i].len) {
+            p = ngx_sprintf(p, "%V: %V" CRLF, &header[i].name, &values[i]);
+        }
+    }
+
+    *p++ = CR; *p++ = LF;
+
+    b->last = p;
+
+    return NGX_OK;
+}
+
+
+/* the client's headers that travel: their length, and written if p is set */
+
+static size_t
+ngx_http_llm_request_client(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, u_char *p)
+{
+    size_t                    len;
+    ngx_uint_t                i;
+    ngx_list_part_t          *part;
+    ngx_table_elt_t          *h;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    len = 0;
+    part = &r->headers_in.headers.part;
+    h = part->elts;
+
+    for (i = 0; /* void */ ; i++) {
+
+        if (i >= part->nelts) {
+            if (part->next == NULL) {
+                return len;
+            }
+
+            part = part->next;
+            h = part->elts;
+            i = 0;
+        }
+
+        if (!ngx_http_llm_request_travels(&h[i], llcf, provider)) {
+            continue;
+        }
+
+        len += h[i].key.len + sizeof(": ") - 1 + h[i].value.len
+               + sizeof(CRLF) - 1;
+
+        if (p != NULL) {
+            p = ngx_cpymem(p, h[i].key.data, h[i].key.len);
+            *p++ = ':'; *p++ = ' ';
+            p = ngx_cpymem(p, h[i].value.data, h[i].value.len);
+            *p++ = CR; *p++ = LF;
+        }
+    }
+}
+
+
+static ngx_uint_t
+ngx_http_llm_request_travels(ngx_table_elt_t *h,
+    ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_provider_t *provider)
+{
+    ngx_uint_t                  i;
+    ngx_http_llm_set_header_t  *header;
+
+    if (ngx_hash_find(&llcf->travel, h->hash, h->lowcase_key, h->key.len)
+        == NULL
+        && !(h->key.len > sizeof("x-stainless-") - 1
+             && ngx_memcmp(h->lowcase_key, "x-stainless-",
+                           sizeof("x-stainless-") - 1)
+                == 0))
+    {
+        return 0;
+    }
+
+    if (provider->headers == NULL) {
+        return 1;
+    }
+
+    /* what the provider sets wins over what the client sent */
+
+    header = provider->headers->elts;
+
+    for (i = 0; i < provider->headers->nelts; i++) {
+
+        if (header[i].hash == h->hash
+            && header[i].lowcase.len == h->key.len
+            && ngx_memcmp(header[i].lowcase.data, h->lowcase_key, h->key.len)
+               == 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+/* the provider's own headers; an empty value sends none */
+
+static ngx_int_t
+ngx_http_llm_request_values(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, ngx_str_t *values, size_t *len)
+{
+    size_t                      i;
+    ngx_uint_t                  n;
+    ngx_http_llm_set_header_t  *header;
+
+    header = provider->headers->elts;
+
+    for (n = 0; n < provider->headers->nelts; n++) {
+
+        if (ngx_http_complex_value(r, &header[n].value, &values[n])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < values[n].len; i++) {
+
+            if (values[n].data[i] == CR || values[n].data[i] == LF
+                || values[n].data[i] == '\0')
+            {
+                ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                              "header \"%V\" of llm_provider \"%V\" would "
+                              "have a line break or NUL in its value",
+                              &header[n].name, &provider->name);
+                return NGX_ERROR;
+            }
+        }
+
+        *len += header[n].name.len + sizeof(": " CRLF) - 1 + values[n].len;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_request_body(ngx_http_request_t *r, ngx_http_llm_call_t *call,
+    ngx_http_llm_view_t *view, ngx_chain_t **ll)
+{
+    size_t                pos;
+    ngx_uint_t            i;
+    ngx_http_llm_edit_t  *edit;
+
+    pos = 0;
+
+    for (i = 0; i < call->nedits; i++) {
+        edit = &call->edits[i];
+
+        ll = ngx_http_llm_request_link(r, ll, view->data + pos,
+                                       edit->pos - pos);
+        if (ll == NULL) {
+            return NGX_ERROR;
+        }
+
+        ll = ngx_http_llm_request_link(r, ll, edit->text.data,
+                                       edit->text.len);
+        if (ll == NULL) {
+            return NGX_ERROR;
+        }
+
+        pos = edit->pos + edit->len;
+    }
+
+    ll = ngx_http_llm_request_link(r, ll, view->data + pos, view->len - pos);
+
+    return (ll == NULL) ? NGX_ERROR : NGX_OK;
+}
+
+
+/* start == pos, as ngx_http_upstream_reinit() rewinds to start */
+
+static ngx_chain_t **
+ngx_http_llm_request_link(ngx_http_request_t *r, ngx_chain_t **ll,
+    u_char *data, size_t len)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    *ll = NULL;
+
+    if (len == 0) {
+        return ll;
+    }
+
+    cl = ngx_alloc_chain_link(r->pool);
+    b = ngx_calloc_buf(r->pool);
+
+    if (cl == NULL || b == NULL) {
+        return NULL;
+    }
+
+    b->start = data;
+    b->pos = data;
+    b->last = data + len;
+    b->end = b->last;
+    b->memory = 1;
+
+    cl->buf = b;
+    cl->next = NULL;
+    *ll = cl;
+
+    return &cl->next;
+}

@@ -1,0 +1,168 @@
+/*
+ * Which operation a path names, and which llm_model a name resolves to.
+ * Called by the flow while it admits a request; decides nothing else.
+ */
+
+
+#include <ngx_http_llm_service.h>
+
+
+#define ngx_http_llm_op(name, suffix, methods, allow, ends, usage)            \
+    { ngx_string(name), ngx_string(suffix), methods, allow, ends, usage }
+
+#define NGX_HTTP_LLM_GET   (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+
+/* a longer suffix stands before one that it ends in */
+
+static ngx_http_llm_operation_t  ngx_http_llm_operations[] = {
+
+    ngx_http_llm_op("chat", "chat/completions", NGX_HTTP_POST, "POST",
+                    NGX_LLM_ENDS_CHOICES, 1),
+    ngx_http_llm_op("completions", "completions", NGX_HTTP_POST, "POST",
+                    NGX_LLM_ENDS_CHOICES, 1),
+    ngx_http_llm_op("embeddings", "embeddings", NGX_HTTP_POST, "POST",
+                    NGX_LLM_ENDS_ANY, 0),
+    ngx_http_llm_op("responses", "responses", NGX_HTTP_POST, "POST",
+                    NGX_LLM_ENDS_RESPONSE, 0),
+    ngx_http_llm_op("moderations", "moderations", NGX_HTTP_POST, "POST",
+                    NGX_LLM_ENDS_ANY, 0),
+    ngx_http_llm_op("images", "images/generations", NGX_HTTP_POST, "POST",
+                    NGX_LLM_ENDS_ANY, 0),
+    ngx_http_llm_op("models", "models", NGX_HTTP_LLM_GET, "GET, HEAD",
+                    NGX_LLM_ENDS_ANY, 0),
+
+    { ngx_null_string, ngx_null_string, 0, NULL, 0, 0 }
+};
+
+
+ngx_http_llm_operation_t *
+ngx_http_llm_route_operation(ngx_http_request_t *r)
+{
+    size_t                     len;
+    u_char                    *p;
+    ngx_str_t                  name;
+    ngx_http_llm_operation_t  *op;
+
+    for (op = ngx_http_llm_operations; op->name.len; op++) {
+
+        len = op->suffix.len;
+
+        if (r->uri.len <= len) {
+            continue;
+        }
+
+        p = r->uri.data + r->uri.len - len;
+
+        if (p[-1] == '/' && ngx_memcmp(p, op->suffix.data, len) == 0) {
+            return op;
+        }
+    }
+
+    ngx_http_llm_route_models_name(r, &name);
+
+    /* the last one of the table is models */
+
+    return name.len ? op - 1 : NULL;
+}
+
+
+void
+ngx_http_llm_route_models_name(ngx_http_request_t *r, ngx_str_t *name)
+{
+    u_char  *p, *last;
+
+    ngx_str_null(name);
+
+    last = r->uri.data + r->uri.len;
+
+    for (p = r->uri.data; (size_t) (last - p) > sizeof("/models/") - 1; p++) {
+
+        if (ngx_memcmp(p, "/models/", sizeof("/models/") - 1) == 0) {
+            name->data = p + sizeof("/models/") - 1;
+            name->len = last - name->data;
+            return;
+        }
+    }
+}
+
+
+ngx_http_llm_model_t *
+ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
+    ngx_str_t *rest)
+{
+    ngx_int_t             rc;
+    ngx_uint_t            i, left, right, middle;
+    ngx_http_llm_name_t  *exact, *prefix;
+
+    ngx_str_null(rest);
+
+    exact = lmcf->exact.elts;
+    left = 0;
+    right = lmcf->exact.nelts;
+
+    while (left < right) {
+        middle = left + (right - left) / 2;
+        rc = ngx_http_llm_route_compare(name, &exact[middle].name);
+
+        if (rc == 0) {
+            return exact[middle].model;
+        }
+
+        if (rc < 0) {
+            right = middle;
+
+        } else {
+            left = middle + 1;
+        }
+    }
+
+    prefix = lmcf->prefixes.elts;
+
+    for (i = 0; i < lmcf->prefixes.nelts; i++) {
+
+        if (name->len >= prefix[i].name.len
+            && ngx_memcmp(name->data, prefix[i].name.data, prefix[i].name.len)
+               == 0)
+        {
+            rest->data = name->data + prefix[i].name.len;
+            rest->len = name->len - prefix[i].name.len;
+            return prefix[i].model;
+        }
+    }
+
+    return lmcf->fallback;
+}
+
+
+ngx_uint_t
+ngx_http_llm_route_valid(ngx_str_t *name)
+{
+    size_t  i;
+    u_char  ch;
+
+    if (name->len == 0 || name->len > NGX_LLM_MODEL_LEN) {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if (ch <= ' ' || ch >= 0x7f || ch == '"' || ch == '\\') {
+            return 0;
+        }
+    }
+
+    return 1;
+}
+
+
+ngx_int_t
+ngx_http_llm_route_compare(ngx_str_t *one, ngx_str_t *two)
+{
+    if (one->len != two->len) {
+        return (one->len < two->len) ? -1 : 1;
+    }
+
+    return ngx_memcmp(one->data, two->data, one->len);
+}

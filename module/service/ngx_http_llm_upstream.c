@@ -1,0 +1,862 @@
+/*
+ * One pass through llm_pass: attempt after attempt over one
+ * ngx_http_upstream_t.  An outer balancer gives each attempt to the upstream
+ * block of the provider whose turn it is, with that provider's TLS, name and
+ * request; one timer holds all five limits.  What an attempt sends, how its
+ * answer is read and whether its failure moves on is the exchange's to say.
+ */
+
+
+#include <ngx_http_llm_service.h>
+
+
+#define NGX_HTTP_LLM_STALE_MAX   2
+#define NGX_HTTP_LLM_KEEP_TIME   1000
+#define NGX_HTTP_LLM_RELAXED     600000
+
+
+static ngx_int_t ngx_http_llm_upstream_create_request(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_upstream_get(ngx_peer_connection_t *pc,
+    void *data);
+static ngx_int_t ngx_http_llm_upstream_choose(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_upstream_delegate(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_peer_connection_t *pc);
+static ngx_int_t ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
+    ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc);
+static void ngx_http_llm_upstream_real_status(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_upstream_process_header(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_upstream_filter_init(void *data);
+static ngx_int_t ngx_http_llm_upstream_filter(void *data, ssize_t bytes);
+static void ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state);
+static ngx_uint_t ngx_http_llm_upstream_failure(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_peer_connection_t *pc, ngx_str_t *outcome);
+static ngx_uint_t ngx_http_llm_upstream_go_on(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_uint_t failure);
+static void ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_str_t *outcome);
+static void ngx_http_llm_upstream_notify(ngx_peer_connection_t *pc,
+    void *data, ngx_uint_t type);
+#if (NGX_SSL)
+static ngx_int_t ngx_http_llm_upstream_set_session(ngx_peer_connection_t *pc,
+    void *data);
+static void ngx_http_llm_upstream_save_session(ngx_peer_connection_t *pc,
+    void *data);
+#endif
+static void ngx_http_llm_upstream_arm(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_upstream_timer(ngx_event_t *ev);
+static ngx_msec_int_t ngx_http_llm_upstream_left(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_msec_t ngx_http_llm_upstream_answer_limit(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_upstream_abort(ngx_http_request_t *r);
+static void ngx_http_llm_upstream_finalize(ngx_http_request_t *r,
+    ngx_int_t rc);
+
+
+/* a provider's own limit wins over the location's */
+
+#define ngx_http_llm_upstream_limit(r, ctx, name)                             \
+    (((ctx)->upstream.target->provider->timeouts.name                         \
+      != NGX_CONF_UNSET_MSEC)                                                 \
+     ? (ctx)->upstream.target->provider->timeouts.name                        \
+     : ((ngx_http_llm_loc_conf_t *)                                           \
+        ngx_http_get_module_loc_conf(r, ngx_http_llm_module))->timeouts.name)
+
+
+ngx_int_t
+ngx_http_llm_upstream_start(ngx_http_request_t *r,
+    const ngx_http_llm_exchange_t *exchange)
+{
+    ngx_http_llm_ctx_t     *ctx;
+    ngx_http_upstream_t    *u;
+    ngx_http_llm_target_t  *target;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ngx_http_upstream_create(r) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ctx->upstream.exchange = exchange;
+    ctx->upstream.started = ngx_current_msec;
+    ctx->charge->passes++;
+
+    target = ctx->upstream.targets->elts;
+
+    u = r->upstream;
+
+    u->conf = &target->provider->conf;
+    u->output.tag = (ngx_buf_tag_t) &ngx_http_llm_module;
+    u->buffering = 0;
+
+    u->create_request = ngx_http_llm_upstream_create_request;
+    u->reinit_request = exchange->reinit;
+    u->process_header = ngx_http_llm_upstream_process_header;
+    u->abort_request = ngx_http_llm_upstream_abort;
+    u->finalize_request = ngx_http_llm_upstream_finalize;
+
+    u->input_filter_init = ngx_http_llm_upstream_filter_init;
+    u->input_filter = ngx_http_llm_upstream_filter;
+    u->input_filter_ctx = r;
+
+    r->main->count++;
+
+    ngx_http_upstream_init(r);
+
+    return NGX_DONE;
+}
+
+
+/* the request is written for each attempt, once it is known whose it is */
+
+static ngx_int_t
+ngx_http_llm_upstream_create_request(ngx_http_request_t *r)
+{
+    r->upstream->request_bufs = NULL;
+
+    return r->upstream->reinit_request(r);
+}
+
+
+ngx_int_t
+ngx_http_llm_upstream_init_peer(ngx_http_request_t *r,
+    ngx_http_upstream_srv_conf_t *us)
+{
+    ngx_peer_connection_t  *pc;
+
+    pc = &r->upstream->peer;
+
+    pc->data = r;
+    pc->get = ngx_http_llm_upstream_get;
+    pc->free = ngx_http_llm_upstream_free;
+    pc->tries = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_int_t            rc;
+    ngx_http_llm_ctx_t  *ctx;
+
+    static ngx_str_t     busy = ngx_string("connect");
+    static ngx_str_t     dns = ngx_string("dns");
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_http_llm_upstream_real_status(r);
+
+    for ( ;; ) {
+
+        if (ngx_http_llm_upstream_choose(r, ctx) != NGX_OK) {
+
+            /* NGX_BUSY with tries left would be a loop without an end */
+
+            pc->tries = 0;
+            return NGX_BUSY;
+        }
+
+        if (ctx->upstream.target->provider->unresolved) {
+            ngx_http_llm_upstream_close_attempt(r, ctx, &dns);
+            continue;
+        }
+
+        rc = ngx_http_llm_upstream_delegate(r, ctx, pc);
+
+        if (rc != NGX_BUSY) {
+            return rc;
+        }
+
+        ngx_http_llm_upstream_close_attempt(r, ctx, &busy);
+    }
+}
+
+
+/* whose turn it is; the attempt is put on record */
+
+static ngx_int_t
+ngx_http_llm_upstream_choose(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_target_t        *target;
+    ngx_http_llm_attempt_t       *attempt;
+    ngx_http_llm_loc_conf_t      *llcf;
+    ngx_http_llm_upstream_ctx_t  *uc;
+
+    uc = &ctx->upstream;
+
+    if (uc->again) {
+        uc->again = 0;
+
+    } else {
+        llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+        if (uc->current == uc->targets->nelts
+            || uc->tries >= llcf->next_tries)
+        {
+            return NGX_DECLINED;
+        }
+
+        target = uc->targets->elts;
+        uc->target = &target[uc->current++];
+        uc->fresh = 1;
+        uc->stale = 0;
+    }
+
+    attempt = ngx_array_push(&ctx->charge->attempts);
+    if (attempt == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(attempt, sizeof(ngx_http_llm_attempt_t));
+
+    attempt->provider = uc->target->provider;
+    attempt->model = uc->target->model;
+    attempt->start = ngx_current_msec;
+    attempt->pass = ctx->charge->passes;
+
+    uc->tries++;
+
+    /* nothing of the attempt before may colour this one */
+
+    return uc->exchange->reinit(r);
+}
+
+
+/* NGX_OK, NGX_DONE (a kept connection), NGX_BUSY (no peer) or NGX_ERROR */
+
+static ngx_int_t
+ngx_http_llm_upstream_delegate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_peer_connection_t *pc)
+{
+    ngx_int_t                     rc;
+    ngx_http_upstream_t          *u;
+    ngx_http_llm_provider_t      *provider;
+    ngx_http_llm_upstream_ctx_t  *uc;
+
+    u = r->upstream;
+    uc = &ctx->upstream;
+    provider = uc->target->provider;
+
+    u->conf = &provider->conf;
+    u->upstream = provider->uscf;
+#if (NGX_HTTP_SSL)
+    u->ssl = provider->ssl;
+    u->ssl_name = provider->ssl_name;
+#endif
+
+    pc->cached = 0;
+    pc->name = &provider->name;
+
+    if (uc->fresh
+        && ngx_http_llm_upstream_inner_init(r, uc, pc) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (uc->exchange->create(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    /* after a failed connect() nginx would not reinit the request */
+
+    if (ctx->charge->attempts.nelts > 1) {
+        u->request_sent = 1;
+    }
+
+    uc->timedout = 0;
+
+    pc->tries = uc->inner_tries;
+    rc = uc->get(pc, uc->data);
+    uc->inner_tries = pc->tries;
+
+    pc->tries = 1;
+
+    if (rc == NGX_OK || rc == NGX_DONE) {
+        uc->live = 1;
+        ngx_http_llm_upstream_arm(r, ctx);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
+    ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc)
+{
+    ngx_int_t                      rc;
+    ngx_http_upstream_srv_conf_t  *uscf;
+
+    uscf = r->upstream->upstream;
+
+    /* round robin takes what it finds in data for its own */
+
+    pc->data = NULL;
+    pc->get = NULL;
+    pc->free = NULL;
+    pc->notify = NULL;
+#if (NGX_SSL)
+    pc->set_session = NULL;
+    pc->save_session = NULL;
+#endif
+
+    rc = uscf->peer.init(r, uscf);
+
+    uc->data = pc->data;
+    uc->get = pc->get;
+    uc->free = pc->free;
+    uc->notify = pc->notify;
+    uc->inner_tries = pc->tries;
+    uc->fresh = 0;
+
+    pc->data = r;
+    pc->get = ngx_http_llm_upstream_get;
+    pc->free = ngx_http_llm_upstream_free;
+    pc->notify = uc->notify ? ngx_http_llm_upstream_notify : NULL;
+
+#if (NGX_SSL)
+    uc->set_session = pc->set_session;
+    uc->save_session = pc->save_session;
+    pc->set_session = ngx_http_llm_upstream_set_session;
+    pc->save_session = ngx_http_llm_upstream_save_session;
+#endif
+
+    return rc;
+}
+
+
+/* the attempt before was judged by us: $upstream_status says 502 for it */
+
+static void
+ngx_http_llm_upstream_real_status(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t         *ctx;
+    ngx_http_upstream_state_t  *state;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->response.soft && r->upstream_states->nelts > 1) {
+        state = r->upstream_states->elts;
+        state[r->upstream_states->nelts - 2].status =
+                                                   ctx->response.status.code;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_llm_upstream_process_header(ngx_http_request_t *r)
+{
+    ngx_int_t            rc;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    rc = ctx->upstream.exchange->process_header(r);
+
+    if (rc == NGX_OK) {
+        ctx->upstream.committed = 1;
+        ctx->upstream.last_read = ngx_current_msec;
+        ngx_http_llm_upstream_arm(r, ctx);
+
+    } else if (rc == NGX_AGAIN && ctx->response.keeping) {
+        ngx_http_llm_upstream_arm(r, ctx);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_llm_upstream_filter_init(void *data)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    return ctx->upstream.exchange->input_filter_init(r);
+}
+
+
+static ngx_int_t
+ngx_http_llm_upstream_filter(void *data, ssize_t bytes)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ctx->upstream.last_read = ngx_current_msec;
+
+    return ctx->upstream.exchange->input_filter(r, bytes);
+}
+
+
+static void
+ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t state)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_str_t                     outcome;
+    ngx_uint_t                    failure, cached;
+    ngx_http_llm_ctx_t           *ctx;
+    ngx_http_llm_upstream_ctx_t  *uc;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    uc = &ctx->upstream;
+
+    if (!uc->live) {
+        return;
+    }
+
+    uc->live = 0;
+
+    cached = pc->cached;
+    failure = 0;
+    ngx_str_null(&outcome);
+
+    if (state != 0) {
+        failure = ngx_http_llm_upstream_failure(r, ctx, pc, &outcome);
+
+        if (ctx->response.soft) {
+            /* the connection did its part */
+            state = NGX_PEER_NEXT;
+        }
+    }
+
+    pc->tries = uc->inner_tries;
+    uc->free(pc, uc->data, state);
+    uc->inner_tries = pc->tries;
+
+    if (uc->timer.timer_set) {
+        ngx_del_timer(&uc->timer);
+    }
+
+    /* or nginx adds a try of its own */
+    pc->cached = 0;
+
+    if (failure == 0) {
+        ngx_http_llm_upstream_close_attempt(r, ctx, &outcome);
+        return;
+    }
+
+    if (cached && failure == NGX_HTTP_LLM_NEXT_ERROR
+        && r->upstream->state->bytes_received == 0
+        && uc->stale++ < NGX_HTTP_LLM_STALE_MAX)
+    {
+        /* the kept connection was closed meanwhile: not an attempt */
+
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "kept connection to llm_provider \"%V\" has died, "
+                      "trying a new one", &uc->target->provider->name);
+
+        ctx->charge->attempts.nelts--;
+        uc->tries--;
+        uc->again = 1;
+        uc->fresh = 1;
+        pc->tries = 1;
+        return;
+    }
+
+    ngx_http_llm_upstream_close_attempt(r, ctx, &outcome);
+
+    pc->tries = ngx_http_llm_upstream_go_on(r, ctx, failure);
+}
+
+
+/* what went wrong, as a class and as a word for $llm_attempts */
+
+static ngx_uint_t
+ngx_http_llm_upstream_failure(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_peer_connection_t *pc, ngx_str_t *outcome)
+{
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    if (ctx->response.soft || ctx->response.keeping) {
+
+        if (ctx->response.verdict == NGX_HTTP_LLM_NEXT_BAD_ANSWER) {
+            ngx_str_set(outcome, "bad_answer");
+        }
+
+        return ctx->response.verdict;
+    }
+
+    if (ctx->upstream.timedout) {
+        ngx_str_set(outcome, "timeout");
+        return NGX_HTTP_LLM_NEXT_TIMEOUT;
+    }
+
+    if (ctx->response.parsed) {
+        ngx_str_set(outcome, "bad_answer");
+        return NGX_HTTP_LLM_NEXT_BAD_ANSWER;
+    }
+
+    if (u->state->connect_time != (ngx_msec_t) -1) {
+        ngx_str_set(outcome, "reset");
+
+#if (NGX_HTTP_SSL)
+    } else if (pc->connection && pc->connection->ssl) {
+        ngx_str_set(outcome, "tls");
+#endif
+
+    } else {
+        ngx_str_set(outcome, "connect");
+    }
+
+    return NGX_HTTP_LLM_NEXT_ERROR;
+}
+
+
+ngx_uint_t
+ngx_http_llm_upstream_more(ngx_http_request_t *r)
+{
+    ngx_msec_t                    limit;
+    ngx_http_llm_ctx_t           *ctx;
+    ngx_http_llm_loc_conf_t      *llcf;
+    ngx_http_llm_upstream_ctx_t  *uc;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    uc = &ctx->upstream;
+    limit = llcf->next_timeout;
+
+    if (uc->committed || uc->expired || ctx->stateful
+        || uc->tries >= llcf->next_tries
+        || (limit && ngx_current_msec - uc->started >= limit))
+    {
+        return 0;
+    }
+
+    return uc->current < uc->targets->nelts;
+}
+
+
+static ngx_uint_t
+ngx_http_llm_upstream_go_on(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_uint_t failure)
+{
+    ngx_http_llm_loc_conf_t      *llcf;
+    ngx_http_llm_upstream_ctx_t  *uc;
+
+    uc = &ctx->upstream;
+
+    if (!uc->exchange->judge(r, failure)) {
+        return 0;
+    }
+
+    if (ngx_http_llm_upstream_more(r)) {
+        return 1;
+    }
+
+    /* the last target: its block may have another server */
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (failure != NGX_HTTP_LLM_NEXT_ERROR || uc->inner_tries == 0
+        || uc->tries >= llcf->next_tries || uc->expired)
+    {
+        return 0;
+    }
+
+    uc->again = 1;
+
+    return 1;
+}
+
+
+static void
+ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_str_t *outcome)
+{
+    ngx_http_llm_attempt_t  *attempt;
+
+    attempt = ctx->charge->attempts.elts;
+    attempt += ctx->charge->attempts.nelts - 1;
+
+    attempt->time = ngx_current_msec - attempt->start;
+    attempt->outcome = *outcome;
+
+    if (ctx->response.parsed) {
+        attempt->status = ctx->response.status.code;
+    }
+
+    if (outcome->len) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "llm_provider \"%V\" failed: %V",
+                      &attempt->provider->name, outcome);
+
+    } else if (attempt->status >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+                      "llm_provider \"%V\" answered %ui",
+                      &attempt->provider->name, attempt->status);
+    }
+}
+
+
+static void
+ngx_http_llm_upstream_notify(ngx_peer_connection_t *pc, void *data,
+    ngx_uint_t type)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ctx->upstream.notify(pc, ctx->upstream.data, type);
+}
+
+
+#if (NGX_SSL)
+
+static ngx_int_t
+ngx_http_llm_upstream_set_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->upstream.set_session == NULL) {
+        return NGX_OK;
+    }
+
+    return ctx->upstream.set_session(pc, ctx->upstream.data);
+}
+
+
+static void
+ngx_http_llm_upstream_save_session(ngx_peer_connection_t *pc, void *data)
+{
+    ngx_http_request_t  *r = data;
+
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->upstream.save_session) {
+        ctx->upstream.save_session(pc, ctx->upstream.data);
+    }
+}
+
+#endif
+
+
+/*
+ * nginx's own timers stand at a day.  The limits are looked at when the timer
+ * fires, so that nothing is re-armed for an event of a stream.
+ */
+
+static void
+ngx_http_llm_upstream_arm(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_event_t     *ev;
+    ngx_msec_t       first;
+    ngx_msec_int_t   left;
+
+    ev = &ctx->upstream.timer;
+
+    ev->handler = ngx_http_llm_upstream_timer;
+    ev->data = r;
+    ev->log = r->connection->log;
+
+    left = ngx_http_llm_upstream_left(r, ctx);
+
+    if (!ctx->upstream.committed && !ctx->response.keeping) {
+
+        /* the next limit starts when connected, and may be the shorter one */
+
+        first = ngx_http_llm_upstream_answer_limit(r, ctx);
+        left = ngx_min(left, (ngx_msec_int_t) first);
+    }
+
+    if (ev->timer_set) {
+        ngx_del_timer(ev);
+    }
+
+    ngx_add_timer(ev, (ngx_msec_t) ngx_max(left, 1));
+}
+
+
+static void
+ngx_http_llm_upstream_timer(ngx_event_t *ev)
+{
+    ngx_event_t          *peer;
+    ngx_msec_int_t        left;
+    ngx_connection_t     *c;
+    ngx_http_request_t   *r;
+    ngx_http_llm_ctx_t   *ctx;
+    ngx_http_upstream_t  *u;
+
+    r = ev->data;
+    u = r->upstream;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    if (ctx->upstream.committed && (u->busy_bufs || u->out_bufs)) {
+
+        /* it is the client who is slow; send_timeout is for him */
+
+        ctx->upstream.last_read = ngx_current_msec;
+    }
+
+    left = ngx_http_llm_upstream_left(r, ctx);
+
+    if (left > 0) {
+        ngx_add_timer(ev, (ngx_msec_t) left);
+        return;
+    }
+
+    c = u->peer.connection;
+
+    if (c == NULL) {
+        return;
+    }
+
+    ctx->upstream.timedout = 1;
+
+    if (u->state->connect_time == (ngx_msec_t) -1
+        || (!u->request_body_sent && !ctx->upstream.committed))
+    {
+        peer = c->write;
+
+    } else {
+        peer = c->read;
+    }
+
+    peer->timedout = 1;
+    ngx_post_event(peer, &ngx_posted_events);
+}
+
+
+/* milliseconds until the first of the limits that apply now */
+
+static ngx_msec_int_t
+ngx_http_llm_upstream_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_msec_t                    total, own, end;
+    ngx_msec_int_t                left, rest;
+    ngx_http_upstream_t          *u;
+    ngx_http_llm_loc_conf_t      *llcf;
+    ngx_http_llm_upstream_ctx_t  *uc;
+
+    u = r->upstream;
+    uc = &ctx->upstream;
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (uc->committed) {
+        end = uc->last_read + ngx_http_llm_upstream_limit(r, ctx, idle);
+
+    } else if (ctx->response.keeping) {
+        end = ctx->response.keep_since + NGX_HTTP_LLM_KEEP_TIME;
+
+    } else if (u->state->connect_time == (ngx_msec_t) -1) {
+        end = u->start_time + ngx_http_llm_upstream_limit(r, ctx, connect);
+
+    } else {
+        end = u->start_time + u->state->connect_time
+              + ngx_http_llm_upstream_answer_limit(r, ctx);
+    }
+
+    left = (ngx_msec_int_t) (end - ngx_current_msec);
+
+    own = uc->target->provider->timeouts.total;
+
+    if (own != NGX_CONF_UNSET_MSEC) {
+        rest = (ngx_msec_int_t) (u->start_time + own - ngx_current_msec);
+        left = ngx_min(left, rest);
+    }
+
+    total = llcf->timeouts.total;
+
+    if (total == NGX_CONF_UNSET_MSEC) {
+
+        if (ctx->charge->facts.stream) {
+            return left;
+        }
+
+        total = 600000;
+    }
+
+    rest = (ngx_msec_int_t) (uc->started + total - ngx_current_msec);
+
+    if (rest <= 0) {
+        uc->expired = 1;
+    }
+
+    return ngx_min(left, rest);
+}
+
+
+/*
+ * How long the answer may be awaited.  The last candidate after others gets
+ * all that is left of llm_timeout: a slow valid answer is better than none.
+ */
+
+static ngx_msec_t
+ngx_http_llm_upstream_answer_limit(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx)
+{
+    ngx_msec_t                    spent, total;
+    ngx_http_llm_loc_conf_t      *llcf;
+    ngx_http_llm_upstream_ctx_t  *uc;
+
+    uc = &ctx->upstream;
+
+    if (uc->tries > 1 && !ngx_http_llm_upstream_more(r)) {
+        llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+        total = llcf->timeouts.total;
+
+        if (total == NGX_CONF_UNSET_MSEC) {
+            total = NGX_HTTP_LLM_RELAXED;
+        }
+
+        spent = r->upstream->start_time - uc->started;
+
+        return total > spent ? total - spent : 1;
+    }
+
+    if (ctx->charge->facts.stream) {
+        return ngx_http_llm_upstream_limit(r, ctx, first_token);
+    }
+
+    return ngx_http_llm_upstream_limit(r, ctx, header);
+}
+
+
+static void
+ngx_http_llm_upstream_abort(ngx_http_request_t *r)
+{
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm upstream abort");
+}
+
+
+static void
+ngx_http_llm_upstream_finalize(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->upstream.timer.timer_set) {
+        ngx_del_timer(&ctx->upstream.timer);
+    }
+
+    ctx->upstream.exchange->finalize(r, rc);
+}

@@ -1,0 +1,373 @@
+/*
+ * Main and location configuration: creating, merging, and the directives that
+ * are neither a provider's nor a model's.
+ */
+
+
+#include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_service.h>
+
+
+static ngx_conf_bitmask_t  ngx_http_llm_next_conditions[] = {
+    { ngx_string("error"), NGX_HTTP_LLM_NEXT_ERROR },
+    { ngx_string("timeout"), NGX_HTTP_LLM_NEXT_TIMEOUT },
+    { ngx_string("credential"), NGX_HTTP_LLM_NEXT_CREDENTIAL },
+    { ngx_string("not_found"), NGX_HTTP_LLM_NEXT_NOT_FOUND },
+    { ngx_string("bad_answer"), NGX_HTTP_LLM_NEXT_BAD_ANSWER },
+    { ngx_string("http_408"), NGX_HTTP_LLM_NEXT_408 },
+    { ngx_string("http_429"), NGX_HTTP_LLM_NEXT_429 },
+    { ngx_string("http_5xx"), NGX_HTTP_LLM_NEXT_5XX },
+    { ngx_string("off"), NGX_HTTP_LLM_NEXT_OFF },
+    { ngx_null_string, 0 }
+};
+
+
+void *
+ngx_http_llm_create_main_conf(ngx_conf_t *cf)
+{
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_llm_main_conf_t));
+    if (lmcf == NULL) {
+        return NULL;
+    }
+
+    if (ngx_array_init(&lmcf->providers, cf->pool, 4, sizeof(void *))
+        != NGX_OK
+        || ngx_array_init(&lmcf->models, cf->pool, 4, sizeof(void *))
+           != NGX_OK
+        || ngx_array_init(&lmcf->exact, cf->pool, 4,
+                          sizeof(ngx_http_llm_name_t))
+           != NGX_OK
+        || ngx_array_init(&lmcf->prefixes, cf->pool, 4,
+                          sizeof(ngx_http_llm_name_t))
+           != NGX_OK)
+    {
+        return NULL;
+    }
+
+    lmcf->outer.peer.init = ngx_http_llm_upstream_init_peer;
+    ngx_str_set(&lmcf->outer.host, "llm");
+
+    return lmcf;
+}
+
+
+char *
+ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
+{
+    ngx_http_llm_main_conf_t  *lmcf = conf;
+
+    if (lmcf->pass_line && lmcf->models.nelts == 0) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"llm_pass\" without any \"llm_model\" in %V:%ui",
+                      &lmcf->pass_file, lmcf->pass_line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_llm_model_init(cf, lmcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_llm_endpoint_check(cf, lmcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+void *
+ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
+{
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_llm_loc_conf_t));
+    if (llcf == NULL) {
+        return NULL;
+    }
+
+    llcf->timeouts.connect = NGX_CONF_UNSET_MSEC;
+    llcf->timeouts.header = NGX_CONF_UNSET_MSEC;
+    llcf->timeouts.first_token = NGX_CONF_UNSET_MSEC;
+    llcf->timeouts.idle = NGX_CONF_UNSET_MSEC;
+    llcf->timeouts.total = NGX_CONF_UNSET_MSEC;
+    llcf->pass_headers = NGX_CONF_UNSET_PTR;
+    llcf->provider_header = NGX_CONF_UNSET;
+    llcf->intercept_errors = NGX_CONF_UNSET;
+    llcf->next_tries = NGX_CONF_UNSET;
+    llcf->next_timeout = NGX_CONF_UNSET_MSEC;
+
+    return llcf;
+}
+
+
+char *
+ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+{
+    ngx_http_llm_loc_conf_t  *prev = parent;
+    ngx_http_llm_loc_conf_t  *conf = child;
+
+    ngx_http_core_loc_conf_t  *clcf;
+
+    ngx_conf_merge_msec_value(conf->timeouts.connect,
+                              prev->timeouts.connect, 5000);
+    ngx_conf_merge_msec_value(conf->timeouts.header,
+                              prev->timeouts.header, 300000);
+    ngx_conf_merge_msec_value(conf->timeouts.first_token,
+                              prev->timeouts.first_token, 60000);
+    ngx_conf_merge_msec_value(conf->timeouts.idle, prev->timeouts.idle,
+                              60000);
+
+    /* unset has a meaning: 600s, but for streams */
+
+    if (conf->timeouts.total == NGX_CONF_UNSET_MSEC) {
+        conf->timeouts.total = prev->timeouts.total;
+    }
+
+    ngx_conf_merge_value(conf->provider_header, prev->provider_header, 1);
+    ngx_conf_merge_value(conf->intercept_errors, prev->intercept_errors, 0);
+    ngx_conf_merge_value(conf->next_tries, prev->next_tries, 3);
+    ngx_conf_merge_msec_value(conf->next_timeout, prev->next_timeout, 0);
+
+    ngx_conf_merge_bitmask_value(conf->next, prev->next,
+                                 (NGX_CONF_BITMASK_SET
+                                  |NGX_HTTP_LLM_NEXT_DEFAULT));
+
+    if (conf->pass_headers == NGX_CONF_UNSET_PTR) {
+        conf->pass_headers = prev->pass_headers;
+        conf->travel = prev->travel;
+    }
+
+    if (conf->pass_headers == NGX_CONF_UNSET_PTR) {
+        conf->pass_headers = NULL;
+    }
+
+    if (conf->travel.size == 0
+        && ngx_http_llm_header_travel(cf, conf) != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    /* as proxy_pass: the hidden locations of "if" and limit_except */
+
+    if (clcf->noname && !conf->pass) {
+        conf->pass = prev->pass;
+        conf->model = prev->model;
+    }
+
+    if (clcf->lmt_excpt && clcf->handler == NULL && conf->pass) {
+        clcf->handler = ngx_http_llm_pass_handler;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_loc_conf_t  *llcf = conf;
+
+    ngx_str_t                         *value;
+    ngx_http_core_loc_conf_t          *clcf;
+    ngx_http_llm_main_conf_t          *lmcf;
+    ngx_http_compile_complex_value_t   ccv;
+
+    if (llcf->pass) {
+        return "is duplicate";
+    }
+
+    llcf->pass = 1;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module);
+
+    if (lmcf->pass_line == 0) {
+        lmcf->pass_file = cf->conf_file->file.name;
+        lmcf->pass_line = cf->conf_file->line;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = ngx_http_llm_pass_handler;
+
+    if (cf->args->nelts == 1) {
+        return NGX_CONF_OK;
+    }
+
+    value = cf->args->elts;
+
+    llcf->model = ngx_palloc(cf->pool, sizeof(ngx_http_complex_value_t));
+    if (llcf->model == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
+
+    ccv.cf = cf;
+    ccv.value = &value[1];
+    ccv.complex_value = llcf->model;
+
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (llcf->model->lengths == NULL && !ngx_http_llm_route_valid(&value[1])) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid model \"%V\" in \"llm_pass\"", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_loc_conf_t  *llcf = conf;
+
+    ngx_str_t   *value, *name;
+    const char  *why;
+    ngx_uint_t   i;
+
+    if (llcf->pass_headers == NGX_CONF_UNSET_PTR) {
+
+        llcf->pass_headers = ngx_array_create(cf->pool, 4, sizeof(ngx_str_t));
+        if (llcf->pass_headers == NULL) {
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        why = ngx_http_llm_header_refused(&value[i], 0);
+
+        if (why) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "header \"%V\" %s", &value[i], why);
+            return NGX_CONF_ERROR;
+        }
+
+        name = ngx_array_push(llcf->pass_headers);
+        if (name == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *name = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_loc_conf_t  *llcf = conf;
+
+    ngx_str_t           *value;
+    ngx_uint_t           i;
+    ngx_conf_bitmask_t  *mask;
+
+    if (llcf->next) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        for (mask = ngx_http_llm_next_conditions; mask->name.len; mask++) {
+
+            if (mask->name.len == value[i].len
+                && ngx_strcmp(mask->name.data, value[i].data) == 0)
+            {
+                break;
+            }
+        }
+
+        if (mask->name.len == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "invalid condition \"%V\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        llcf->next |= mask->mask;
+    }
+
+    if ((llcf->next & NGX_HTTP_LLM_NEXT_OFF)
+        && llcf->next != NGX_HTTP_LLM_NEXT_OFF)
+    {
+        return "takes \"off\" only alone";
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_llm_conf_block(ngx_conf_t *cf, ngx_uint_t cmd_type, void *conf)
+{
+    char                 *rv;
+    ngx_conf_t            save;
+    ngx_http_conf_ctx_t   ctx, *http;
+
+    http = cf->ctx;
+    ctx = *http;
+
+    ctx.loc_conf = ngx_pcalloc(cf->temp_pool,
+                               sizeof(void *) * ngx_http_max_module);
+    if (ctx.loc_conf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ctx.loc_conf[ngx_http_llm_module.ctx_index] = conf;
+
+    save = *cf;
+    cf->ctx = &ctx;
+    cf->cmd_type = cmd_type;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    return rv;
+}
+
+
+ngx_int_t
+ngx_http_llm_conf_name(ngx_conf_t *cf, const char *what, ngx_str_t *name)
+{
+    size_t  i;
+    u_char  ch;
+
+    if ((name->len == 4 && ngx_strncmp(name->data, "none", 4) == 0)
+        || (name->len == 5 && ngx_strncmp(name->data, "other", 5) == 0))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%s cannot be named \"%V\"", what, name);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if (ch <= ' ' || ch >= 0x7f || ch == '"' || ch == '\\') {
+            break;
+        }
+    }
+
+    if (i == name->len && name->len && name->len <= NGX_LLM_MODEL_LEN) {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid name of %s \"%V\"",
+                       what, name);
+
+    return NGX_ERROR;
+}

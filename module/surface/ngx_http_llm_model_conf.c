@@ -1,0 +1,424 @@
+/*
+ * llm_model: names, aliases and targets; and what is made of them when the
+ * whole configuration is known.
+ */
+
+
+#include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_service.h>
+
+
+static ngx_int_t ngx_http_llm_model_names(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
+static ngx_int_t ngx_http_llm_model_name(ngx_conf_t *cf, ngx_array_t *names,
+    ngx_str_t *name, ngx_http_llm_model_t *model);
+static ngx_int_t ngx_http_llm_model_targets(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
+static ngx_int_t ngx_http_llm_model_unique(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+static ngx_int_t ngx_http_llm_model_list(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+static int ngx_libc_cdecl ngx_http_llm_model_compare(const void *one,
+    const void *two);
+static int ngx_libc_cdecl ngx_http_llm_model_longer(const void *one,
+    const void *two);
+
+
+#define ngx_http_llm_model_is_prefix(name)                                    \
+    ((name)->data[(name)->len - 1] == '*')
+
+
+char *
+ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_main_conf_t  *lmcf = conf;
+
+    char                   *rv;
+    ngx_str_t              *value;
+    ngx_http_llm_model_t   *model, **slot;
+
+    value = cf->args->elts;
+
+    if (ngx_http_llm_conf_name(cf, "llm_model", &value[1]) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (value[1].data[0] == '~'
+        || ngx_strlchr(value[1].data, value[1].data + value[1].len - 1, '*'))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid pattern \"%V\" of llm_model, \"*\" may "
+                           "only stand at its end", &value[1]);
+        return NGX_CONF_ERROR;
+    }
+
+    model = ngx_pcalloc(cf->pool, sizeof(ngx_http_llm_model_t));
+    if (model == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    model->pattern = value[1];
+    model->file = cf->conf_file->file.name;
+
+    if (ngx_array_init(&model->targets, cf->pool, 2,
+                       sizeof(ngx_http_llm_target_t))
+        != NGX_OK
+        || ngx_array_init(&model->aliases, cf->pool, 1, sizeof(ngx_str_t))
+           != NGX_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
+
+    rv = ngx_http_llm_conf_block(cf, NGX_HTTP_LLM_MODEL_CONF, model);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    if (model->targets.nelts == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "no target in llm_model \"%V\"", &model->pattern);
+        return NGX_CONF_ERROR;
+    }
+
+    slot = ngx_array_push(&lmcf->models);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    *slot = model;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_model_t  *model = conf;
+
+    ngx_str_t              *value;
+    ngx_http_llm_target_t  *target;
+
+    value = cf->args->elts;
+
+    target = ngx_array_push(&model->targets);
+    if (target == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(target, sizeof(ngx_http_llm_target_t));
+
+    target->name = value[1];
+    target->line = cf->conf_file->line;
+
+    if (cf->args->nelts == 2) {
+        return NGX_CONF_OK;
+    }
+
+    target->model = value[2];
+
+    if (value[2].len == 1 && value[2].data[0] == '*') {
+
+        if (!ngx_http_llm_model_is_prefix(&model->pattern)) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "target model \"*\" needs a pattern with "
+                               "\"*\", llm_model is \"%V\"", &model->pattern);
+            return NGX_CONF_ERROR;
+        }
+
+        target->wildcard = 1;
+        return NGX_CONF_OK;
+    }
+
+    if (!ngx_http_llm_route_valid(&value[2])
+        || ngx_strlchr(value[2].data, value[2].data + value[2].len, '*'))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid target model \"%V\"", &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_model_t  *model = conf;
+
+    ngx_str_t   *value, *name;
+    ngx_uint_t   i;
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_http_llm_conf_name(cf, "alias", &value[i]) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_strlchr(value[i].data, value[i].data + value[i].len, '*')) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "alias \"%V\" must not have \"*\"", &value[i]);
+            return NGX_CONF_ERROR;
+        }
+
+        name = ngx_array_push(&model->aliases);
+        if (name == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *name = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_http_llm_model_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+{
+    ngx_uint_t              i;
+    ngx_http_llm_model_t  **model;
+
+    model = lmcf->models.elts;
+
+    for (i = 0; i < lmcf->models.nelts; i++) {
+
+        if (ngx_http_llm_model_targets(cf, lmcf, model[i]) != NGX_OK
+            || ngx_http_llm_model_names(cf, lmcf, model[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_qsort(lmcf->exact.elts, lmcf->exact.nelts,
+              sizeof(ngx_http_llm_name_t), ngx_http_llm_model_compare);
+
+    ngx_qsort(lmcf->prefixes.elts, lmcf->prefixes.nelts,
+              sizeof(ngx_http_llm_name_t), ngx_http_llm_model_longer);
+
+    if (ngx_http_llm_model_unique(cf, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_model_list(cf, lmcf);
+}
+
+
+static ngx_int_t
+ngx_http_llm_model_targets(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_model_t *model)
+{
+    ngx_uint_t                 i, n;
+    ngx_http_llm_target_t     *target;
+    ngx_http_llm_provider_t  **provider;
+
+    target = model->targets.elts;
+    provider = lmcf->providers.elts;
+
+    for (i = 0; i < model->targets.nelts; i++) {
+
+        for (n = 0; n < lmcf->providers.nelts; n++) {
+
+            if (provider[n]->name.len == target[i].name.len
+                && ngx_memcmp(provider[n]->name.data, target[i].name.data,
+                              target[i].name.len)
+                   == 0)
+            {
+                target[i].provider = provider[n];
+                break;
+            }
+        }
+
+        if (target[i].provider == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "unknown llm_provider \"%V\" in llm_model \"%V\" "
+                          "in %V:%ui", &target[i].name, &model->pattern,
+                          &model->file, target[i].line);
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_model_names(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_model_t *model)
+{
+    ngx_str_t   *alias, name;
+    ngx_uint_t   i;
+
+    name = model->pattern;
+
+    if (ngx_http_llm_model_is_prefix(&name)) {
+        name.len--;
+
+        if (ngx_http_llm_model_name(cf, &lmcf->prefixes, &name, model)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+    } else if (name.len == sizeof("default") - 1
+               && ngx_strncmp(name.data, "default", name.len) == 0)
+    {
+        if (lmcf->fallback) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "duplicate llm_model \"default\" in %V",
+                          &model->file);
+            return NGX_ERROR;
+        }
+
+        lmcf->fallback = model;
+
+    } else if (ngx_http_llm_model_name(cf, &lmcf->exact, &name, model)
+               != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    alias = model->aliases.elts;
+
+    for (i = 0; i < model->aliases.nelts; i++) {
+
+        if (ngx_http_llm_model_name(cf, &lmcf->exact, &alias[i], model)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_model_name(ngx_conf_t *cf, ngx_array_t *names, ngx_str_t *name,
+    ngx_http_llm_model_t *model)
+{
+    ngx_http_llm_name_t  *slot;
+
+    slot = ngx_array_push(names);
+    if (slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    slot->name = *name;
+    slot->model = model;
+
+    return NGX_OK;
+}
+
+
+/* names are sorted: twins stand side by side */
+
+static ngx_int_t
+ngx_http_llm_model_unique(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+{
+    ngx_uint_t            i, n;
+    ngx_array_t          *names;
+    ngx_http_llm_name_t  *name;
+
+    for (n = 0; n < 2; n++) {
+
+        names = n ? &lmcf->prefixes : &lmcf->exact;
+        name = names->elts;
+
+        for (i = 1; i < names->nelts; i++) {
+
+            if (ngx_http_llm_route_compare(&name[i - 1].name, &name[i].name)
+                == 0)
+            {
+                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                              "duplicate llm_model or alias \"%V%s\" in %V",
+                              &name[i].name, n ? "*" : "",
+                              &name[i].model->file);
+                return NGX_ERROR;
+            }
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* body of GET models: exact names and aliases, in the order of the file */
+
+static ngx_int_t
+ngx_http_llm_model_list(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+{
+    u_char                 *p;
+    size_t                  len;
+    ngx_str_t              *name, *alias;
+    ngx_uint_t              i, n;
+    ngx_http_llm_model_t  **model;
+
+    model = lmcf->models.elts;
+    len = sizeof("{\"object\":\"list\",\"data\":[]}");
+
+    for (i = 0; i < lmcf->exact.nelts; i++) {
+        len += ((ngx_http_llm_name_t *) lmcf->exact.elts)[i].name.len
+               + sizeof("{\"id\":\"\",\"object\":\"model\",\"created\":0,"
+                        "\"owned_by\":\"llm\"},");
+    }
+
+    p = ngx_pnalloc(cf->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    lmcf->list.data = p;
+
+    p = ngx_sprintf(p, "{\"object\":\"list\",\"data\":[");
+
+    for (i = 0; i < lmcf->models.nelts; i++) {
+
+        alias = model[i]->aliases.elts;
+
+        for (n = 0; n <= model[i]->aliases.nelts; n++) {
+
+            name = n ? &alias[n - 1] : &model[i]->pattern;
+
+            if (n == 0 && (model[i] == lmcf->fallback
+                           || ngx_http_llm_model_is_prefix(name)))
+            {
+                continue;
+            }
+
+            p = ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
+                               "\"created\":0,\"owned_by\":\"llm\"},", name);
+        }
+    }
+
+    if (p[-1] == ',') {
+        p--;
+    }
+
+    p = ngx_sprintf(p, "]}");
+
+    lmcf->list.len = p - lmcf->list.data;
+
+    return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_llm_model_compare(const void *one, const void *two)
+{
+    ngx_http_llm_name_t  *first = (ngx_http_llm_name_t *) one;
+    ngx_http_llm_name_t  *second = (ngx_http_llm_name_t *) two;
+
+    return (int) ngx_http_llm_route_compare(&first->name, &second->name);
+}
+
+
+static int ngx_libc_cdecl
+ngx_http_llm_model_longer(const void *one, const void *two)
+{
+    return - ngx_http_llm_model_compare(one, two);
+}

@@ -1,0 +1,283 @@
+/*
+ * The module: its directives, its place in nginx's phases and filter chain.
+ * Everything it does is elsewhere; module/README.md says where.
+ */
+
+
+#include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_service.h>
+
+
+static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_llm_postconfiguration(ngx_conf_t *cf);
+
+
+#define NGX_HTTP_LLM_ANY_CONF                                                 \
+    NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+
+#define NGX_HTTP_LLM_PASS_CONF                                                \
+    NGX_HTTP_LOC_CONF|NGX_HTTP_LIF_CONF|NGX_HTTP_LMT_CONF
+
+#define ngx_http_llm_loc_offset(name)                                         \
+    NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_llm_loc_conf_t, name), NULL
+
+#define ngx_http_llm_provider_offset(name)                                    \
+    NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_llm_provider_t, name), NULL
+
+
+static ngx_command_t  ngx_http_llm_commands[] = {
+
+    { ngx_string("llm_provider"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_llm_provider_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("llm_model"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
+      ngx_http_llm_model_block,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("llm_pass"),
+      NGX_HTTP_LLM_PASS_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
+      ngx_http_llm_conf_pass,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("llm_pass_header"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_conf_pass_header,
+      ngx_http_llm_loc_offset(pass_headers) },
+
+    { ngx_string("llm_provider_header"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_loc_offset(provider_header) },
+
+    { ngx_string("llm_intercept_errors"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_loc_offset(intercept_errors) },
+
+    { ngx_string("llm_next_provider"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_conf_next,
+      ngx_http_llm_loc_offset(next) },
+
+    { ngx_string("llm_next_provider_tries"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      ngx_http_llm_loc_offset(next_tries) },
+
+    { ngx_string("llm_next_provider_timeout"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(next_timeout) },
+
+    { ngx_string("llm_connect_timeout"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(timeouts.connect) },
+
+    { ngx_string("llm_header_timeout"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(timeouts.header) },
+
+    { ngx_string("llm_first_token_timeout"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(timeouts.first_token) },
+
+    { ngx_string("llm_idle_timeout"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(timeouts.idle) },
+
+    { ngx_string("llm_timeout"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(timeouts.total) },
+
+    /* inside llm_provider */
+
+    { ngx_string("type"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_http_llm_provider_type,
+      ngx_http_llm_provider_offset(dialect) },
+
+    { ngx_string("api"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_http_llm_provider_api,
+      ngx_http_llm_provider_offset(dialect) },
+
+    { ngx_string("endpoint"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_http_llm_provider_endpoint,
+      ngx_http_llm_provider_offset(endpoint) },
+
+    { ngx_string("key"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_http_llm_provider_key,
+      ngx_http_llm_provider_offset(key) },
+
+    { ngx_string("label"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_provider_label,
+      ngx_http_llm_provider_offset(labels) },
+
+    { ngx_string("header"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE2,
+      ngx_http_llm_provider_set_header,
+      ngx_http_llm_provider_offset(headers) },
+
+    { ngx_string("stream_usage"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_provider_offset(stream_usage) },
+
+    { ngx_string("connect_timeout"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_provider_offset(timeouts.connect) },
+
+    { ngx_string("header_timeout"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_provider_offset(timeouts.header) },
+
+    { ngx_string("first_token_timeout"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_provider_offset(timeouts.first_token) },
+
+    { ngx_string("idle_timeout"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_provider_offset(timeouts.idle) },
+
+    { ngx_string("timeout"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_provider_offset(timeouts.total) },
+
+    { ngx_string("ssl_verify"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_provider_offset(ssl_verify) },
+
+    { ngx_string("ssl_trusted_certificate"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      ngx_http_llm_provider_offset(ssl_trusted_certificate) },
+
+    { ngx_string("ssl_name"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      ngx_http_llm_provider_offset(ssl_name) },
+
+    { ngx_string("ssl_certificate"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      ngx_http_llm_provider_offset(ssl_certificate) },
+
+    { ngx_string("ssl_certificate_key"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      ngx_http_llm_provider_offset(ssl_certificate_key) },
+
+    /* inside llm_model */
+
+    { ngx_string("target"),
+      NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_TAKE12,
+      ngx_http_llm_model_target,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("alias"),
+      NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_model_alias,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+      ngx_null_command
+};
+
+
+static ngx_http_module_t  ngx_http_llm_module_ctx = {
+    ngx_http_llm_preconfiguration,         /* preconfiguration */
+    ngx_http_llm_postconfiguration,        /* postconfiguration */
+
+    ngx_http_llm_create_main_conf,         /* create main configuration */
+    ngx_http_llm_init_main_conf,           /* init main configuration */
+
+    NULL,                                  /* create server configuration */
+    NULL,                                  /* merge server configuration */
+
+    ngx_http_llm_create_loc_conf,          /* create location configuration */
+    ngx_http_llm_merge_loc_conf            /* merge location configuration */
+};
+
+
+ngx_module_t  ngx_http_llm_module = {
+    NGX_MODULE_V1,
+    &ngx_http_llm_module_ctx,              /* module context */
+    ngx_http_llm_commands,                 /* module directives */
+    NGX_HTTP_MODULE,                       /* module type */
+    NULL,                                  /* init master */
+    NULL,                                  /* init module */
+    NULL,                                  /* init process */
+    NULL,                                  /* init thread */
+    NULL,                                  /* exit thread */
+    NULL,                                  /* exit process */
+    NULL,                                  /* exit master */
+    NGX_MODULE_V1_PADDING
+};
+
+
+static ngx_int_t
+ngx_http_llm_preconfiguration(ngx_conf_t *cf)
+{
+    return ngx_http_llm_variables_add(cf);
+}
+
+
+static ngx_int_t
+ngx_http_llm_postconfiguration(ngx_conf_t *cf)
+{
+    ngx_http_handler_pt        *h;
+    ngx_http_llm_main_conf_t   *lmcf;
+    ngx_http_core_main_conf_t  *cmcf;
+
+    static ngx_str_t  request_id = ngx_string("request_id");
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module);
+    cmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_core_module);
+
+    lmcf->request_id = ngx_http_get_variable_index(cf, &request_id);
+    if (lmcf->request_id == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_llm_admit_handler;
+
+    /* the last one in is the first to see an answer: headers, then pages */
+
+    if (ngx_http_llm_error_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_header_init(cf);
+}

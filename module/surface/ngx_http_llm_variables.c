@@ -1,0 +1,423 @@
+/*
+ * The $llm_* variables: computed from the charge when they are asked for,
+ * never cached, so that the access log sees how it all ended.
+ */
+
+
+#include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_flow.h>
+
+
+typedef ngx_int_t (*ngx_http_llm_value_pt)(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+
+
+static ngx_int_t ngx_http_llm_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_llm_value_operation(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_model(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_provider(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_target(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_stream(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_attempts(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_status(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_request_id(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_tokens(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_llm_value_source(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_ttft(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_finish(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_end(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+
+
+#define ngx_http_llm_var(name, function)                                      \
+    { ngx_string("llm_" name), NULL, ngx_http_llm_variable,                   \
+      (uintptr_t) function, NGX_HTTP_VAR_NOCACHEABLE, 0 }
+
+#define ngx_http_llm_tokens(name, member)                                     \
+    { ngx_string("llm_" name "_tokens"), NULL, ngx_http_llm_value_tokens,     \
+      offsetof(ngx_llm_usage_t, member), NGX_HTTP_VAR_NOCACHEABLE, 0 }
+
+
+static ngx_http_variable_t  ngx_http_llm_vars[] = {
+    ngx_http_llm_var("operation", ngx_http_llm_value_operation),
+    ngx_http_llm_var("model", ngx_http_llm_value_model),
+    ngx_http_llm_var("provider", ngx_http_llm_value_provider),
+    ngx_http_llm_var("target_model", ngx_http_llm_value_target),
+    ngx_http_llm_var("stream", ngx_http_llm_value_stream),
+    ngx_http_llm_var("attempts", ngx_http_llm_value_attempts),
+    ngx_http_llm_var("upstream_status", ngx_http_llm_value_status),
+    ngx_http_llm_var("upstream_request_id", ngx_http_llm_value_request_id),
+    ngx_http_llm_tokens("prompt", prompt),
+    ngx_http_llm_tokens("cached", cached),
+    ngx_http_llm_tokens("completion", completion),
+    ngx_http_llm_tokens("reasoning", reasoning),
+    ngx_http_llm_tokens("total", total),
+    ngx_http_llm_var("usage_source", ngx_http_llm_value_source),
+    ngx_http_llm_var("ttft", ngx_http_llm_value_ttft),
+    ngx_http_llm_var("finish_reason", ngx_http_llm_value_finish),
+    ngx_http_llm_var("stream_end", ngx_http_llm_value_end),
+    ngx_http_null_variable
+};
+
+
+ngx_int_t
+ngx_http_llm_variables_add(ngx_conf_t *cf)
+{
+    ngx_http_variable_t  *var, *v;
+
+    for (v = ngx_http_llm_vars; v->name.len; v++) {
+
+        var = ngx_http_add_variable(cf, &v->name, v->flags);
+        if (var == NULL) {
+            return NGX_ERROR;
+        }
+
+        var->get_handler = v->get_handler;
+        var->data = v->data;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    ngx_http_llm_value_pt  get = (ngx_http_llm_value_pt) data;
+
+    ngx_int_t               rc;
+    ngx_str_t               value;
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ngx_http_llm_settle_find(r);
+
+    ngx_str_null(&value);
+
+    rc = charge ? get(r, charge, &value) : NGX_DECLINED;
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DECLINED || value.len == 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->len = value.len;
+    v->data = value.data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_operation(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    if (charge->operation) {
+        *value = charge->operation->name;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_model(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
+    ngx_str_t *value)
+{
+    *value = charge->asked;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_llm_attempt_t *
+ngx_http_llm_value_attempt(ngx_http_llm_charge_t *charge)
+{
+    ngx_http_llm_attempt_t  *attempt;
+
+    if (charge->attempts.nelts == 0) {
+        return NULL;
+    }
+
+    attempt = charge->attempts.elts;
+
+    return &attempt[charge->attempts.nelts - 1];
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_provider(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    ngx_http_llm_attempt_t  *attempt;
+
+    attempt = ngx_http_llm_value_attempt(charge);
+
+    if (attempt) {
+        *value = attempt->provider->name;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_target(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    ngx_http_llm_attempt_t  *attempt;
+
+    attempt = ngx_http_llm_value_attempt(charge);
+
+    if (attempt) {
+        *value = attempt->model;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_stream(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    if (!charge->parsed) {
+        return NGX_DECLINED;
+    }
+
+    if (charge->facts.stream) {
+        ngx_str_set(value, "1");
+
+    } else {
+        ngx_str_set(value, "0");
+    }
+
+    return NGX_OK;
+}
+
+
+/* azure:429:12ms,openai:200:840ms, and " : " where a new pass begins */
+
+static ngx_int_t
+ngx_http_llm_value_attempts(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    u_char                  *p;
+    size_t                   len;
+    ngx_uint_t               i;
+    ngx_http_llm_attempt_t  *attempt;
+
+    attempt = charge->attempts.elts;
+    len = 0;
+
+    for (i = 0; i < charge->attempts.nelts; i++) {
+        len += attempt[i].provider->name.len + attempt[i].outcome.len
+               + NGX_INT_T_LEN + NGX_INT_T_LEN + sizeof(" : ::ms");
+    }
+
+    if (len == 0) {
+        return NGX_DECLINED;
+    }
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->data = p;
+
+    for (i = 0; i < charge->attempts.nelts; i++) {
+
+        if (i) {
+            p = (attempt[i].pass == attempt[i - 1].pass)
+                ? ngx_cpymem(p, ",", 1) : ngx_cpymem(p, " : ", 3);
+        }
+
+        p = ngx_sprintf(p, "%V:", &attempt[i].provider->name);
+
+        if (attempt[i].outcome.len) {
+            p = ngx_sprintf(p, "%V", &attempt[i].outcome);
+
+        } else if (attempt[i].status) {
+            p = ngx_sprintf(p, "%ui", attempt[i].status);
+
+        } else {
+            *p++ = '-';
+        }
+
+        p = ngx_sprintf(p, ":%Mms", attempt[i].time);
+    }
+
+    value->len = p - value->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_status(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    ngx_http_llm_attempt_t  *attempt;
+
+    attempt = ngx_http_llm_value_attempt(charge);
+
+    if (attempt == NULL || attempt->status == 0) {
+        return NGX_DECLINED;
+    }
+
+    value->data = ngx_pnalloc(r->pool, NGX_INT_T_LEN);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = ngx_sprintf(value->data, "%ui", attempt->status)
+                 - value->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_request_id(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    *value = charge->upstream_request_id;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_tokens(ngx_http_request_t *r, ngx_http_variable_value_t *v,
+    uintptr_t data)
+{
+    int64_t                 n;
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ngx_http_llm_settle_find(r);
+
+    if (charge == NULL || charge->answer == NULL
+        || !charge->answer->usage_seen)
+    {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    n = *(int64_t *) ((char *) &charge->answer->usage + data);
+
+    if (n < 0) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->data = ngx_pnalloc(r->pool, NGX_INT64_LEN);
+    if (v->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    v->len = ngx_sprintf(v->data, "%L", n) - v->data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_source(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    ngx_http_llm_attempt_t  *attempt;
+
+    attempt = ngx_http_llm_value_attempt(charge);
+
+    if (attempt == NULL || attempt->status < 200 || attempt->status > 299) {
+        ngx_str_set(value, "none");
+
+    } else if (charge->answer == NULL || charge->answer->malformed) {
+        ngx_str_set(value, "unknown");
+
+    } else if (charge->answer->usage_seen && !charge->answer->usage_bad) {
+        ngx_str_set(value, "provider");
+
+    } else {
+        ngx_str_set(value, "estimated");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_ttft(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
+    ngx_str_t *value)
+{
+    if (!charge->timed) {
+        return NGX_DECLINED;
+    }
+
+    value->data = ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = ngx_sprintf(value->data, "%T.%03M",
+                             (time_t) (charge->ttft / 1000),
+                             charge->ttft % 1000)
+                 - value->data;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_finish(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    if (charge->answer) {
+        value->data = charge->answer->finish_reason;
+        value->len = charge->answer->finish_len;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_end(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
+    ngx_str_t *value)
+{
+    static ngx_str_t  ends[] = {
+        ngx_null_string,
+        ngx_string("complete"),
+        ngx_string("truncated"),
+        ngx_string("aborted"),
+        ngx_string("error")
+    };
+
+    *value = ends[charge->end];
+
+    return NGX_OK;
+}

@@ -1,0 +1,83 @@
+#!/usr/bin/perl
+
+# Every file of conf/ passes nginx -t as it stands there; only what belongs
+# to a machine is ours: secrets are dummies, certificates are made here,
+# temporary files and logs stay in our folder, and provider.conf is what
+# "make run" would write.
+
+use strict;
+use warnings;
+
+use FindBin qw($Bin);
+use lib "$Bin/lib";
+
+use Test::More;
+
+use LLM::Nginx;
+use LLM::Util qw(root_dir slurp spew tempdir);
+
+my $dir = tempdir();
+my $root = root_dir();
+my @files = sort glob "$root/conf/*.conf";
+
+spew("$dir/provider.conf", <<'END');
+llm_provider openai {
+    endpoint  http://127.0.0.1:8089/v1;
+    key       env:OPENAI_API_KEY;
+}
+END
+
+spew("$dir/secret", "dummy\n");
+
+ok(scalar @files, 'conf/ has files');
+
+for my $path (@files) {
+    my ($name) = $path =~ m{(conf/.*)};
+    my $text = slurp($path);
+    my %env = map { $_ => 'dummy' } $text =~ /\benv:(\w+)/g;
+
+    my ($status, $said) = LLM::Nginx->check(
+        conf => local_conf($text),
+        env  => { OPENAI_API_KEY => 'dummy', %env },
+    );
+
+    is($status, 0, "$name passes nginx -t") or diag($said);
+    unlike($said, qr/\bdummy\b/, "$name: no secret is printed");
+}
+
+done_testing();
+
+
+sub local_conf {
+    my ($text) = @_;
+
+    # the kit's own lines take the place of these
+    $text =~ s{^\s*(?:load_module\s+modules/ngx_http_llm_module\.so|user|pid
+               |worker_processes|error_log)\b.*;}{}xmg;
+
+    my @own = map { "${_}_temp_path $dir/$_;" }
+              grep { $text !~ /^\s*${_}_temp_path\s/m }
+              qw(client_body proxy fastcgi uwsgi scgi);
+    push @own, 'access_log off;' if $text !~ /^\s*access_log\s/m;
+
+    $text =~ s/^http\s*\{\K/ @own/m;
+    $text =~ s{\binclude\s+\Kprovider\.conf}{$dir/provider.conf};
+    $text =~ s{\bfile:[^\s;]+}{file:$dir/secret}g;
+
+    if ($text =~ s{\b(ssl_certificate(?:_key)?\s+)[^\s;]+}{$1$dir/tls.pem}g) {
+        certificate("$dir/tls.pem");
+    }
+
+    return "%%GLOBALS%%\n$text";
+}
+
+
+sub certificate {
+    my ($path) = @_;
+
+    return if -e $path;
+    system("openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost"
+           . " -keyout $path -out $path.crt 2> $path.log"
+           . " && cat $path.crt >> $path") == 0
+        or die slurp("$path.log");
+}
