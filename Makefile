@@ -206,7 +206,7 @@ check-sanitize: all $(B)/sanitize/nginx $(UNITS:%=$(B)/sanitize/unit/%)
 	LLM_BUILD=$(B) LLM_STATIC=1 LLM_NGINX=$(B)/sanitize/nginx LLM_SLOW=3 \
 	    LSAN_OPTIONS=suppressions=$(ROOT)/t/lsan.supp:print_suppressions=0 \
 	    UBSAN_OPTIONS=suppressions=$(ROOT)/t/ubsan.supp \
-	    $(call prove,$(B)/sanitize/unit)
+	    LLM_WRAP=$(ROOT)/t/tools/sanitize.sh $(call prove,$(B)/sanitize/unit)
 
 valgrind: PACKAGES = valgrind $(PACKAGES_BUILD) $(PACKAGES_TEST)
 valgrind:

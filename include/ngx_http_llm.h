@@ -1,10 +1,9 @@
 /*
  * ngx_http_llm.h: configuration and request context.
  *
- * The configuration is read-only once it is read.  What a client request
- * decides lives in its charge (one record per client request, which survives
- * internal redirects) and in the ctx of one pass through a location; each
- * sub-struct of the ctx is written by the one service it is named after.
+ * The configuration is read-only once it is read.  The ctx is one pass of a
+ * request through a location; each sub-struct of it is written by the one
+ * service it is named after, and read by others.
  */
 
 #ifndef _NGX_HTTP_LLM_H_INCLUDED_
@@ -15,10 +14,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include <ngx_llm_json.h>
-#include <ngx_llm_answer.h>
 #include <ngx_http_llm_error.h>
 #include <ngx_http_llm_provider.h>
+#include <ngx_http_llm_model.h>
+#include <ngx_http_llm_charge.h>
 
 
 #define NGX_HTTP_LLM_VERSION          "0.1.0"
@@ -38,30 +37,6 @@
 #define NGX_HTTP_LLM_NEXT_429         0x0080
 #define NGX_HTTP_LLM_NEXT_OFF         0x0100
 #define NGX_HTTP_LLM_NEXT_DEFAULT     0x00ff
-
-
-typedef struct {
-    ngx_str_t                      name;         /* "chat", a metric's label */
-    ngx_str_t                      suffix;       /* "chat/completions" */
-    ngx_uint_t                     methods;      /* NGX_HTTP_POST, ... */
-    const char                    *allow;        /* the same, for Allow */
-    ngx_uint_t                     ends;         /* NGX_LLM_ENDS_... */
-    unsigned                       usage:1;      /* stream_options known */
-} ngx_http_llm_operation_t;
-
-
-typedef struct {
-    ngx_str_t                      pattern;      /* as written */
-    ngx_str_t                      file;         /* where it is configured */
-    ngx_array_t                    targets;      /* target_t, in file order */
-    ngx_array_t                    aliases;      /* ngx_str_t */
-} ngx_http_llm_model_t;
-
-
-typedef struct {                                 /* a name that resolves */
-    ngx_str_t                      name;         /* less the final '*' */
-    ngx_http_llm_model_t          *model;
-} ngx_http_llm_name_t;
 
 
 typedef struct {
@@ -97,53 +72,6 @@ typedef struct {
 } ngx_http_llm_loc_conf_t;
 
 
-/* one attempt at one provider */
-
-typedef struct {
-    ngx_http_llm_provider_t       *provider;
-    ngx_str_t                      model;        /* as the provider calls it */
-    ngx_str_t                      outcome;      /* "200", "timeout", ... */
-    ngx_msec_t                     start;        /* ngx_current_msec */
-    ngx_msec_t                     time;         /* it took, milliseconds */
-    ngx_uint_t                     pass;         /* of the client request */
-    ngx_uint_t                     status;       /* 0: no answer */
-} ngx_http_llm_attempt_t;
-
-
-typedef enum {
-    NGX_HTTP_LLM_END_NONE = 0,
-    NGX_HTTP_LLM_END_COMPLETE,
-    NGX_HTTP_LLM_END_TRUNCATED,
-    NGX_HTTP_LLM_END_ABORTED,        /* by the client */
-    NGX_HTTP_LLM_END_ERROR           /* error event of the provider */
-} ngx_http_llm_end_e;
-
-
-/* the record of a client request, owned by the cleanup of r->main */
-
-typedef struct {
-    ngx_http_llm_operation_t      *operation;
-    ngx_llm_facts_t                facts;
-    ngx_str_t                      asked;        /* model, by the client */
-    ngx_http_llm_model_t          *model;        /* what that resolved to */
-    ngx_array_t                    attempts;     /* attempt_t */
-    ngx_uint_t                     passes;       /* through llm_pass */
-    ngx_llm_answer_t              *answer;       /* NULL: could not be read */
-    void                          *ctx;          /* of the last pass */
-    ngx_http_request_t            *request;      /* the client's */
-    ngx_msec_t                     start;        /* ngx_current_msec */
-    ngx_msec_t                     ttft;         /* of the first event, ms */
-    ngx_http_llm_end_e             end;
-    ngx_str_t                      upstream_request_id;
-    ngx_http_llm_error_t           error;        /* ours, of the last pass */
-    ngx_http_llm_kept_t            kept;         /* a provider's, for later */
-    unsigned                       parsed:1;     /* facts are valid */
-    unsigned                       stream:1;     /* the answer is one */
-    unsigned                       timed:1;      /* ttft is valid */
-    unsigned                       keepalive:1;  /* as the client asked */
-} ngx_http_llm_charge_t;
-
-
 /* service/ngx_http_llm_body.c: the request body as one contiguous view */
 
 typedef struct {
@@ -161,9 +89,10 @@ typedef struct {
     /* as the members of ngx_http_upstream_t */
     ngx_int_t                    (*reinit)(ngx_http_request_t *r);
     ngx_int_t                    (*process_header)(ngx_http_request_t *r);
-    ngx_int_t                    (*input_filter_init)(ngx_http_request_t *r);
-    ngx_int_t                    (*input_filter)(ngx_http_request_t *r,
-                                                 ssize_t bytes);
+    ngx_int_t                    (*input_filter_init)(void *data);
+    ngx_int_t                    (*input_filter)(void *data, ssize_t bytes);
+    void                         (*finalize)(ngx_http_request_t *r,
+                                             ngx_int_t rc);
 
     /* an attempt has failed so (NGX_HTTP_LLM_NEXT_...): 1 to try the next */
     ngx_uint_t                   (*judge)(ngx_http_request_t *r,
@@ -172,10 +101,6 @@ typedef struct {
     /* 1: a failure of that class would be followed by another attempt */
     ngx_uint_t                   (*next)(ngx_http_request_t *r,
                                          ngx_uint_t failure);
-
-    /* the pass has ended, rc as u->finalize_request */
-    void                         (*finalize)(ngx_http_request_t *r,
-                                             ngx_int_t rc);
 } ngx_http_llm_exchange_t;
 
 
@@ -188,10 +113,7 @@ typedef struct {
     ngx_http_llm_target_t         *target;       /* being tried */
     ngx_int_t                      tries;        /* attempts so far */
     ngx_uint_t                     stale;        /* reused ones that died */
-
-    ngx_event_t                    timer;        /* of all five limits */
     ngx_msec_t                     started;      /* this pass */
-    ngx_msec_t                     last_read;    /* of the answer's body */
 
     /* the balancer methods of the provider's own block */
 
@@ -208,39 +130,62 @@ typedef struct {
     unsigned                       again:1;      /* next: the same target */
     unsigned                       fresh:1;      /* again, from its start */
     unsigned                       live:1;       /* inner.free is owed */
-    unsigned                       timedout:1;   /* a limit of ours fired */
-    unsigned                       expired:1;    /* it was llm_timeout */
     unsigned                       committed:1;  /* header goes to client */
 } ngx_http_llm_upstream_ctx_t;
 
 
-/* service/ngx_http_llm_response.c: the provider's answer, up to commit */
+/* service/ngx_http_llm_limits.c: the five timeouts, one timer */
+
+typedef struct {
+    ngx_event_t                    timer;
+    ngx_msec_t                     last_read;    /* of the answer's body */
+    ngx_msec_t                     keep_since;   /* an error's body is read */
+    unsigned                       keeping:1;
+    unsigned                       last:1;       /* nobody comes after it */
+    unsigned                       timedout:1;   /* a limit has ended it */
+    unsigned                       expired:1;    /* llm_timeout has */
+} ngx_http_llm_limits_ctx_t;
+
+
+/* service/ngx_http_llm_response.c: status line and headers */
 
 typedef struct {
     ngx_int_t                    (*step)(ngx_http_request_t *r);
     ngx_http_status_t              status;
-    ngx_http_chunked_t             chunked;
-    off_t                          rest;         /* -1: until close */
-    ngx_msec_t                     keep_since;   /* keeping, since when */
     ngx_uint_t                     interim;      /* 1xx seen */
-    size_t                         held;         /* decoded, in u->buffer */
-    size_t                         read;         /* of these, by answer */
     ngx_str_t                      content_type;
     ngx_str_t                      request_id;
     ngx_str_t                      retry_after;
     ngx_str_t                      retry_after_ms;
-    ngx_str_t                      substitute;   /* body instead of theirs */
-    ngx_uint_t                     verdict;      /* NGX_HTTP_LLM_NEXT_... */
+    const char                    *reason;       /* why it is no answer */
     unsigned                       parsed:1;     /* header is complete */
-    unsigned                       begun:1;      /* body is being relayed */
     unsigned                       stream:1;     /* text/event-stream */
     unsigned                       json:1;
     unsigned                       coded:1;      /* Content-Encoding */
-    unsigned                       complete:1;   /* by its framing */
-    unsigned                       soft:1;       /* judged a failure */
-    unsigned                       keeping:1;    /* reading an error's body */
     unsigned                       connection_close:1;
 } ngx_http_llm_response_ctx_t;
+
+
+/* service/ngx_http_llm_framing.c: where the body ends */
+
+typedef struct {
+    ngx_http_chunked_t             chunked;
+    off_t                          rest;         /* -1: until close */
+    size_t                         held;         /* decoded, in u->buffer */
+    unsigned                       complete:1;
+    unsigned                       begun:1;      /* what was held is out */
+} ngx_http_llm_framing_ctx_t;
+
+
+/* service/ngx_http_llm_judge.c: is it an answer? */
+
+typedef struct {
+    ngx_uint_t                     verdict;      /* NGX_HTTP_LLM_NEXT_... */
+    size_t                         read;         /* of held, by answer */
+    ngx_str_t                      substitute;   /* body instead of theirs */
+    unsigned                       failed:1;     /* by what it said */
+    unsigned                       keeping:1;    /* reading an error's body */
+} ngx_http_llm_judge_ctx_t;
 
 
 /* service/ngx_http_llm_relay.c: the answer's way to the client */
@@ -271,7 +216,10 @@ typedef struct {
     ngx_str_t                      name;         /* model to route by */
     ngx_str_t                      rest;         /* what its * matched */
     ngx_http_llm_upstream_ctx_t    upstream;
+    ngx_http_llm_limits_ctx_t      limits;
     ngx_http_llm_response_ctx_t    response;
+    ngx_http_llm_framing_ctx_t     framing;
+    ngx_http_llm_judge_ctx_t       judge;
     ngx_http_llm_relay_ctx_t       relay;
     ngx_uint_t                     step;         /* of admit, the next */
     unsigned                       read:1;       /* the body is there */

@@ -1,6 +1,5 @@
 /*
- * ngx_http_llm_provider.h: a provider as configured, read-only at run time,
- * and the dialect that speaks its language.
+ * ngx_http_llm_provider.h: a provider as configured, read-only at run time.
  */
 
 #ifndef _NGX_HTTP_LLM_PROVIDER_H_INCLUDED_
@@ -13,7 +12,6 @@
 
 
 typedef struct ngx_http_llm_dialect_s   ngx_http_llm_dialect_t;
-typedef struct ngx_http_llm_call_s      ngx_http_llm_call_t;
 
 
 /* the five limits of a request; NGX_CONF_UNSET_MSEC: not set here */
@@ -79,47 +77,6 @@ typedef struct {
     ngx_uint_t                     line;         /* of the configuration */
     unsigned                       wildcard:1;   /* "*": what the * matched */
 } ngx_http_llm_target_t;
-
-
-/* bytes of the body to replace; len 0 inserts */
-
-typedef struct {
-    size_t                         pos;
-    size_t                         len;
-    ngx_str_t                      text;
-} ngx_http_llm_edit_t;
-
-
-/* one attempt's request, as the dialect wants it written */
-
-struct ngx_http_llm_call_s {
-    ngx_str_t                      operation;    /* "chat/completions" */
-    ngx_str_t                      model;        /* what this provider calls
-                                                    it; JSON-safe ASCII */
-    ngx_http_llm_edit_t            edits[4];     /* by rising pos */
-    ngx_uint_t                     nedits;
-    unsigned                       include_usage:1;  /* ask for usage */
-};
-
-
-struct ngx_http_llm_dialect_s {
-    ngx_str_t                      type;         /* of the type directive */
-    ngx_str_t                      endpoint;     /* default; "": required */
-
-    /* writes the request's path and query; NGX_OK or NGX_ERROR */
-    ngx_int_t                    (*uri)(ngx_pool_t *pool,
-                                        ngx_http_llm_provider_t *provider,
-                                        ngx_http_llm_call_t *call,
-                                        ngx_str_t *uri);
-
-    /* header lines that never change: the credential among them */
-    ngx_int_t                    (*head)(ngx_conf_t *cf,
-                                         ngx_http_llm_provider_t *provider);
-
-};
-
-
-extern const ngx_http_llm_dialect_t  ngx_http_llm_openai;
 
 
 #endif /* _NGX_HTTP_LLM_PROVIDER_H_INCLUDED_ */

@@ -27,7 +27,7 @@
 #define NGX_LLM_ENDS_ANY        2    /* the body's end */
 
 #define NGX_LLM_FINISH_REASON   32
-#define NGX_LLM_ANSWER_TOKENS   5    /* members of ngx_llm_usage_t */
+#define NGX_LLM_ANSWER_TOKENS   6    /* members of usage, from 1 */
 #define NGX_LLM_ANSWER_START    256  /* of an event, remembered */
 
 
@@ -44,7 +44,7 @@ typedef struct {
     unsigned        data:1;          /* it had a data line */
     unsigned        done:1;          /* data starts with [DONE] */
     unsigned        object:1;        /* data is one JSON object */
-    unsigned        error:1;         /* REQ-22; rules at the table in the .c */
+    unsigned        error:1;         /* REQ-22, see ngx_llm_answer_keys.h */
     unsigned        error_object:1;  /* the error is an object */
     unsigned        usage_only:1;    /* choices is [], usage is an object */
     unsigned        terminal:1;      /* response.completed and the like */

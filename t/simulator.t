@@ -525,13 +525,15 @@ subtest 'tokens and size' => sub {
     is(chat('tokens=9,words=7')->text, chat('tokens=9,size=7')->text,
        'words is another name of size');
 
+    # JSON::PP would take half a minute for these
+
     for my $settings ('tokens=100000', 'tokens=300,size=65536') {
+        my ($tokens) = $settings =~ /(\d+)/;
         my $r = chat($settings);
         is($r->header('Content-Length'), length $r->body,
            "$settings: the length is told before");
         ok($r->clean_end, '  and right');
-        is($r->json->{usage}{completion_tokens}, $settings =~ /(\d+)/
-           ? $1 : 0, '  usage');
+        like($r->body, qr/"completion_tokens":$tokens,.*\}\n\z/, '  usage');
     }
 
     my $r = stream('tokens=100000');
@@ -540,10 +542,13 @@ subtest 'tokens and size' => sub {
     $r = post_json($sim, '/v1/responses',
                    { model => 'sim:tokens=100000', input => 'x',
                      stream => JSON::PP::true });
-    my @data = $r->sse_json;
-    is(length $data[-1]{response}{output}[0]{content}[0]{text},
-       length join('', map { $_->{delta} // '' } @data),
-       'a long text in the last event, too');
+    my ($deltas, @text) = ('');
+    for my $data ($r->sse_data) {
+        if ($data =~ /"delta":"([^"]*)"/) { $deltas .= $1 }
+        elsif ($data =~ /"text":"([^"]+)"/) { push @text, $1 }
+    }
+    is(@text, 4, 'a long text in the last four events');
+    is((grep { $_ ne $deltas } @text), 0, '  is that of the deltas');
 };
 
 

@@ -365,7 +365,7 @@ ngx_llm_answer_token(ngx_llm_answer_t *a)
     ngx_llm_pull_t  *pl;
 
     pl = &a->pull;
-    token = &a->tokens[pl->slot - 1];
+    token = &a->tokens[pl->slot];
 
     n = (pl->type == NGX_LLM_PULL_NUMBER) ? ngx_llm_answer_integer(&pl->value)
                                           : -1;
@@ -386,7 +386,7 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
     ngx_llm_answer_draft_t  *d;
 
     d = &a->draft;
-    n = a->tokens - 1;
+    n = a->tokens;
 
     if (a->pull.type == NGX_LLM_PULL_OBJECT) {
 
@@ -642,7 +642,9 @@ ngx_llm_answer_end(ngx_llm_answer_t *a)
 
     a->event = *ev;
 
-    ngx_llm_answer_begin(a);
+    if (a->kind == NGX_LLM_ANSWER_STREAM) {
+        ngx_llm_answer_begin(a);
+    }
 }
 
 

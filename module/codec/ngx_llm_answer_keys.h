@@ -10,7 +10,7 @@
 #include <ngx_llm_pull.h>
 
 
-/* what a value is to us; the first five index tokens[], from 1 */
+/* what a value is to us; the first five index tokens[] */
 
 enum {
     ngx_llm_answer_none = 0,

@@ -5,7 +5,7 @@
  */
 
 
-#include <ngx_http_llm_provider.h>
+#include <ngx_http_llm_dialect.h>
 
 
 static ngx_int_t ngx_http_llm_openai_uri(ngx_pool_t *pool,

@@ -6,7 +6,8 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_body.h>
+#include <ngx_http_llm_route.h>
 
 
 typedef ngx_int_t (*ngx_http_llm_step_pt)(ngx_http_request_t *r,

@@ -7,7 +7,15 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_request.h>
+#include <ngx_http_llm_upstream.h>
+#include <ngx_http_llm_limits.h>
+#include <ngx_http_llm_response.h>
+#include <ngx_http_llm_framing.h>
+#include <ngx_http_llm_judge.h>
+#include <ngx_http_llm_relay.h>
+#include <ngx_http_llm_route.h>
+#include <ngx_http_llm_dialect.h>
 
 
 static ngx_int_t ngx_http_llm_pass_create(ngx_http_request_t *r);
@@ -17,10 +25,13 @@ static ngx_int_t ngx_http_llm_pass_edit_model(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_call_t *call);
 static void ngx_http_llm_pass_edit(ngx_http_llm_call_t *call, size_t pos,
     size_t len, ngx_str_t *text);
+static ngx_int_t ngx_http_llm_pass_reinit(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_process_header(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_pass_filter_init(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_pass_filter(ngx_http_request_t *r,
-    ssize_t bytes);
+static ngx_int_t ngx_http_llm_pass_head(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_pass_body(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_pass_filter_init(void *data);
+static ngx_int_t ngx_http_llm_pass_filter(void *data, ssize_t bytes);
 static ngx_uint_t ngx_http_llm_pass_judge(ngx_http_request_t *r,
     ngx_uint_t failure);
 static ngx_uint_t ngx_http_llm_pass_next(ngx_http_request_t *r,
@@ -37,13 +48,13 @@ static ngx_int_t ngx_http_llm_pass_model(ngx_http_request_t *r,
 
 static const ngx_http_llm_exchange_t  ngx_http_llm_pass_exchange = {
     ngx_http_llm_pass_create,
-    ngx_http_llm_response_reinit,
+    ngx_http_llm_pass_reinit,
     ngx_http_llm_pass_process_header,
     ngx_http_llm_pass_filter_init,
     ngx_http_llm_pass_filter,
+    ngx_http_llm_pass_finalize,
     ngx_http_llm_pass_judge,
-    ngx_http_llm_pass_next,
-    ngx_http_llm_pass_finalize
+    ngx_http_llm_pass_next
 };
 
 
@@ -98,6 +109,8 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
     if (ngx_http_llm_pass_edit_model(r, ctx, &call) != NGX_OK) {
         return NGX_ERROR;
     }
+
+    ngx_http_llm_limits_arm(r, !ngx_http_llm_upstream_more(r));
 
     return ngx_http_llm_request_create(r, target->provider, &call, &ctx->view,
                                        &r->upstream->request_bufs);
@@ -208,6 +221,29 @@ ngx_http_llm_pass_edit(ngx_http_llm_call_t *call, size_t pos, size_t len,
 }
 
 
+/* before each attempt: nothing of the one before may colour it */
+
+static ngx_int_t
+ngx_http_llm_pass_reinit(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_memzero(&ctx->judge, sizeof(ngx_http_llm_judge_ctx_t));
+    ngx_memzero(&ctx->relay, sizeof(ngx_http_llm_relay_ctx_t));
+
+    ctx->charge->answer = NULL;
+    ngx_str_null(&ctx->charge->upstream_request_id);
+
+    ngx_http_llm_response_reinit(r);
+
+    return NGX_OK;
+}
+
+
+/* NGX_OK is the point of no return: the header goes to the client */
+
 static ngx_int_t
 ngx_http_llm_pass_process_header(ngx_http_request_t *r)
 {
@@ -215,24 +251,96 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
     ngx_http_llm_ctx_t       *ctx;
     ngx_http_llm_loc_conf_t  *llcf;
 
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    rc = ctx->response.parsed ? NGX_OK : ngx_http_llm_pass_head(r);
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_llm_pass_body(r, ctx);
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ctx->upstream.committed = 1;
+    ngx_http_llm_limits_arm(r, 0);
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (llcf->intercept_errors && r->upstream->headers_in.status_n >= 400) {
+        r->upstream->conf = &ctx->upstream.target->provider->intercept;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_head(ngx_http_request_t *r)
+{
+    ngx_int_t            rc;
+    ngx_http_llm_ctx_t  *ctx;
+
     rc = ngx_http_llm_response_read(r);
 
-    if (rc == NGX_OK && r->upstream->headers_in.status_n >= 400) {
-        llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    if (rc == NGX_DECLINED) {
+        ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-        if (llcf->intercept_errors) {
-            ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-            r->upstream->conf = &ctx->upstream.target->provider->intercept;
-        }
+        return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
+                                       ctx->response.reason);
     }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_http_llm_framing_init(r);
+
+    return ngx_http_llm_judge_status(r);
+}
+
+
+/* what is held of the body is judged, as much as it may be */
+
+static ngx_int_t
+ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    if (ngx_http_llm_framing_hold(r) != NGX_OK) {
+        return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
+                                       "an invalid chunk");
+    }
+
+    rc = ngx_http_llm_judge_body(r);
+
+    if (rc != NGX_AGAIN) {
+        return rc;
+    }
+
+    rc = ngx_http_llm_response_room(r);
+
+    if (!ctx->judge.keeping) {
+        return rc;
+    }
+
+    if (rc == NGX_OK) {
+        /* too long to be kept */
+        return ngx_http_llm_judge_fail(r, ctx->judge.verdict, NULL);
+    }
+
+    ngx_http_llm_limits_keep(r);
 
     return rc;
 }
 
 
 static ngx_int_t
-ngx_http_llm_pass_filter_init(ngx_http_request_t *r)
+ngx_http_llm_pass_filter_init(void *data)
 {
+    ngx_http_request_t  *r = data;
+
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
@@ -240,14 +348,24 @@ ngx_http_llm_pass_filter_init(ngx_http_request_t *r)
     ctx->charge->stream = ctx->response.stream;
     ctx->relay.strip = (ctx->include_usage && ctx->response.stream);
 
-    return ngx_http_llm_response_filter_init(r);
+    ngx_http_llm_framing_start(r);
+
+    return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_llm_pass_filter(ngx_http_request_t *r, ssize_t bytes)
+ngx_http_llm_pass_filter(void *data, ssize_t bytes)
 {
-    return ngx_http_llm_response_filter(r, bytes, ngx_http_llm_relay_span);
+    ngx_http_request_t  *r = data;
+
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ctx->limits.last_read = ngx_current_msec;
+
+    return ngx_http_llm_framing_filter(r, bytes, ngx_http_llm_relay_span);
 }
 
 
@@ -265,7 +383,7 @@ ngx_http_llm_pass_judge(ngx_http_request_t *r, ngx_uint_t failure)
         ngx_str_null(&ctx->charge->kept.body);
 
     } else {
-        (void) ngx_http_llm_response_keep(r, &ctx->charge->kept);
+        (void) ngx_http_llm_judge_keep(r, &ctx->charge->kept);
     }
 
     return (llcf->next & failure) != 0;
@@ -289,6 +407,8 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_http_llm_limits_done(r);
 
     if (r->upstream->header_sent) {
         ngx_http_llm_pass_ended(r, ctx, rc);
@@ -324,13 +444,13 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
         fault = NGX_HTTP_LLM_UPSTREAM_AUTH;
 
-    } else if (ctx->response.verdict == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
+    } else if (ctx->judge.verdict == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
         fault = NGX_HTTP_LLM_UPSTREAM_AUTH;
 
     } else if (rc == NGX_HTTP_GATEWAY_TIME_OUT) {
         fault = NGX_HTTP_LLM_UPSTREAM_TIMEOUT;
 
-    } else if (ctx->response.soft || ctx->response.parsed) {
+    } else if (ctx->judge.failed || ctx->response.parsed) {
         fault = NGX_HTTP_LLM_BAD_ANSWER;
 
     } else {

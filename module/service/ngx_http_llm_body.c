@@ -5,7 +5,8 @@
  */
 
 
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_body.h>
+#include <ngx_http_llm_list.h>
 #include <sys/mman.h>
 
 
@@ -19,33 +20,17 @@ static void ngx_http_llm_body_unmap(void *data);
 ngx_int_t
 ngx_http_llm_body_plain(ngx_http_request_t *r)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
 
-    part = &r->headers_in.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return NGX_OK;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
+    for ( ;; ) {
+        h = ngx_http_llm_list_find(&cursor, "Content-Encoding",
+                                   sizeof("Content-Encoding") - 1);
+        if (h == NULL) {
+            return NGX_OK;
         }
 
-        if (h[i].key.len == sizeof("Content-Encoding") - 1
-            && ngx_strcasecmp(h[i].lowcase_key, (u_char *) "content-encoding")
-               == 0
-            && !(h[i].value.len == sizeof("identity") - 1
-                 && ngx_strncasecmp(h[i].value.data, (u_char *) "identity",
-                                    sizeof("identity") - 1)
-                    == 0))
-        {
+        if (ngx_strcasecmp(h->value.data, (u_char *) "identity") != 0) {
             return NGX_DECLINED;
         }
     }

@@ -5,7 +5,7 @@
  */
 
 
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_endpoint.h>
 
 
 #define NGX_HTTP_LLM_KEEPALIVE  "64"

@@ -6,7 +6,8 @@
  */
 
 
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm.h>
+#include <ngx_http_llm_list.h>
 
 
 typedef struct {
@@ -29,8 +30,6 @@ static ngx_int_t ngx_http_llm_error_headers(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_error_retry(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
-static ngx_int_t ngx_http_llm_error_add(ngx_http_request_t *r,
-    const char *name, ngx_str_t *value);
 static void ngx_http_llm_error_general(ngx_uint_t status,
     ngx_http_llm_fault_t *fault);
 
@@ -348,7 +347,7 @@ ngx_http_llm_error_headers(ngx_http_request_t *r,
         value.data = (u_char *) charge->error.allow;
         value.len = ngx_strlen(charge->error.allow);
 
-        if (ngx_http_llm_error_add(r, "Allow", &value) != NGX_OK) {
+        if (ngx_http_llm_add_header(r, "Allow", &value) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -362,10 +361,10 @@ ngx_http_llm_error_headers(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 {
-    ngx_uint_t            i, status;
-    ngx_list_part_t      *part;
-    ngx_table_elt_t      *h;
-    ngx_http_llm_kept_t  *kept;
+    ngx_uint_t             status;
+    ngx_http_llm_kept_t   *kept;
+    ngx_http_llm_cursor_t  cursor = { &r->headers_out.headers.part, 0 };
+    ngx_http_llm_cursor_t  cursor_ms = cursor;
 
     static ngx_str_t  one = ngx_string("1");
     static ngx_str_t  thousand = ngx_string("1000");
@@ -375,7 +374,7 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 
     if (charge && charge->attempts.nelts
         && (status == 408 || status == 409 || status == 429 || status >= 500)
-        && ngx_http_llm_error_add(r, "x-should-retry", &no) != NGX_OK)
+        && ngx_http_llm_add_header(r, "x-should-retry", &no) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -385,14 +384,14 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
     if (kept && (kept->retry_after.len || kept->retry_after_ms.len)) {
 
         if (kept->retry_after.len
-            && ngx_http_llm_error_add(r, "Retry-After", &kept->retry_after)
+            && ngx_http_llm_add_header(r, "Retry-After", &kept->retry_after)
                != NGX_OK)
         {
             return NGX_ERROR;
         }
 
         return kept->retry_after_ms.len
-               ? ngx_http_llm_error_add(r, "retry-after-ms",
+               ? ngx_http_llm_add_header(r, "retry-after-ms",
                                         &kept->retry_after_ms)
                : NGX_OK;
     }
@@ -401,58 +400,19 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
         return NGX_OK;
     }
 
-    part = &r->headers_out.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
-        }
-
-        if (h[i].hash && h[i].key.len >= sizeof("Retry-After") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Retry-After",
+    if (ngx_http_llm_list_find(&cursor, "Retry-After",
                                sizeof("Retry-After") - 1)
-               == 0)
-        {
-            return NGX_OK;
-        }
+        || ngx_http_llm_list_find(&cursor_ms, "retry-after-ms",
+                                  sizeof("retry-after-ms") - 1))
+    {
+        return NGX_OK;
     }
 
-    if (ngx_http_llm_error_add(r, "Retry-After", &one) != NGX_OK) {
+    if (ngx_http_llm_add_header(r, "Retry-After", &one) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_error_add(r, "retry-after-ms", &thousand);
-}
-
-
-static ngx_int_t
-ngx_http_llm_error_add(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = ngx_strlen(name);
-    h->value = *value;
-
-    return NGX_OK;
+    return ngx_http_llm_add_header(r, "retry-after-ms", &thousand);
 }
 
 

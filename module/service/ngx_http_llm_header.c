@@ -5,19 +5,14 @@
  */
 
 
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_header.h>
+#include <ngx_http_llm_list.h>
 
 
 static ngx_int_t ngx_http_llm_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_header_stream(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_header_add(ngx_http_request_t *r,
-    const char *name, size_t len, ngx_str_t *value);
-
-
-#define ngx_http_llm_header_set(r, name, value)                               \
-    ngx_http_llm_header_add(r, name, sizeof(name) - 1, value)
 
 
 /* x-stainless-* travels too: ngx_http_llm_request_travels() */
@@ -204,7 +199,7 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     value.len = vv->len;
     value.data = vv->data;
 
-    if (ngx_http_llm_header_set(r, "x-request-id", &value) != NGX_OK) {
+    if (ngx_http_llm_add_header(r, "x-request-id", &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -213,7 +208,7 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     }
 
     if (charge->upstream_request_id.len
-        && ngx_http_llm_header_set(r, "x-llm-upstream-request-id",
+        && ngx_http_llm_add_header(r, "x-llm-upstream-request-id",
                                    &charge->upstream_request_id)
            != NGX_OK)
     {
@@ -227,7 +222,7 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     attempt = charge->attempts.elts;
     attempt += charge->attempts.nelts - 1;
 
-    return ngx_http_llm_header_set(r, "x-llm-provider",
+    return ngx_http_llm_add_header(r, "x-llm-provider",
                                    &attempt->provider->name);
 }
 
@@ -237,9 +232,8 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_llm_header_stream(ngx_http_request_t *r)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
-    ngx_table_elt_t  *h;
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor = { &r->headers_out.headers.part, 0 };
 
     static ngx_str_t  no = ngx_string("no");
     static ngx_str_t  no_cache = ngx_string("no-cache");
@@ -253,56 +247,19 @@ ngx_http_llm_header_stream(ngx_http_request_t *r)
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
 
-    part = &r->headers_out.headers.part;
-    h = part->elts;
-
-    for (i = 0; /* void */ ; i++) {
-
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                break;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
+    for ( ;; ) {
+        h = ngx_http_llm_list_find(&cursor, "Cache-Control",
+                                   sizeof("Cache-Control") - 1);
+        if (h == NULL) {
+            break;
         }
 
-        if (h[i].key.len == sizeof("Cache-Control") - 1
-            && ngx_strncasecmp(h[i].key.data, (u_char *) "Cache-Control",
-                               sizeof("Cache-Control") - 1)
-               == 0)
-        {
-            h[i].hash = 0;
-        }
+        h->hash = 0;
     }
 
-    if (ngx_http_llm_header_set(r, "Cache-Control", &no_cache) != NGX_OK) {
+    if (ngx_http_llm_add_header(r, "Cache-Control", &no_cache) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_header_set(r, "X-Accel-Buffering", &no);
-}
-
-
-static ngx_int_t
-ngx_http_llm_header_add(ngx_http_request_t *r, const char *name, size_t len,
-    ngx_str_t *value)
-{
-    ngx_table_elt_t  *h;
-
-    h = ngx_list_push(&r->headers_out.headers);
-    if (h == NULL) {
-        return NGX_ERROR;
-    }
-
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    h->hash = 1;
-    h->key.data = (u_char *) name;
-    h->key.len = len;
-    h->value = *value;
-
-    return NGX_OK;
+    return ngx_http_llm_add_header(r, "X-Accel-Buffering", &no);
 }

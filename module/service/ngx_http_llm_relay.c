@@ -6,7 +6,7 @@
  */
 
 
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_relay.h>
 
 
 static ngx_int_t ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos,
@@ -42,7 +42,19 @@ ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
         charge->ttft = ngx_current_msec - charge->start;
     }
 
-    if (answer == NULL || ctx->response.substitute.data) {
+    if (ctx->judge.substitute.data) {
+
+        /* the provider's error, taken out of its event */
+
+        r->upstream->length = 0;
+        r->upstream->keepalive = 0;
+
+        return ngx_http_llm_relay_emit(r, ctx->judge.substitute.data,
+                                       ctx->judge.substitute.data
+                                       + ctx->judge.substitute.len);
+    }
+
+    if (answer == NULL) {
         return ngx_http_llm_relay_emit(r, pos, last);
     }
 
@@ -50,7 +62,7 @@ ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
         return ngx_http_llm_relay_events(r, pos, last);
     }
 
-    read = ctx->relay.begun ? 0 : ctx->response.read;
+    read = ctx->relay.begun ? 0 : ctx->judge.read;
     ctx->relay.begun = 1;
 
     if (ngx_http_llm_relay_emit(r, pos, last) != NGX_OK) {
@@ -86,7 +98,7 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
 
         /* the first event was read while it was held */
 
-        pos += ctx->response.read;
+        pos += ctx->judge.read;
 
         if (answer->events == 0) {
             /* 64 KiB of it, and not at its end yet */
@@ -332,13 +344,13 @@ ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc)
         return NGX_OK;
     }
 
-    if (answer && rc == 0 && !ctx->response.complete) {
+    if (answer && rc == 0 && !ctx->framing.complete) {
         ngx_llm_answer_eof(answer);
     }
 
     if (ctx->relay.tail) {
 
-        if (rc == 0 && ctx->response.complete) {
+        if (rc == 0 && ctx->framing.complete) {
             ngx_llm_answer_eof(answer);
         }
 
@@ -364,7 +376,7 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     charge = ctx->charge;
 
-    if (charge->answer == NULL || ctx->response.substitute.data) {
+    if (charge->answer == NULL || ctx->judge.substitute.data) {
         complete = (rc == 0);
 
     } else if (ctx->response.stream) {
@@ -374,7 +386,7 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     } else {
         complete = (rc == 0
-                    && (ctx->response.complete
+                    && (ctx->framing.complete
                         || ngx_llm_answer_complete(charge->answer,
                                                    NGX_LLM_ENDS_ANY)));
     }

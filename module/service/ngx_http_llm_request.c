@@ -5,7 +5,9 @@
  */
 
 
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_request.h>
+#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_dialect.h>
 
 
 static ngx_int_t ngx_http_llm_request_head(ngx_http_request_t *r,
@@ -143,40 +145,32 @@ ngx_http_llm_request_client(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, u_char *p)
 {
     size_t                    len;
-    ngx_uint_t                i;
-    ngx_list_part_t          *part;
     ngx_table_elt_t          *h;
+    ngx_http_llm_cursor_t     cursor = { &r->headers_in.headers.part, 0 };
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
     len = 0;
-    part = &r->headers_in.headers.part;
-    h = part->elts;
 
-    for (i = 0; /* void */ ; i++) {
+    for ( ;; ) {
+        h = ngx_http_llm_list_next(&cursor);
 
-        if (i >= part->nelts) {
-            if (part->next == NULL) {
-                return len;
-            }
-
-            part = part->next;
-            h = part->elts;
-            i = 0;
+        if (h == NULL) {
+            return len;
         }
 
-        if (!ngx_http_llm_request_travels(&h[i], llcf, provider)) {
+        if (!ngx_http_llm_request_travels(h, llcf, provider)) {
             continue;
         }
 
-        len += h[i].key.len + sizeof(": ") - 1 + h[i].value.len
+        len += h->key.len + sizeof(": ") - 1 + h->value.len
                + sizeof(CRLF) - 1;
 
         if (p != NULL) {
-            p = ngx_cpymem(p, h[i].key.data, h[i].key.len);
+            p = ngx_cpymem(p, h->key.data, h->key.len);
             *p++ = ':'; *p++ = ' ';
-            p = ngx_cpymem(p, h[i].value.data, h[i].value.len);
+            p = ngx_cpymem(p, h->value.data, h->value.len);
             *p++ = CR; *p++ = LF;
         }
     }

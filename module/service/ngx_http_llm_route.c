@@ -4,7 +4,7 @@
  */
 
 
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_route.h>
 
 
 #define ngx_http_llm_op(name, suffix, methods, allow, ends, usage)            \

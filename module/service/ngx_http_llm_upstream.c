@@ -2,17 +2,15 @@
  * One pass through llm_pass: attempt after attempt over one
  * ngx_http_upstream_t.  An outer balancer gives each attempt to the upstream
  * block of the provider whose turn it is, with that provider's TLS, name and
- * request; one timer holds all five limits.  What an attempt sends, how its
- * answer is read and whether its failure moves on is the exchange's to say.
+ * request.  What an attempt sends, how its answer is read and whether its
+ * failure moves on is the exchange's to say.
  */
 
 
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_upstream.h>
 
 
-#define NGX_HTTP_LLM_STALE_MAX   2
-#define NGX_HTTP_LLM_KEEP_TIME   1000
-#define NGX_HTTP_LLM_RELAXED     600000
+#define NGX_HTTP_LLM_STALE_MAX  2
 
 
 static ngx_int_t ngx_http_llm_upstream_create_request(ngx_http_request_t *r);
@@ -25,9 +23,6 @@ static ngx_int_t ngx_http_llm_upstream_delegate(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
     ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc);
 static void ngx_http_llm_upstream_real_status(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_upstream_process_header(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_upstream_filter_init(void *data);
-static ngx_int_t ngx_http_llm_upstream_filter(void *data, ssize_t bytes);
 static void ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static ngx_uint_t ngx_http_llm_upstream_failure(ngx_http_request_t *r,
@@ -44,26 +39,7 @@ static ngx_int_t ngx_http_llm_upstream_set_session(ngx_peer_connection_t *pc,
 static void ngx_http_llm_upstream_save_session(ngx_peer_connection_t *pc,
     void *data);
 #endif
-static void ngx_http_llm_upstream_arm(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx);
-static void ngx_http_llm_upstream_timer(ngx_event_t *ev);
-static ngx_msec_int_t ngx_http_llm_upstream_left(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx);
-static ngx_msec_t ngx_http_llm_upstream_answer_limit(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx);
 static void ngx_http_llm_upstream_abort(ngx_http_request_t *r);
-static void ngx_http_llm_upstream_finalize(ngx_http_request_t *r,
-    ngx_int_t rc);
-
-
-/* a provider's own limit wins over the location's */
-
-#define ngx_http_llm_upstream_limit(r, ctx, name)                             \
-    (((ctx)->upstream.target->provider->timeouts.name                         \
-      != NGX_CONF_UNSET_MSEC)                                                 \
-     ? (ctx)->upstream.target->provider->timeouts.name                        \
-     : ((ngx_http_llm_loc_conf_t *)                                           \
-        ngx_http_get_module_loc_conf(r, ngx_http_llm_module))->timeouts.name)
 
 
 ngx_int_t
@@ -94,12 +70,12 @@ ngx_http_llm_upstream_start(ngx_http_request_t *r,
 
     u->create_request = ngx_http_llm_upstream_create_request;
     u->reinit_request = exchange->reinit;
-    u->process_header = ngx_http_llm_upstream_process_header;
+    u->process_header = exchange->process_header;
     u->abort_request = ngx_http_llm_upstream_abort;
-    u->finalize_request = ngx_http_llm_upstream_finalize;
+    u->finalize_request = exchange->finalize;
 
-    u->input_filter_init = ngx_http_llm_upstream_filter_init;
-    u->input_filter = ngx_http_llm_upstream_filter;
+    u->input_filter_init = exchange->input_filter_init;
+    u->input_filter = exchange->input_filter;
     u->input_filter_ctx = r;
 
     r->main->count++;
@@ -270,8 +246,6 @@ ngx_http_llm_upstream_delegate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         u->request_sent = 1;
     }
 
-    uc->timedout = 0;
-
     pc->tries = uc->inner_tries;
     rc = uc->get(pc, uc->data);
     uc->inner_tries = pc->tries;
@@ -280,7 +254,6 @@ ngx_http_llm_upstream_delegate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (rc == NGX_OK || rc == NGX_DONE) {
         uc->live = 1;
-        ngx_http_llm_upstream_arm(r, ctx);
     }
 
     return rc;
@@ -342,62 +315,11 @@ ngx_http_llm_upstream_real_status(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    if (ctx->response.soft && r->upstream_states->nelts > 1) {
+    if (ctx->judge.failed && r->upstream_states->nelts > 1) {
         state = r->upstream_states->elts;
         state[r->upstream_states->nelts - 2].status =
                                                    ctx->response.status.code;
     }
-}
-
-
-static ngx_int_t
-ngx_http_llm_upstream_process_header(ngx_http_request_t *r)
-{
-    ngx_int_t            rc;
-    ngx_http_llm_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    rc = ctx->upstream.exchange->process_header(r);
-
-    if (rc == NGX_OK) {
-        ctx->upstream.committed = 1;
-        ctx->upstream.last_read = ngx_current_msec;
-        ngx_http_llm_upstream_arm(r, ctx);
-
-    } else if (rc == NGX_AGAIN && ctx->response.keeping) {
-        ngx_http_llm_upstream_arm(r, ctx);
-    }
-
-    return rc;
-}
-
-
-static ngx_int_t
-ngx_http_llm_upstream_filter_init(void *data)
-{
-    ngx_http_request_t  *r = data;
-
-    ngx_http_llm_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    return ctx->upstream.exchange->input_filter_init(r);
-}
-
-
-static ngx_int_t
-ngx_http_llm_upstream_filter(void *data, ssize_t bytes)
-{
-    ngx_http_request_t  *r = data;
-
-    ngx_http_llm_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    ctx->upstream.last_read = ngx_current_msec;
-
-    return ctx->upstream.exchange->input_filter(r, bytes);
 }
 
 
@@ -428,7 +350,7 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     if (state != 0) {
         failure = ngx_http_llm_upstream_failure(r, ctx, pc, &outcome);
 
-        if (ctx->response.soft) {
+        if (ctx->judge.failed) {
             /* the connection did its part */
             state = NGX_PEER_NEXT;
         }
@@ -437,10 +359,6 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     pc->tries = uc->inner_tries;
     uc->free(pc, uc->data, state);
     uc->inner_tries = pc->tries;
-
-    if (uc->timer.timer_set) {
-        ngx_del_timer(&uc->timer);
-    }
 
     /* or nginx adds a try of its own */
     pc->cached = 0;
@@ -484,16 +402,16 @@ ngx_http_llm_upstream_failure(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     u = r->upstream;
 
-    if (ctx->response.soft || ctx->response.keeping) {
+    if (ctx->judge.failed || ctx->judge.keeping) {
 
-        if (ctx->response.verdict == NGX_HTTP_LLM_NEXT_BAD_ANSWER) {
+        if (ctx->judge.verdict == NGX_HTTP_LLM_NEXT_BAD_ANSWER) {
             ngx_str_set(outcome, "bad_answer");
         }
 
-        return ctx->response.verdict;
+        return ctx->judge.verdict;
     }
 
-    if (ctx->upstream.timedout) {
+    if (ctx->limits.timedout) {
         ngx_str_set(outcome, "timeout");
         return NGX_HTTP_LLM_NEXT_TIMEOUT;
     }
@@ -532,7 +450,7 @@ ngx_http_llm_upstream_more(ngx_http_request_t *r)
     uc = &ctx->upstream;
     limit = llcf->next_timeout;
 
-    if (uc->committed || uc->expired || ctx->stateful
+    if (uc->committed || ctx->limits.expired || ctx->stateful
         || uc->tries >= llcf->next_tries
         || (limit && ngx_current_msec - uc->started >= limit))
     {
@@ -565,7 +483,7 @@ ngx_http_llm_upstream_go_on(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
     if (failure != NGX_HTTP_LLM_NEXT_ERROR || uc->inner_tries == 0
-        || uc->tries >= llcf->next_tries || uc->expired)
+        || uc->tries >= llcf->next_tries || ctx->limits.expired)
     {
         return 0;
     }
@@ -655,208 +573,9 @@ ngx_http_llm_upstream_save_session(ngx_peer_connection_t *pc, void *data)
 #endif
 
 
-/*
- * nginx's own timers stand at a day.  The limits are looked at when the timer
- * fires, so that nothing is re-armed for an event of a stream.
- */
-
-static void
-ngx_http_llm_upstream_arm(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
-{
-    ngx_event_t     *ev;
-    ngx_msec_t       first;
-    ngx_msec_int_t   left;
-
-    ev = &ctx->upstream.timer;
-
-    ev->handler = ngx_http_llm_upstream_timer;
-    ev->data = r;
-    ev->log = r->connection->log;
-
-    left = ngx_http_llm_upstream_left(r, ctx);
-
-    if (!ctx->upstream.committed && !ctx->response.keeping) {
-
-        /* the next limit starts when connected, and may be the shorter one */
-
-        first = ngx_http_llm_upstream_answer_limit(r, ctx);
-        left = ngx_min(left, (ngx_msec_int_t) first);
-    }
-
-    if (ev->timer_set) {
-        ngx_del_timer(ev);
-    }
-
-    ngx_add_timer(ev, (ngx_msec_t) ngx_max(left, 1));
-}
-
-
-static void
-ngx_http_llm_upstream_timer(ngx_event_t *ev)
-{
-    ngx_event_t          *peer;
-    ngx_msec_int_t        left;
-    ngx_connection_t     *c;
-    ngx_http_request_t   *r;
-    ngx_http_llm_ctx_t   *ctx;
-    ngx_http_upstream_t  *u;
-
-    r = ev->data;
-    u = r->upstream;
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    ngx_http_set_log_request(r->connection->log, r);
-
-    if (ctx->upstream.committed && (u->busy_bufs || u->out_bufs)) {
-
-        /* it is the client who is slow; send_timeout is for him */
-
-        ctx->upstream.last_read = ngx_current_msec;
-    }
-
-    left = ngx_http_llm_upstream_left(r, ctx);
-
-    if (left > 0) {
-        ngx_add_timer(ev, (ngx_msec_t) left);
-        return;
-    }
-
-    c = u->peer.connection;
-
-    if (c == NULL) {
-        return;
-    }
-
-    ctx->upstream.timedout = 1;
-
-    if (u->state->connect_time == (ngx_msec_t) -1
-        || (!u->request_body_sent && !ctx->upstream.committed))
-    {
-        peer = c->write;
-
-    } else {
-        peer = c->read;
-    }
-
-    peer->timedout = 1;
-    ngx_post_event(peer, &ngx_posted_events);
-}
-
-
-/* milliseconds until the first of the limits that apply now */
-
-static ngx_msec_int_t
-ngx_http_llm_upstream_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
-{
-    ngx_msec_t                    total, own, end;
-    ngx_msec_int_t                left, rest;
-    ngx_http_upstream_t          *u;
-    ngx_http_llm_loc_conf_t      *llcf;
-    ngx_http_llm_upstream_ctx_t  *uc;
-
-    u = r->upstream;
-    uc = &ctx->upstream;
-    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
-
-    if (uc->committed) {
-        end = uc->last_read + ngx_http_llm_upstream_limit(r, ctx, idle);
-
-    } else if (ctx->response.keeping) {
-        end = ctx->response.keep_since + NGX_HTTP_LLM_KEEP_TIME;
-
-    } else if (u->state->connect_time == (ngx_msec_t) -1) {
-        end = u->start_time + ngx_http_llm_upstream_limit(r, ctx, connect);
-
-    } else {
-        end = u->start_time + u->state->connect_time
-              + ngx_http_llm_upstream_answer_limit(r, ctx);
-    }
-
-    left = (ngx_msec_int_t) (end - ngx_current_msec);
-
-    own = uc->target->provider->timeouts.total;
-
-    if (own != NGX_CONF_UNSET_MSEC) {
-        rest = (ngx_msec_int_t) (u->start_time + own - ngx_current_msec);
-        left = ngx_min(left, rest);
-    }
-
-    total = llcf->timeouts.total;
-
-    if (total == NGX_CONF_UNSET_MSEC) {
-
-        if (ctx->charge->facts.stream) {
-            return left;
-        }
-
-        total = 600000;
-    }
-
-    rest = (ngx_msec_int_t) (uc->started + total - ngx_current_msec);
-
-    if (rest <= 0) {
-        uc->expired = 1;
-    }
-
-    return ngx_min(left, rest);
-}
-
-
-/*
- * How long the answer may be awaited.  The last candidate after others gets
- * all that is left of llm_timeout: a slow valid answer is better than none.
- */
-
-static ngx_msec_t
-ngx_http_llm_upstream_answer_limit(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx)
-{
-    ngx_msec_t                    spent, total;
-    ngx_http_llm_loc_conf_t      *llcf;
-    ngx_http_llm_upstream_ctx_t  *uc;
-
-    uc = &ctx->upstream;
-
-    if (uc->tries > 1 && !ngx_http_llm_upstream_more(r)) {
-        llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
-
-        total = llcf->timeouts.total;
-
-        if (total == NGX_CONF_UNSET_MSEC) {
-            total = NGX_HTTP_LLM_RELAXED;
-        }
-
-        spent = r->upstream->start_time - uc->started;
-
-        return total > spent ? total - spent : 1;
-    }
-
-    if (ctx->charge->facts.stream) {
-        return ngx_http_llm_upstream_limit(r, ctx, first_token);
-    }
-
-    return ngx_http_llm_upstream_limit(r, ctx, header);
-}
-
-
 static void
 ngx_http_llm_upstream_abort(ngx_http_request_t *r)
 {
     ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
                    "llm upstream abort");
-}
-
-
-static void
-ngx_http_llm_upstream_finalize(ngx_http_request_t *r, ngx_int_t rc)
-{
-    ngx_http_llm_ctx_t  *ctx;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    if (ctx->upstream.timer.timer_set) {
-        ngx_del_timer(&ctx->upstream.timer);
-    }
-
-    ctx->upstream.exchange->finalize(r, rc);
 }

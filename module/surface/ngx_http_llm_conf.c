@@ -6,7 +6,10 @@
 
 #include <ngx_http_llm_surface.h>
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_header.h>
+#include <ngx_http_llm_upstream.h>
+#include <ngx_http_llm_endpoint.h>
+#include <ngx_http_llm_route.h>
 
 
 static ngx_conf_bitmask_t  ngx_http_llm_next_conditions[] = {

@@ -5,7 +5,7 @@
 
 
 #include <ngx_http_llm_surface.h>
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_route.h>
 
 
 static ngx_int_t ngx_http_llm_model_names(ngx_conf_t *cf,

@@ -6,7 +6,7 @@
 
 #include <ngx_http_llm_surface.h>
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_header.h>
 
 
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);

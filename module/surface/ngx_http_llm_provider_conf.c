@@ -5,7 +5,9 @@
 
 
 #include <ngx_http_llm_surface.h>
-#include <ngx_http_llm_service.h>
+#include <ngx_http_llm_dialect.h>
+#include <ngx_http_llm_endpoint.h>
+#include <ngx_http_llm_header.h>
 #include <ngx_llm_secret.h>
 
 

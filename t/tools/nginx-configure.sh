@@ -18,7 +18,7 @@ if [ ! -f "$source/src/core/nginx.h" ]; then
     exit 1
 fi
 
-rm -rf "$dir"
+rm -rf "$dir/src" "$dir/objs"
 mkdir -p "$dir/src"
 cd "$dir/src"
 

@@ -151,7 +151,8 @@ static const stream_t  streams[] = {
 
     { "Responses: incomplete is an end too", NGX_LLM_ENDS_RESPONSE,
       "data: {\"response\":{\"status\":\"incomplete\",\"incomplete_details\":{"
-      "\"reason\":\"max_output_tokens\"}},\"type\":\"response.incomplete\"}\n\n",
+      "\"reason\":\"max_output_tokens\"}},\"type\":\"response.incomplete\"}"
+      "\n\n",
       "\"type\":\"response.incomplete\"}",
       "no usage incomplete terminal 1", "ot" },
 
@@ -229,7 +230,8 @@ static const row_t  usages[] = {
       "{\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}",
       "1/2/3/-1/-1 - 1" },
     { "choices empty",
-      "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}",
+      "{\"choices\":[],\"usage\":{\"prompt_tokens\":1,"
+      "\"completion_tokens\":2}}",
       "1/2/3/-1/-1 - 1" },
     { "choices with an empty delta",
       "{\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":1,"
@@ -289,7 +291,7 @@ static const row_t  usages[] = {
       "\\\"prompt_tokens\\\":1}\"}}],\"error\":{\"usage\":{\"total_tokens\":1}}"
       ",\"response\":{\"response\":{\"usage\":{\"total_tokens\":1}}}}",
       "no usage content 1" },
-    { "a member given twice: the last one", 
+    { "a member given twice: the last one",
       "{\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":9},"
       "\"usage\":{\"prompt_tokens\":1}}", "1/-1/1/-1/-1 - 1" },
     { "not in a document that is broken behind it",
@@ -310,7 +312,8 @@ static const row_t  usages[] = {
 static const row_t  errors[] = {
 
     { "an object", "{\"error\":{\"message\":\"x\"}}", "oEO" },
-    { "an object with an integer code", "{\"error\":{\"code\":429}}", "oEO429" },
+    { "an object with an integer code",
+      "{\"error\":{\"code\":429}}", "oEO429" },
     { "code before status", "{\"error\":{\"status\":500,\"code\":503}}",
       "oEO503" },
     { "status if code is a word", "{\"error\":{\"code\":\"x\",\"status\":401}}",
@@ -393,7 +396,8 @@ static const row_t  documents[] = {
     { "an array is malformed", "[{}]", "no usage - malformed 0|-" },
     { "two documents are malformed", "{}{}", "no usage - malformed 1|-" },
     { "nothing is malformed", "", "no usage - malformed 0|-" },
-    { "wrong brackets are malformed", "{\"a\":[1}", "no usage - malformed 0|-" },
+    { "wrong brackets are malformed",
+      "{\"a\":[1}", "no usage - malformed 0|-" },
     { "wrong brackets in what is skipped", "{\"a\":{\"b\":[1}]}",
       "no usage - malformed 0|-" },
     { "a missing colon", "{\"a\" 1}", "no usage - malformed 0|-" },
@@ -426,6 +430,7 @@ static size_t transform(char *dst, const char *src, const char *eol,
 static void begin(ngx_llm_answer_t *a, ngx_uint_t kind, char *trace);
 static void run(ngx_llm_answer_t *a, const char *text, size_t from, size_t to,
     size_t len, char *trace);
+static void feed(ngx_llm_answer_t *a, const char *text, char *trace);
 static void end(ngx_llm_answer_t *a, char *trace);
 static void word(const ngx_llm_event_t *ev, char *out);
 static void show(const ngx_llm_answer_t *a, char *out);
@@ -475,6 +480,7 @@ test_streams(void)
 
         is_str(words, strlen(words), s->events, s->claim);
         p = strchr(trace, '|') + 1;
+
         is_str(p, strlen(p), s->want, "REQ-2 REQ-11: ... says");
 
         test_splits(s, s->stream, len, trace, "in any pieces");
@@ -642,15 +648,15 @@ test_errors(void)
     }
 
     begin(&a, NGX_LLM_ANSWER_STREAM, trace);
-    run(&a, "event: error\ndata: oops\n\n", 0, 25, 25, trace);
+    feed(&a, "event: error\ndata: oops\n\n", trace);
     word(&a.event, got);
     is_str(got, strlen(got), "-E", "REQ-22: an event named error, no JSON");
 
-    run(&a, "event: error\n\n", 0, 14, 14, trace);
+    feed(&a, "event: error\n\n", trace);
     ok(a.event.error && !a.event.data, "REQ-22: ... and without data");
     is_int(a.events, 1, "events without data are not counted");
 
-    run(&a, "data: {\"error\":null}\n\n", 0, 22, 22, trace);
+    feed(&a, "data: {\"error\":null}\n\n", trace);
     ok(!a.event.error, "REQ-22: ... and the name is forgotten behind it");
 }
 
@@ -659,7 +665,7 @@ static void
 test_documents(void)
 {
     char               trace[TRACE], got[512], name[128];
-    size_t             i, n, len;
+    size_t             i, k, n, len;
     ngx_uint_t         bad;
     const row_t       *d;
     ngx_llm_answer_t   a;
@@ -669,8 +675,6 @@ test_documents(void)
         len = strlen(d->text);
         bad = 0;
 
-        /* also byte by byte, as n == len + 1 */
-
         for (n = 0; n <= len + 1; n++) {
             begin(&a, NGX_LLM_ANSWER_JSON, trace);
 
@@ -679,11 +683,10 @@ test_documents(void)
                 run(&a, d->text, n, len, len, trace);
 
             } else {
-                for (bad *= 2, n = 0; n < len; n++) {
-                    run(&a, d->text, n, n + 1, len, trace);
-                }
 
-                n = len + 1;
+                for (k = 0; k < len; k++) {
+                    run(&a, d->text, k, k + 1, len, trace);
+                }
             }
 
             end(&a, trace);
@@ -726,15 +729,15 @@ test_running(void)
     is_str(got, strlen(got), "7/20/27/-1/-1 - 20",
            "REQ-11: running usage: the last one, no sum");
 
-    run(&a, "data: {\"usage\":{\"total_tokens\":-1}}\n\n", 0, 38, 38, trace);
+    feed(&a, "data: {\"usage\":{\"total_tokens\":-1}}\n\n", trace);
     show(&a, got);
     is_str(got, strlen(got), "7/20/27/-1/-1 bad - 21",
            "REQ-11: ... a bad one behind it is told, and not taken");
 
-    run(&a, "data: {\"usage\":null}\n\n", 0, 22, 22, trace);
+    feed(&a, "data: {\"usage\":null}\n\n", trace);
     ok(a.usage_bad, "REQ-11: ... null changes nothing");
 
-    run(&a, "data: {\"usage\":{\"total_tokens\":1}}\n\n", 0, 37, 37, trace);
+    feed(&a, "data: {\"usage\":{\"total_tokens\":1}}\n\n", trace);
     show(&a, got);
     is_str(got, strlen(got), "-1/-1/1/-1/-1 - 23",
            "REQ-11: ... a good one behind that is taken");
@@ -793,7 +796,7 @@ test_large(void)
                        "\"arguments\":\"");
 
     while (p < text + 300 * 1024) {
-        p += sprintf(p, "{\\\"a\\\\\": [\\n], \xe6\x97\xa5 ");
+        p += sprintf(p, "{\\\"a\\\\\\\": [\\n], \xe6\x97\xa5 ");
     }
 
     p += sprintf(p, "\"}}]},\"finish_reason\":\"tool_calls\"}],\"usage\":{"
@@ -981,6 +984,13 @@ run(ngx_llm_answer_t *a, const char *text, size_t from, size_t to, size_t len,
 
 
 static void
+feed(ngx_llm_answer_t *a, const char *text, char *trace)
+{
+    run(a, text, 0, strlen(text), strlen(text), trace);
+}
+
+
+static void
 end(ngx_llm_answer_t *a, char *trace)
 {
     ngx_uint_t  events;
@@ -1031,6 +1041,7 @@ show(const ngx_llm_answer_t *a, char *out)
         out += sprintf(out, "%jd/%jd/%jd/%jd/%jd", (intmax_t) u->prompt,
                        (intmax_t) u->completion, (intmax_t) u->total,
                        (intmax_t) u->cached, (intmax_t) u->reasoning);
+
     } else {
         out += sprintf(out, "no usage");
     }

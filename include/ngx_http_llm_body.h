@@ -1,0 +1,26 @@
+/*
+ * ngx_http_llm_body.h: the request body as one contiguous view.
+ */
+
+#ifndef _NGX_HTTP_LLM_BODY_H_INCLUDED_
+#define _NGX_HTTP_LLM_BODY_H_INCLUDED_
+
+
+#include <ngx_http_llm.h>
+
+
+/*
+ * NGX_OK: no Content-Encoding, or identity.  NGX_DECLINED: it is coded.
+ */
+ngx_int_t ngx_http_llm_body_plain(ngx_http_request_t *r);
+
+/*
+ * Makes the view of r->request_body, which has been read: memory as it is,
+ * one buffer in a temp file mapped, anything else gathered.  The view lives
+ * as long as r->pool.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_llm_body_view(ngx_http_request_t *r,
+    ngx_http_llm_view_t *view);
+
+
+#endif /* _NGX_HTTP_LLM_BODY_H_INCLUDED_ */

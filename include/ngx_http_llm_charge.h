@@ -1,0 +1,64 @@
+/*
+ * ngx_http_llm_charge.h: the record of one client request.  Made once, it
+ * survives internal redirects and holds all that a variable prints; owned by
+ * the cleanup of r->main.
+ */
+
+#ifndef _NGX_HTTP_LLM_CHARGE_H_INCLUDED_
+#define _NGX_HTTP_LLM_CHARGE_H_INCLUDED_
+
+
+#include <ngx_llm_json.h>
+#include <ngx_llm_answer.h>
+#include <ngx_http_llm_error.h>
+#include <ngx_http_llm_model.h>
+
+
+/* one attempt at one provider */
+
+typedef struct {
+    ngx_http_llm_provider_t       *provider;
+    ngx_str_t                      model;        /* as the provider calls it */
+    ngx_str_t                      outcome;      /* "200", "timeout", ... */
+    ngx_msec_t                     start;        /* ngx_current_msec */
+    ngx_msec_t                     time;         /* it took, milliseconds */
+    ngx_uint_t                     pass;         /* of the client request */
+    ngx_uint_t                     status;       /* 0: no answer */
+} ngx_http_llm_attempt_t;
+
+
+typedef enum {
+    NGX_HTTP_LLM_END_NONE = 0,
+    NGX_HTTP_LLM_END_COMPLETE,
+    NGX_HTTP_LLM_END_TRUNCATED,
+    NGX_HTTP_LLM_END_ABORTED,        /* by the client */
+    NGX_HTTP_LLM_END_ERROR           /* error event of the provider */
+} ngx_http_llm_end_e;
+
+
+/* the record of a client request, owned by the cleanup of r->main */
+
+typedef struct {
+    ngx_http_llm_operation_t      *operation;
+    ngx_llm_facts_t                facts;
+    ngx_str_t                      asked;        /* model, by the client */
+    ngx_http_llm_model_t          *model;        /* what that resolved to */
+    ngx_array_t                    attempts;     /* attempt_t */
+    ngx_uint_t                     passes;       /* through llm_pass */
+    ngx_llm_answer_t              *answer;       /* NULL: could not be read */
+    void                          *ctx;          /* of the last pass */
+    ngx_http_request_t            *request;      /* the client's */
+    ngx_msec_t                     start;        /* ngx_current_msec */
+    ngx_msec_t                     ttft;         /* of the first event, ms */
+    ngx_http_llm_end_e             end;
+    ngx_str_t                      upstream_request_id;
+    ngx_http_llm_error_t           error;        /* ours, of the last pass */
+    ngx_http_llm_kept_t            kept;         /* a provider's, for later */
+    unsigned                       parsed:1;     /* facts are valid */
+    unsigned                       stream:1;     /* the answer is one */
+    unsigned                       timed:1;      /* ttft is valid */
+    unsigned                       keepalive:1;  /* as the client asked */
+} ngx_http_llm_charge_t;
+
+
+#endif /* _NGX_HTTP_LLM_CHARGE_H_INCLUDED_ */

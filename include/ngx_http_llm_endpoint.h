@@ -1,0 +1,24 @@
+/*
+ * ngx_http_llm_endpoint.h: the upstream block made for a provider.
+ */
+
+#ifndef _NGX_HTTP_LLM_ENDPOINT_H_INCLUDED_
+#define _NGX_HTTP_LLM_ENDPOINT_H_INCLUDED_
+
+
+#include <ngx_http_llm.h>
+
+
+/* while http {} is being parsed; NGX_OK or NGX_ERROR (logged) */
+ngx_int_t ngx_http_llm_endpoint_create(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider);
+
+/*
+ * After http {} is parsed: two providers of different TLS identity must not
+ * share a block.  NGX_OK or NGX_ERROR (logged).
+ */
+ngx_int_t ngx_http_llm_endpoint_check(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+
+#endif /* _NGX_HTTP_LLM_ENDPOINT_H_INCLUDED_ */

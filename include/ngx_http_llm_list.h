@@ -1,0 +1,98 @@
+/*
+ * ngx_http_llm_list.h: header lists, to walk and to add to.
+ */
+
+#ifndef _NGX_HTTP_LLM_LIST_H_INCLUDED_
+#define _NGX_HTTP_LLM_LIST_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+
+/* a place in a list; { &list->part, 0 } before the first */
+
+typedef struct {
+    ngx_list_part_t  *part;
+    ngx_uint_t        i;
+} ngx_http_llm_cursor_t;
+
+
+/* the next header, or NULL */
+
+static ngx_inline ngx_table_elt_t *
+ngx_http_llm_list_next(ngx_http_llm_cursor_t *cursor)
+{
+    ngx_table_elt_t  *h;
+
+    while (cursor->i >= cursor->part->nelts) {
+
+        if (cursor->part->next == NULL) {
+            return NULL;
+        }
+
+        cursor->part = cursor->part->next;
+        cursor->i = 0;
+    }
+
+    h = cursor->part->elts;
+
+    return &h[cursor->i++];
+}
+
+
+/* the next header of that name that counts, or NULL */
+
+static ngx_inline ngx_table_elt_t *
+ngx_http_llm_list_find(ngx_http_llm_cursor_t *cursor, const char *name,
+    size_t len)
+{
+    ngx_table_elt_t  *h;
+
+    for ( ;; ) {
+        h = ngx_http_llm_list_next(cursor);
+
+        if (h == NULL) {
+            return NULL;
+        }
+
+        if (h->hash && h->key.len == len
+            && ngx_strncasecmp(h->key.data, (u_char *) name, len) == 0)
+        {
+            return h;
+        }
+    }
+}
+
+
+/* adds a header; name is static, value is kept by reference */
+
+static ngx_inline ngx_int_t
+ngx_http_llm_list_add(ngx_list_t *list, const char *name, size_t len,
+    ngx_str_t *value)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(list);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+    h->hash = 1;
+    h->key.data = (u_char *) name;
+    h->key.len = len;
+    h->value = *value;
+
+    return NGX_OK;
+}
+
+
+#define ngx_http_llm_add_header(r, name, value)                               \
+    ngx_http_llm_list_add(&(r)->headers_out.headers, name, sizeof(name) - 1,  \
+                          value)
+
+
+#endif /* _NGX_HTTP_LLM_LIST_H_INCLUDED_ */

@@ -1,0 +1,31 @@
+/*
+ * ngx_http_llm_relay.h: the answer's way to the client.
+ */
+
+#ifndef _NGX_HTTP_LLM_RELAY_H_INCLUDED_
+#define _NGX_HTTP_LLM_RELAY_H_INCLUDED_
+
+
+#include <ngx_http_llm.h>
+
+
+/*
+ * Sends a span of the decoded body on, through u->out_bufs; the bytes stay
+ * where they are.  Fills charge->answer, ttft.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos,
+    u_char *last);
+
+/*
+ * The body has ended with rc (as u->finalize_request) after the header was
+ * sent: sends what was held back, and judges charge->end.  NGX_OK: complete,
+ * or the client is gone; NGX_DECLINED: a stream was cut, the client wants an
+ * error event; NGX_ERROR: anything else was cut.
+ */
+ngx_int_t ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc);
+
+/* writes body as the last event of a cut stream */
+void ngx_http_llm_relay_error(ngx_http_request_t *r, ngx_str_t *body);
+
+
+#endif /* _NGX_HTTP_LLM_RELAY_H_INCLUDED_ */
