@@ -222,7 +222,7 @@ check-valgrind: all $(B)/debug/nginx
 	@rm -rf $(B)/valgrind && mkdir -p $(B)/valgrind
 	@LLM_BUILD=$(B) LLM_STATIC=1 LLM_NGINX=$(B)/debug/nginx LLM_SLOW=10 \
 	    LLM_WRAP="$(VALGRIND)" $(call prove,$(B)/unit); status=$$?; \
-	reports=$$(find $(B)/valgrind -size +0); \
+	reports=$$(find $(B)/valgrind -type f -size +0); \
 	test -z "$$reports" || { head -n 60 $$reports; exit 1; }; \
 	exit $$status
 

@@ -12,7 +12,7 @@
 #define _NGX_LLM_ANSWER_H_INCLUDED_
 
 
-#include <ngx_llm_codec.h>
+#include <ngx_llm_event.h>
 #include <ngx_llm_pull.h>
 #include <ngx_llm_sse.h>
 
@@ -38,42 +38,6 @@ typedef struct {                     /* tokens; -1: not given */
     int64_t         cached;          /* of prompt */
     int64_t         reasoning;       /* of completion (xAI: beside it) */
 } ngx_llm_usage_t;
-
-
-typedef struct {
-    unsigned        data:1;          /* it had a data line */
-    unsigned        done:1;          /* data starts with [DONE] */
-    unsigned        object:1;        /* data is one JSON object */
-    unsigned        error:1;         /* REQ-22, see ngx_llm_answer_keys.h */
-    unsigned        error_object:1;  /* the error is an object */
-    unsigned        usage_only:1;    /* choices is [], usage is an object */
-    unsigned        terminal:1;      /* response.completed and the like */
-    ngx_int_t       error_status;    /* 400..599, or 0 */
-} ngx_llm_event_t;
-
-
-typedef struct {                     /* what the event being read says */
-    ngx_llm_event_t event;
-    uint64_t        seen;            /* choices, as below */
-    uint64_t        ended;
-    int64_t         index;           /* of the choice being read */
-    int64_t         position;        /* of the choice to come */
-    uint16_t        status[3];       /* error.code, error.status, code */
-    u_char          finish_len;
-    unsigned        marker:3;        /* bytes of [DONE] so far */
-    unsigned        text:1;          /* it is not [DONE] */
-    unsigned        bad:1;           /* it is not an object */
-    unsigned        tokens_bad:1;    /* in the usage being read */
-    unsigned        usage_bad:1;     /* in the last usage read */
-    unsigned        usage_given:1;   /* the last usage read says something */
-    unsigned        usage_object:1;  /* there is a top-level usage object */
-    unsigned        error_type:1;    /* "type":"error" */
-    unsigned        no_choices:1;    /* choices is [] */
-    unsigned        result:1;        /* there is choices, data or output */
-    unsigned        content:1;
-    unsigned        choice_ended:1;  /* the choice being read has a reason */
-    unsigned        beyond:1;
-} ngx_llm_answer_draft_t;
 
 
 typedef struct {

@@ -1,55 +1,10 @@
 /*
- * ngx_llm_answer_keys.h: the paths that the answer reader reads.  Included by
- * ngx_llm_answer.c only.
+ * The paths that the answer reader reads, a table for each kind of object.  A
+ * new field of an answer is a line here and a case in ngx_llm_answer.c.
  */
 
-#ifndef _NGX_LLM_ANSWER_KEYS_H_INCLUDED_
-#define _NGX_LLM_ANSWER_KEYS_H_INCLUDED_
 
-
-#include <ngx_llm_pull.h>
-
-
-/* what a value is to us; the first five index tokens[] */
-
-enum {
-    ngx_llm_answer_none = 0,
-    ngx_llm_answer_prompt,
-    ngx_llm_answer_completion,
-    ngx_llm_answer_total,
-    ngx_llm_answer_cached,
-    ngx_llm_answer_reasoning,
-
-    ngx_llm_answer_usage,
-    ngx_llm_answer_inner_usage,
-    ngx_llm_answer_choices,
-    ngx_llm_answer_choice,
-    ngx_llm_answer_index,
-    ngx_llm_answer_finish,
-    ngx_llm_answer_content,
-    ngx_llm_answer_result,
-    ngx_llm_answer_error,
-    ngx_llm_answer_error_code,
-    ngx_llm_answer_error_status,
-    ngx_llm_answer_root_code,
-    ngx_llm_answer_root_status,
-    ngx_llm_answer_response_status,
-    ngx_llm_answer_type
-};
-
-
-enum {
-    ngx_llm_answer_root_node = 1,
-    ngx_llm_answer_usage_node,
-    ngx_llm_answer_details_node,
-    ngx_llm_answer_groq_node,
-    ngx_llm_answer_response_node,
-    ngx_llm_answer_choices_node,
-    ngx_llm_answer_choice_node,
-    ngx_llm_answer_message_node,
-    ngx_llm_answer_error_node,
-    ngx_llm_answer_any_node
-};
+#include <ngx_llm_answer_keys.h>
 
 
 #define ngx_llm_answer_key(key, slot)                                         \
@@ -159,7 +114,7 @@ static const ngx_llm_pull_key_t  ngx_llm_answer_any_keys[] = {
 };
 
 
-static const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[] = {
+const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[] = {
     NULL,
     ngx_llm_answer_root_keys,
     ngx_llm_answer_usage_keys,
@@ -172,6 +127,3 @@ static const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[] = {
     ngx_llm_answer_error_keys,
     ngx_llm_answer_any_keys
 };
-
-
-#endif /* _NGX_LLM_ANSWER_KEYS_H_INCLUDED_ */

@@ -1,0 +1,59 @@
+/*
+ * ngx_llm_answer_keys.h: what the values are called that the answer reader
+ * reads; the paths to them are in ngx_llm_answer_keys.c.
+ */
+
+#ifndef _NGX_LLM_ANSWER_KEYS_H_INCLUDED_
+#define _NGX_LLM_ANSWER_KEYS_H_INCLUDED_
+
+
+#include <ngx_llm_pull.h>
+
+
+/* what a value is to us; the first five index tokens[] */
+
+enum {
+    ngx_llm_answer_none = 0,
+    ngx_llm_answer_prompt,
+    ngx_llm_answer_completion,
+    ngx_llm_answer_total,
+    ngx_llm_answer_cached,
+    ngx_llm_answer_reasoning,
+
+    ngx_llm_answer_usage,
+    ngx_llm_answer_inner_usage,
+    ngx_llm_answer_choices,
+    ngx_llm_answer_choice,
+    ngx_llm_answer_index,
+    ngx_llm_answer_finish,
+    ngx_llm_answer_content,
+    ngx_llm_answer_result,
+    ngx_llm_answer_error,
+    ngx_llm_answer_error_code,
+    ngx_llm_answer_error_status,
+    ngx_llm_answer_root_code,
+    ngx_llm_answer_root_status,
+    ngx_llm_answer_response_status,
+    ngx_llm_answer_type
+};
+
+
+enum {
+    ngx_llm_answer_root_node = 1,
+    ngx_llm_answer_usage_node,
+    ngx_llm_answer_details_node,
+    ngx_llm_answer_groq_node,
+    ngx_llm_answer_response_node,
+    ngx_llm_answer_choices_node,
+    ngx_llm_answer_choice_node,
+    ngx_llm_answer_message_node,
+    ngx_llm_answer_error_node,
+    ngx_llm_answer_any_node
+};
+
+
+/* by node, for ngx_llm_pull_init() */
+extern const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[];
+
+
+#endif /* _NGX_LLM_ANSWER_KEYS_H_INCLUDED_ */
