@@ -199,6 +199,13 @@ typedef struct {
 } ngx_http_llm_relay_ctx_t;
 
 
+/* service/ngx_http_llm_meter.c: an answer that is not llm_pass's */
+
+typedef struct {
+    unsigned                       active:1;
+} ngx_http_llm_meter_ctx_t;
+
+
 /* service/ngx_http_llm_error.c: our page instead of nginx's */
 
 typedef struct {
@@ -212,6 +219,7 @@ typedef struct {
 typedef struct {
     ngx_http_llm_charge_t         *charge;       /* NULL: an early error */
     ngx_http_llm_page_ctx_t        page;
+    ngx_http_llm_meter_ctx_t       meter;
     ngx_http_llm_view_t            view;
     ngx_str_t                      name;         /* model to route by */
     ngx_str_t                      rest;         /* what its * matched */

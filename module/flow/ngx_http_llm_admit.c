@@ -47,13 +47,21 @@ ngx_http_llm_admit_handler(ngx_http_request_t *r)
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (!llcf->pass || r != r->main) {
+    if ((!llcf->pass && !llcf->meter) || r != r->main) {
         return NGX_DECLINED;
     }
 
     ctx = ngx_http_llm_settle_ctx(r);
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (!llcf->pass) {
+
+        /* metered only: nothing is read here, nothing refused */
+
+        ctx->charge->operation = ngx_http_llm_route_operation(r);
+        return NGX_DECLINED;
     }
 
     for ( /* void */ ; ngx_http_llm_admit_steps[ctx->step]; ctx->step++) {

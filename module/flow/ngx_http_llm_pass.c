@@ -346,6 +346,8 @@ ngx_http_llm_pass_filter_init(void *data)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     ctx->charge->stream = ctx->response.stream;
+    ctx->charge->answered = (ctx->response.status.code < 300
+                             && ctx->judge.substitute.data == NULL);
     ctx->relay.strip = (ctx->include_usage && ctx->response.stream);
 
     ngx_http_llm_framing_start(r);

@@ -6,6 +6,7 @@
 
 
 #include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_meter.h>
 
 
 static ngx_http_llm_charge_t *ngx_http_llm_settle_create(
@@ -134,6 +135,8 @@ static void
 ngx_http_llm_settle_cleanup(void *data)
 {
     ngx_http_llm_charge_t  *charge = data;
+
+    ngx_http_llm_meter_done(charge->request, charge);
 
     ngx_http_set_ctx(charge->request, charge->ctx, ngx_http_llm_module);
 }

@@ -23,6 +23,7 @@ static ngx_int_t ngx_http_llm_relay_link(ngx_http_request_t *r,
     ngx_chain_t *cl);
 static ngx_int_t ngx_http_llm_relay_judge(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
+static ngx_uint_t ngx_http_llm_relay_complete(ngx_http_llm_charge_t *charge);
 
 
 ngx_int_t
@@ -142,13 +143,13 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
         last = ctx->relay.tail ? event : last;
     }
 
-    if (answer->done || answer->finished || answer->terminal) {
-
+    if (r->upstream->length > 0
+        && ctx->charge->operation->ends != NGX_LLM_ENDS_ANY
+        && ngx_http_llm_relay_complete(ctx->charge))
+    {
         /* all was said: a close is as good an end as the last chunk */
 
-        if (r->upstream->length != 0) {
-            r->upstream->length = -1;
-        }
+        r->upstream->length = -1;
     }
 
     return ngx_http_llm_relay_emit(r, start, last);
@@ -376,12 +377,16 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     charge = ctx->charge;
 
-    if (charge->answer == NULL || ctx->judge.substitute.data) {
+    if (ctx->judge.substitute.data && rc == 0) {
+        charge->end = NGX_HTTP_LLM_END_ERROR;
+        return NGX_OK;
+    }
+
+    if (charge->answer == NULL) {
         complete = (rc == 0);
 
     } else if (ctx->response.stream) {
-        complete = ngx_llm_answer_complete(charge->answer,
-                                           charge->operation->ends)
+        complete = ngx_http_llm_relay_complete(charge)
                    && (rc == 0 || charge->operation->ends != NGX_LLM_ENDS_ANY);
 
     } else {
@@ -413,6 +418,28 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     return (ctx->response.stream && !ctx->response.coded) ? NGX_DECLINED
                                                           : NGX_ERROR;
+}
+
+
+/*
+ * Has the stream said all?  Choices may come one after another: as many must
+ * have ended as were asked for.
+ */
+
+static ngx_uint_t
+ngx_http_llm_relay_complete(ngx_http_llm_charge_t *charge)
+{
+    ngx_llm_answer_t  *answer;
+
+    answer = charge->answer;
+
+    if (!ngx_llm_answer_complete(answer, charge->operation->ends)) {
+        return 0;
+    }
+
+    return charge->operation->ends != NGX_LLM_ENDS_CHOICES || answer->done
+           || charge->facts.n <= 1 || charge->facts.n > 64
+           || __builtin_popcountll(answer->ended) >= charge->facts.n;
 }
 
 

@@ -97,6 +97,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
     llcf->timeouts.idle = NGX_CONF_UNSET_MSEC;
     llcf->timeouts.total = NGX_CONF_UNSET_MSEC;
     llcf->pass_headers = NGX_CONF_UNSET_PTR;
+    llcf->meter = NGX_CONF_UNSET;
     llcf->provider_header = NGX_CONF_UNSET;
     llcf->intercept_errors = NGX_CONF_UNSET;
     llcf->next_tries = NGX_CONF_UNSET;
@@ -129,6 +130,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->timeouts.total = prev->timeouts.total;
     }
 
+    ngx_conf_merge_value(conf->meter, prev->meter, 0);
     ngx_conf_merge_value(conf->provider_header, prev->provider_header, 1);
     ngx_conf_merge_value(conf->intercept_errors, prev->intercept_errors, 0);
     ngx_conf_merge_value(conf->next_tries, prev->next_tries, 3);

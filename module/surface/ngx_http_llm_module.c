@@ -7,6 +7,7 @@
 #include <ngx_http_llm_surface.h>
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_header.h>
+#include <ngx_http_llm_meter.h>
 
 
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
@@ -24,6 +25,11 @@ static ngx_int_t ngx_http_llm_postconfiguration(ngx_conf_t *cf);
 
 #define ngx_http_llm_provider_offset(name)                                    \
     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_llm_provider_t, name), NULL
+
+
+static ngx_conf_num_bounds_t  ngx_http_llm_tries_bounds = {
+    ngx_conf_check_num_bounds, 1, 100
+};
 
 
 static ngx_command_t  ngx_http_llm_commands[] = {
@@ -49,6 +55,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       0,
       NULL },
 
+    { ngx_string("llm_meter"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_loc_offset(meter) },
+
     { ngx_string("llm_pass_header"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
       ngx_http_llm_conf_pass_header,
@@ -72,7 +83,9 @@ static ngx_command_t  ngx_http_llm_commands[] = {
     { ngx_string("llm_next_provider_tries"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_num_slot,
-      ngx_http_llm_loc_offset(next_tries) },
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_llm_loc_conf_t, next_tries),
+      &ngx_http_llm_tries_bounds },
 
     { ngx_string("llm_next_provider_timeout"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
@@ -273,9 +286,11 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_http_llm_admit_handler;
 
-    /* the last one in is the first to see an answer: headers, then pages */
+    /* the last one in is the first to see an answer */
 
-    if (ngx_http_llm_error_init(cf) != NGX_OK) {
+    if (ngx_http_llm_meter_init(cf) != NGX_OK
+        || ngx_http_llm_error_init(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 

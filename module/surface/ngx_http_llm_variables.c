@@ -349,11 +349,7 @@ static ngx_int_t
 ngx_http_llm_value_source(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value)
 {
-    ngx_http_llm_attempt_t  *attempt;
-
-    attempt = ngx_http_llm_value_attempt(charge);
-
-    if (attempt == NULL || attempt->status < 200 || attempt->status > 299) {
+    if (!charge->answered) {
         ngx_str_set(value, "none");
 
     } else if (charge->answer == NULL || charge->answer->malformed) {

@@ -1,0 +1,193 @@
+/*
+ * The meter of plain locations (llm_meter on): reads an answer of proxy_pass
+ * or any other handler as it passes, from memory, file or cache, and notes
+ * usage, finish reason and completeness in the charge.  It changes nothing,
+ * copies nothing and refuses nothing.  Answers of llm_pass are read by the
+ * relay, before anything is left out of them.
+ */
+
+
+#include <ngx_http_llm_meter.h>
+
+
+static ngx_int_t ngx_http_llm_meter_header_filter(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_meter_start(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
+static ngx_int_t ngx_http_llm_meter_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in);
+static void ngx_http_llm_meter_feed(ngx_llm_answer_t *answer, u_char *pos,
+    u_char *last);
+static void ngx_http_llm_meter_end(ngx_http_llm_charge_t *charge);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
+static ngx_http_output_body_filter_pt    ngx_http_llm_next_body_filter;
+
+
+ngx_int_t
+ngx_http_llm_meter_init(ngx_conf_t *cf)
+{
+    ngx_http_llm_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_llm_meter_header_filter;
+
+    ngx_http_llm_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = ngx_http_llm_meter_body_filter;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_meter_header_filter(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (r == r->main && ctx && ctx->charge && ctx->charge->operation
+        && llcf->meter && !llcf->pass && !ctx->meter.active
+        && r->headers_out.status == NGX_HTTP_OK && !r->header_only)
+    {
+        ctx->meter.active = 1;
+
+        if (ngx_http_llm_meter_start(r, ctx->charge) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_llm_next_header_filter(r);
+}
+
+
+/* an answer that is coded, or neither a stream nor JSON, stays unread */
+
+static ngx_int_t
+ngx_http_llm_meter_start(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+{
+    ngx_str_t   *type;
+    ngx_uint_t   kind;
+
+    type = &r->headers_out.content_type;
+
+    charge->answered = 1;
+    charge->answer = NULL;
+
+    if (r->headers_out.content_encoding
+        && r->headers_out.content_encoding->value.len)
+    {
+        return NGX_OK;
+    }
+
+    if (type->len >= sizeof("text/event-stream") - 1
+        && ngx_strncasecmp(type->data, (u_char *) "text/event-stream",
+                           sizeof("text/event-stream") - 1)
+           == 0)
+    {
+        kind = NGX_LLM_ANSWER_STREAM;
+        charge->stream = 1;
+
+    } else if (type->len
+               && ngx_strlcasestrn(type->data, type->data + type->len,
+                                   (u_char *) "json", 4 - 1))
+    {
+        kind = NGX_LLM_ANSWER_JSON;
+
+    } else {
+        return NGX_OK;
+    }
+
+    charge->answer = ngx_palloc(r->pool, sizeof(ngx_llm_answer_t));
+    if (charge->answer == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_llm_answer_init(charge->answer, kind);
+
+    r->filter_need_in_memory = 1;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_meter_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_chain_t            *cl;
+    ngx_http_llm_ctx_t     *ctx;
+    ngx_http_llm_charge_t  *charge;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx == NULL || !ctx->meter.active || r != r->main) {
+        return ngx_http_llm_next_body_filter(r, in);
+    }
+
+    charge = ctx->charge;
+
+    for (cl = in; cl; cl = cl->next) {
+
+        if (ngx_buf_in_memory(cl->buf) && cl->buf->last > cl->buf->pos) {
+
+            if (!charge->timed) {
+                charge->timed = 1;
+                charge->ttft = ngx_current_msec - charge->start;
+            }
+
+            if (charge->answer) {
+                ngx_http_llm_meter_feed(charge->answer, cl->buf->pos,
+                                        cl->buf->last);
+            }
+        }
+
+        if (cl->buf->last_buf) {
+            ngx_http_llm_meter_end(charge);
+        }
+    }
+
+    return ngx_http_llm_next_body_filter(r, in);
+}
+
+
+static void
+ngx_http_llm_meter_feed(ngx_llm_answer_t *answer, u_char *pos, u_char *last)
+{
+    while (pos < last) {
+        (void) ngx_llm_answer_feed(answer, &pos, last);
+    }
+}
+
+
+static void
+ngx_http_llm_meter_end(ngx_http_llm_charge_t *charge)
+{
+    charge->end = NGX_HTTP_LLM_END_COMPLETE;
+
+    if (charge->answer == NULL) {
+        return;
+    }
+
+    ngx_llm_answer_eof(charge->answer);
+
+    if (charge->stream
+        && !ngx_llm_answer_complete(charge->answer, charge->operation->ends))
+    {
+        charge->end = charge->answer->event.error
+                      ? NGX_HTTP_LLM_END_ERROR : NGX_HTTP_LLM_END_TRUNCATED;
+    }
+}
+
+
+void
+ngx_http_llm_meter_done(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = charge->ctx;
+
+    if (ctx->meter.active && charge->end == NGX_HTTP_LLM_END_NONE) {
+        charge->end = r->connection->error ? NGX_HTTP_LLM_END_ABORTED
+                                           : NGX_HTTP_LLM_END_TRUNCATED;
+    }
+}

@@ -1,0 +1,237 @@
+#!/usr/bin/perl
+
+# Which model and which operation a request means: GET models, the precedence
+# of names, operations by the end of the path, and that each operation
+# reaches the provider and its answer comes back as it is.
+
+use FindBin qw($Bin);
+use lib "$Bin/lib";
+use LLM::Test;
+
+# every answer has spaces and an odd member order that nobody may tidy up
+my $ANSWER = qq({ "b": 1.0,\n "a" :[],"choices" : [],"u":"\\u00e9" }\n);
+
+my $p = LLM::Fake->new(answer => sub {
+    return (header('X-Odd', 'kept'),
+            header('Content-Type', 'application/json; charset=utf-8'),
+            body($ANSWER));
+});
+
+my $gw = LLM::Nginx->new(
+    vars => { P => $p },
+    access_format => '$llm_operation $llm_model $llm_target_model $status',
+    http => <<'CONF');
+llm_provider p { endpoint http://127.0.0.1:%%P%%/base/v1; }
+
+llm_model zeta { target p zeta-target; alias z-alias "second/alias"; }
+llm_model gpt-* { target p prefix-target; }
+llm_model gpt-4* { target p longer; }
+llm_model gpt-4o { target p exact-target; }
+llm_model alpha { target p; }
+llm_model org/name/x { target p; }
+llm_model vendor/* { target p *; alias vendor; }
+llm_model default { target p; alias standard; }
+
+server {
+    listen 127.0.0.1:%%PORT%%;
+    location / { llm_pass; }
+    location /forced/ { llm_pass gpt-4o; }
+    location /variable/ { llm_pass $http_x_model; }
+}
+CONF
+
+my $strict = LLM::Nginx->new(vars => { P => $p }, http => <<'CONF');
+llm_provider p { endpoint http://127.0.0.1:%%P%%; }
+llm_model only { target p; }
+llm_model only-* { target p *; }
+server { listen 127.0.0.1:%%PORT%%; location / { llm_pass; } }
+CONF
+
+sub models { my ($path, %opt) = @_; return get($gw, $path, %opt) }
+
+sub entry {
+    my ($id) = @_;
+    return { id => $id, object => 'model', created => 0, owned_by => 'llm' };
+}
+
+sub sent_model {
+    my ($model, %opt) = @_;
+    my $before = $p->count;
+    my $r = post_json($opt{to} || $gw, $opt{path} || '/v1/chat/completions',
+                      { model => $model }, headers => $opt{headers} || []);
+    return $r->status if $p->count == $before;
+    return ($p->requests)[-1]{json}{model};
+}
+
+
+# GET models
+
+{
+    my $r = models('/v1/models');
+    is($r->status, 200, 'GET models is answered');
+    is($r->header('Content-Type'), 'application/json', '  in JSON');
+    json_is($r->body, {
+        object => 'list',
+        data => [ map { entry($_) } qw(zeta z-alias second/alias gpt-4o alpha
+                                       org/name/x vendor standard) ],
+    }, '  exact names and aliases in the order of the file');
+    ok($r->header('x-request-id'), '  with x-request-id (REQ-42)');
+    is($r->header('x-llm-provider'), undef, '  from no provider');
+
+    my $head = request($gw, method => 'HEAD', path => '/v1/models');
+    is($head->status, 200, 'HEAD models');
+    is($head->header('Content-Length'), length $r->body,
+       '  has the length of GET');
+    is($head->body, '', '  and no body');
+
+    is(models("/$_")->status, 200, "GET /$_")
+        for 'models', 'a/b/models', 'v1/models?limit=5';
+
+    json_is(get($strict, '/models')->body,
+            { object => 'list', data => [ entry('only') ] },
+            'prefixes are not listed');
+}
+
+for my $name (qw(zeta z-alias gpt-4o alpha gpt-5-mini vendor/any
+                 never-heard-of standard))
+{
+    my $r = models("/v1/models/$name");
+    is($r->status, 200, "GET models/$name");
+    json_is($r->body, entry($name), '  is that model');
+}
+
+{
+    my $r = models('/v1/models/org/name/x');
+    json_is($r->body, entry('org/name/x'), 'a name with slashes');
+    json_is(models('/v1/models/org%2Fname%2Fx')->body, entry('org/name/x'),
+            '  and with escaped ones');
+    json_is(models('/v1/models/models/x')->body, entry('models/x'),
+            '  and one that begins with models/');
+    is(request($gw, method => 'HEAD', path => '/v1/models/alpha')->status,
+       200, 'HEAD models/NAME');
+
+    json_is(get($strict, '/v1/models/only-1')->body, entry('only-1'),
+            'a name that a prefix matches is found');
+    for my $name (qw(other none onl only2 ONLY a%22b a%20b), 'x' x 300) {
+        $r = get($strict, "/v1/models/$name");
+        is($r->status, 404, 'GET models/' . substr($name, 0, 9));
+        is($r->json->{error}{code}, 'model_not_found', '  model_not_found');
+    }
+}
+
+for my $path (qw(models models/alpha models/org/name/x)) {
+    for my $method (qw(POST PUT DELETE)) {
+        my $before = $p->count;
+        my $r = request($gw, method => $method, path => "/v1/$path",
+                        body => '{"model":"alpha"}');
+        is($r->status, 405, "$method $path");
+        is($r->header('Allow'), 'GET, HEAD', '  allows GET, HEAD');
+        is($r->json->{error}{code}, 'method_not_allowed',
+           '  method_not_allowed');
+        is($p->count, $before, '  and goes nowhere');
+    }
+}
+
+
+# Names
+
+for (
+    [ 'gpt-4o' => 'exact-target', 'an exact name before prefixes' ],
+    [ 'gpt-4' => 'longer', 'the longest prefix, with nothing for its *' ],
+    [ 'gpt-4-turbo' => 'longer', 'the longest prefix before a shorter one' ],
+    [ 'gpt-3.5' => 'prefix-target', 'a prefix before default' ],
+    [ 'GPT-4o' => 'GPT-4o', 'case matters: default' ],
+    [ 'whatever/else' => 'whatever/else', 'default, the name goes through' ],
+    [ 'default' => 'default', 'a model of the name default' ],
+    [ 'z-alias' => 'zeta-target', 'an alias has its model\'s targets' ],
+    [ 'second/alias' => 'zeta-target', 'a second alias' ],
+    [ 'standard' => 'standard', 'an alias of default goes through' ],
+    [ 'alpha' => 'alpha', 'a target without a model' ],
+    [ 'vendor/m/x' => 'm/x', '* is what the pattern\'s * matched' ],
+    [ 'org/name/x' => 'org/name/x', 'a name with slashes' ],
+) {
+    my ($model, $sent, $name) = @$_;
+    is(sent_model($model), $sent, $name);
+}
+
+is(sent_model('alpha', path => '/forced/chat/completions'), 'exact-target',
+   'llm_pass MODEL takes the place of the client\'s name');
+is(sent_model('alpha', path => '/variable/chat/completions',
+              headers => [ [ 'X-Model' => 'gpt-4o' ] ]), 'exact-target',
+   'llm_pass $variable does, too');
+is(sent_model('alpha', path => '/variable/chat/completions'), 'alpha',
+   '  and leaves it where the variable is empty');
+is(sent_model('only-x', to => $strict), 'x', 'a prefix without a default');
+is(sent_model('on', to => $strict), 404, 'an unknown model is 404');
+like(sent_model('only-', to => $strict), qr/^40[04]$/,
+     'a name that leaves nothing for the target\'s * is refused');
+
+
+# Operations
+
+my %operation = (
+    'chat/completions'   => 'chat',
+    'completions'        => 'completions',
+    'embeddings'         => 'embeddings',
+    'responses'          => 'responses',
+    'moderations'        => 'moderations',
+    'images/generations' => 'images',
+);
+
+for my $suffix (sort keys %operation) {
+    for my $prefix ('/v1/', '/', '/v1/x/y/', '/v1/models-x/') {
+        my $mark = $gw->mark;
+        my $r = post_json($gw, "$prefix$suffix?api-version=1",
+                          { model => 'gpt-4o', input => 'x' });
+        is($r->status, 200, "POST $prefix$suffix");
+        is($r->body, $ANSWER, '  the answer passes verbatim (REQ-46)');
+        is($r->header('Content-Type'), 'application/json; charset=utf-8',
+           '  with its content type');
+        is($r->header('X-Odd'), 'kept', '  and headers');
+
+        my $req = ($p->requests)[-1];
+        is($req->{path}, "/base/v1/$suffix",
+           '  sent to the endpoint\'s path, without the query');
+        is($req->{body}, '{"input":"x","model":"exact-target"}',
+           '  the body as it was, but for the model (REQ-45)');
+        like($gw->wait_log(qr/./, since => $mark),
+             qr/^$operation{$suffix} gpt-4o exact-target 200$/,
+             '  $llm_operation');
+    }
+
+    for my $method (qw(GET HEAD PUT DELETE OPTIONS PATCH)) {
+        my $before = $p->count;
+        my $r = request($gw, method => $method, path => "/v1/$suffix");
+        is($r->status, 405, "$method $suffix");
+        is($r->header('Allow'), 'POST', '  allows POST');
+        is($r->json->{error}{code}, 'method_not_allowed',
+           '  method_not_allowed') unless $method eq 'HEAD';
+        is($p->count, $before, '  and goes nowhere');
+    }
+}
+
+for my $path (qw(/ /v1 /v1/ /v1/chat /v1/chat/completions/ /v1/completion
+                 /v1/files /v1/xcompletions /v1/chat/completionsx
+                 /v1/CHAT/COMPLETIONS /v1/models/ /v1/fine_tuning/jobs
+                 /v1/responses/resp_1 /v1/images/edits2 /v1/xmodels))
+{
+    my $before = $p->count;
+    for my $method (qw(POST GET)) {
+        my $r = request($gw, method => $method, path => $path,
+                        $method eq 'POST' ? (body => '{"model":"alpha"}')
+                                          : ());
+        is($r->status, 404, "$method $path");
+        is($r->json->{error}{code}, 'unknown_operation',
+           '  is an unknown operation');
+    }
+    is($p->count, $before, '  and goes nowhere');
+}
+
+is(sent_model('alpha', path => '/v1/x-chat/completions'), 'alpha',
+   'completions after any folder');
+is(($p->requests)[-1]{path}, '/base/v1/completions', '  is completions');
+is(sent_model('alpha', path => '/v1/models/x/chat/completions'), 'alpha',
+   'models/ within the path of an operation does not matter');
+
+$_->done for $gw, $strict;
+done_testing;
