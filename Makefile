@@ -19,9 +19,12 @@ B    := $(ROOT)/build
 NGINX_SRC ?= /usr/share/nginx/src
 JOBS      ?= $(shell nproc)
 
-# for a make below us, unless -j was given to this one
-PARALLEL = $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
-AGAIN    = $(MAKE) --no-print-directory $(PARALLEL)
+# another make: parallel, unless this one already runs with -j
+AGAIN = $(MAKE) --no-print-directory \
+    $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(JOBS))
+
+# V=1 shows the commands of nginx's own rules
+QUIET = $(if $(V),,-s)
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -33,7 +36,7 @@ all: $(B)/ngx_http_llm_module.so $(B)/ngx_http_llm_simulator_module.so
 
 # Packages.  A library is needed once a source includes it, as in config.
 
-uses = $(shell grep -rlsE '^\#include <$(1)' module include | head -1)
+uses = $(shell grep -rlsE '^.include <$(1)' module include | head -1)
 
 PACKAGES_BUILD := gcc libc6-dev make libssl-dev libpcre2-dev zlib1g-dev \
     $(if $(call uses,hiredis/),libhiredis-dev) \
@@ -98,9 +101,10 @@ $(B)/module/objs/Makefile: $(B)/inputs $(CONFIGS) \
 	    --add-dynamic-module=$(ROOT)/t/simulator
 
 $(B)/%.so: $(B)/module/objs/Makefile $(SOURCES) $(HEADERS)
-	@+$(AGAIN) -C $(B)/module/src \
+	@+$(AGAIN) $(QUIET) -C $(B)/module/src \
 	    -f $(B)/module/objs/Makefile $(B)/module/objs/$*.so
 	@install -m 644 $(B)/module/objs/$*.so $@
+	@echo "built $@"
 
 # a missing nginx-dev is named by 'packages'
 $(NGINX_SRC)/src/core/nginx.h: | packages
@@ -185,9 +189,10 @@ $(B)/$(1)/objs/Makefile: $(B)/inputs $(CONFIGS) \
 	    --add-module=$(ROOT) --add-module=$(ROOT)/t/simulator
 
 $(B)/$(1)/nginx: $(B)/$(1)/objs/Makefile $(SOURCES) $(HEADERS)
-	@+$$(AGAIN) -s -C $(B)/$(1)/src \
+	@+$$(AGAIN) $(QUIET) -C $(B)/$(1)/src \
 	    -f $(B)/$(1)/objs/Makefile binary
 	@install $(B)/$(1)/objs/nginx $$@
+	@echo "built $$@"
 endef
 
 $(eval $(call full,sanitize,$(PALLOC) $(SANITIZE_FLAGS),$(SANITIZE_FLAGS)))
@@ -246,10 +251,11 @@ fuzz:
 	@+$(AGAIN) $(FUZZERS:%=$(B)/fuzz/%)
 	@for name in $(FUZZERS); do \
 	    mkdir -p $(B)/fuzz/$$name.corpus; \
-	    echo "$$name: $(FUZZ_SECONDS) s"; \
 	    $(B)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
 	        -print_final_stats=1 -artifact_prefix=$(B)/fuzz/$$name- \
-	        $(B)/fuzz/$$name.corpus || exit 1; \
+	        $(B)/fuzz/$$name.corpus > $(B)/fuzz/$$name.log 2>&1 \
+	        || { cat $(B)/fuzz/$$name.log; exit 1; }; \
+	    echo "$$name: $$(grep executed_units $(B)/fuzz/$$name.log)"; \
 	done
 
 

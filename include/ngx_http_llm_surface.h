@@ -27,15 +27,17 @@ char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* block: what llm_provider and llm_model have in common */
+
 /*
  * Parses the block { } whose directives are of cmd_type; their conf pointer
  * is conf.
  */
-char *ngx_http_llm_conf_block(ngx_conf_t *cf, ngx_uint_t cmd_type,
+char *ngx_http_llm_block_parse(ngx_conf_t *cf, ngx_uint_t cmd_type,
     void *conf);
 
 /* NGX_OK, or NGX_ERROR: not a name that may be given (logged) */
-ngx_int_t ngx_http_llm_conf_name(ngx_conf_t *cf, const char *what,
+ngx_int_t ngx_http_llm_block_name(ngx_conf_t *cf, const char *what,
     ngx_str_t *name);
 
 

@@ -58,6 +58,8 @@ my $gw = LLM::Nginx->new(
     }
 CONF
 
+my $text = join '', map { sprintf '%07x,', $_ } 0 .. 131_072;
+
 my @places = qw(v1 memory file clean single none stream);
 
 my $h2 = LLM::H2->missing;
@@ -101,7 +103,8 @@ for my $size (20, 1000, 16_383, 16_384, 16_385, 1_048_576) {
     for my $place (@places) {
         passes($place, $_, $size) for @quick;
     }
-    passes($_, 'by HTTP/2', $size) for $h2 ? () : @places;
+    passes($_, 'by HTTP/2', $size)
+        for $h2 ? () : $size == 16_385 ? @places : qw(v1 file);
 }
 
 passes('v1', 'by HTTP/2 without length', $_)
@@ -115,10 +118,11 @@ passes('memory', 'head and body apart', 20_000);
 passes('file', 'head and body apart', 20_000);
 
 my $large = 32 * 1_048_576;
-passes('v1', $_, $large) for @quick, @other;
+passes('v1', $_, $large)
+    for 'with a length', 'in chunks', 'after 100 Continue',
+        $h2 ? () : 'by HTTP/2';
 passes('memory', 'with a length', $large);
-passes('single', 'in chunks', $large);
-passes('file', 'with a length', $large);
+passes('file', 'in chunks', $large);
 
 
 # a second provider gets the same
@@ -130,14 +134,14 @@ for my $failed (qw(dead busy early rude)) {
          [ file => 'in chunks', 1_048_576 ],
          [ v1 => 'after 100 Continue', 16_384 ],
          ($h2 ? () : [ v1 => 'by HTTP/2', 1_048_576 ]),
-         ($failed eq 'rude' ? () : [ v1 => 'with a length', $large ]))
+         ($failed ne 'early' ? () : [ v1 => 'with a length', $large ]))
     {
         passes(@$_, "after-$failed", 'three');
     }
     my $line = $gw->wait_log(qr/$failed/);
     like($line, qr/^200 $failed:\w+:\d+ms,p:200:\d+ms/,
          "REQ-36 both attempts, $failed first, are in the log");
-    is($p->count - $before, $failed eq 'rude' ? 5 + !$h2 : 6 + !$h2,
+    is($p->count - $before, 5 + !$h2 + ($failed eq 'early'),
        '  and the second provider was asked once for each');
 }
 
@@ -146,7 +150,7 @@ for my $failed (qw(dead busy early rude)) {
 
 for my $place (@places) {
     for my $body ('x', '{', '0') {
-        for my $how (@quick, @other) {
+        for my $how (@quick, $place =~ /v1|file/ ? @other : ()) {
             refused($ways{$how}->($place, $body), 400, 'invalid_json',
                     "REQ-36 $place: the body $body $how");
         }
@@ -166,30 +170,36 @@ for my $place (@places) {
 # too large
 
 my $before = $p->count;
-$gw->expect_error(qr/client intended to send too large/);
+$gw->expect_error(qr/client intended to send too large/,
+                  qr/client sent invalid chunked body/);
 
-for ([ 'by its length', body => body(1025) ],
-     [ 'by its length, a large one', body => body(200_000) ],
-     [ 'found while it is read', chunked => [ unpack '(a100)*', body(1025) ] ],
+for ([ 'by its length', body => object(1025) ],
+     [ 'by its length, a large one', body => object(200_000) ],
+     [ 'found while it is read', chunked => [ unpack '(a100)*', object(1025) ] ],
      [ 'found while it is read, a large one',
-       chunked => [ unpack '(a100)*', body(200_000) ] ],
-     [ 'in one chunk', chunked => [ body(5000) ] ],
-     [ 'before 100 Continue', body => body(5000), expect100 => 1 ])
+       chunked => [ unpack '(a100)*', object(200_000) ] ],
+     [ 'in one chunk', chunked => [ object(5000) ] ],
+     [ 'before 100 Continue', body => object(5000), expect100 => 1 ])
 {
     my ($what, @opt) = @$_;
     refused(http('small', '', @opt), 413, 'request_too_large',
             "REQ-36 too large a body, $what");
 }
 
-for ($h2 ? () : ([], [ [ 'Transfer-Encoding', 'chunked' ] ])) {
-    refused(http2('small', body(1025), headers => $_), 413,
-            'request_too_large', 'REQ-36 too large a body, by HTTP/2'
-            . (@$_ ? ' without length' : ''));
+# curl may take the RST_STREAM with NO_ERROR that follows for a failure
+for my $headers ($h2 ? () : ([], [ [ 'Transfer-Encoding', 'chunked' ] ])) {
+    my $r;
+    for (1 .. 50) {
+        $r = http2('small', object(1025), headers => $headers);
+        last if $r->status;
+    }
+    refused($r, 413, 'request_too_large', 'REQ-36 too large a body, by HTTP/2'
+            . (@$headers ? ' without length' : ''));
 }
 
-refused(http('small', '', body => body(1025), path => '/small/nonsense'), 413,
+refused(http('small', '', body => object(1025), path => '/small/nonsense'), 413,
         'request_too_large', 'the length comes before the operation');
-refused(http('small', '', chunked => [ body(1025) ],
+refused(http('small', '', chunked => [ object(1025) ],
              path => '/small/nonsense'), 404,
         'unknown_operation', 'the operation before what is found in reading');
 is($p->count, $before, 'REQ-36 no provider was asked');
@@ -203,21 +213,21 @@ $before = $p->count;
 for my $coding ('gzip', 'GZIP', 'br', 'deflate', 'zstd', 'x-gzip',
                 'gzip, identity', 'identity, gzip', 'unheard-of')
 {
-    refused(http('v1', '', body => body(100),
+    refused(http('v1', '', body => object(100),
                  headers => [ [ 'Content-Encoding', $coding ] ]),
             415, 'unsupported_content_encoding', "the coding $coding");
 }
-refused(http('v1', '', body => body(100),
+refused(http('v1', '', body => object(100),
              headers => [ [ 'Content-Encoding', 'identity' ],
                           [ 'content-encoding', 'gzip' ] ]),
         415, 'unsupported_content_encoding', 'the second of two codings');
-refused(http('small', '', chunked => [ body(2000) ],
+refused(http('small', '', chunked => [ object(2000) ],
              headers => [ [ 'Content-Encoding', 'gzip' ] ]),
         415, 'unsupported_content_encoding', 'a coded one that is too large');
 is($p->count, $before, 'no provider was asked');
 
 for my $coding (qw(identity Identity)) {
-    is(http('v1', '', body => body(100),
+    is(http('v1', '', body => object(100),
             headers => [ [ 'Content-Encoding', $coding ] ])->status, 200,
        "$coding is no coding");
 }
@@ -239,8 +249,8 @@ is($p->count, $before + 2, '  and no provider sees it');
 
 # the connection lives on
 
-my $good = post('/v1/completions', body(1000));
-my $file = post('/file/completions', body(50_000));
+my $good = post('/v1/completions', object(1000));
+my $file = post('/file/completions', object(50_000));
 
 for ([ 'a good one', $good, 200 ],
      [ 'one from a file', $file, 200 ],
@@ -250,9 +260,9 @@ for ([ 'a good one', $good, 200 ],
      [ 'one without model', post('/v1/completions', '{}'), 400 ],
      [ 'an empty one', post('/v1/completions', ''), 400 ],
      [ 'an unknown model', post('/v1/completions', '{"model":"no"}'), 404 ],
-     [ 'an unknown operation', post('/v1/nonsense', body(1000)), 404 ],
-     [ 'a wrong method', post('/v1/models', body(1000)), 405 ],
-     [ 'a coded one', post('/v1/completions', body(1000),
+     [ 'an unknown operation', post('/v1/nonsense', object(1000)), 404 ],
+     [ 'a wrong method', post('/v1/models', object(1000)), 405 ],
+     [ 'a coded one', post('/v1/completions', object(1000),
                            'Content-Encoding: gzip'), 415 ])
 {
     my ($what, $bytes, $status) = @$_;
@@ -267,7 +277,7 @@ for ([ 'a good one', $good, 200 ],
         $r = $c->send_request(raw => "\r\n");
         is($c->read_response->status, 200, '  and so is the other');
         is($r->clean_end && $r->json->{sha},
-           sha1_hex(renamed(body($second eq $good ? 1000 : 50_000))),
+           sha1_hex(renamed(object($second eq $good ? 1000 : 50_000))),
            '  whose body is its own');
         $c->close;
     }
@@ -293,10 +303,10 @@ for ([ 'a good one', $good, 200 ],
 # the client leaves
 
 $before = $p->count;
-for ([ 'within a body of known length', body => body(200_000) ],
-     [ 'within a small one', body => body(1000) ],
-     [ 'within a chunk', chunked => [ body(200_000) ] ],
-     [ 'between two chunks', chunked => [ (body(509)) x 300 ] ])
+for ([ 'within a body of known length', body => object(200_000) ],
+     [ 'within a small one', body => object(1000) ],
+     [ 'within a chunk', chunked => [ object(200_000) ] ],
+     [ 'between two chunks', chunked => [ (object(509)) x 300 ] ])
 {
     my ($what, @opt) = @$_;
     for my $place (qw(v1 memory file)) {
@@ -316,14 +326,14 @@ for ([ 'within a body of known length', body => body(200_000) ],
     }
 }
 is($p->count, $before, '  and no provider was asked');
-is(http('v1', '', body => body(100))->status, 200, '  and the next one is served');
+is(http('v1', '', body => object(100))->status, 200, '  and the next one is served');
 
 
 # the cost
 
 {
     my ($worker) = $gw->worker_pids;
-    my $run = sub { $ways{'with a length'}->('v1', body(1_048_576)) };
+    my $run = sub { $ways{'with a length'}->('v1', object(1_048_576)) };
     $run->() for 1 .. 3;
     my ($rss, $files) = (rss_kb($worker), fd_count($worker));
     $run->() for 1 .. 20;
@@ -338,17 +348,15 @@ done_testing;
 
 # a JSON object of exactly that many bytes; no two places of it look alike
 
-my %text;
-
-sub body {
+sub object {
     my ($size, $model) = @_;
 
     my $head = '{"model":"' . ($model // 'm') . '"';
     my $left = $size - length($head) - length ',"i":""}';
     return $head . ' ' x ($size - 1 - length $head) . '}' if $left < 0;
 
-    $text{$size} //= join '', map { sprintf '%07x,', $_ } 0 .. $size / 8;
-    return "$head,\"i\":\"" . substr($text{$size}, 0, $left) . '"}';
+    my $all = join '', map { "part $_ $text" } 0 .. $left / length $text;
+    return "$head,\"i\":\"" . substr($all, 0, $left) . '"}';
 }
 
 sub renamed {
@@ -379,7 +387,7 @@ sub post {
 sub passes {
     my ($place, $how, $size, $model, $name) = @_;
 
-    my $body = body($size, $model);
+    my $body = object($size, $model);
     my $r = $ways{$how}->($place, $body);
     my $got = $r->status == 200 ? $r->json : {};
     my $with = $got->{headers} || {};

@@ -39,7 +39,7 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (ngx_http_llm_conf_name(cf, "llm_model", &value[1]) != NGX_OK) {
+    if (ngx_http_llm_block_name(cf, "llm_model", &value[1]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -69,7 +69,7 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    rv = ngx_http_llm_conf_block(cf, NGX_HTTP_LLM_MODEL_CONF, model);
+    rv = ngx_http_llm_block_parse(cf, NGX_HTTP_LLM_MODEL_CONF, model);
 
     if (rv != NGX_CONF_OK) {
         return rv;
@@ -155,7 +155,7 @@ ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (ngx_http_llm_conf_name(cf, "alias", &value[i]) != NGX_OK) {
+        if (ngx_http_llm_block_name(cf, "alias", &value[i]) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
 

@@ -86,7 +86,7 @@ ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (ngx_http_llm_conf_name(cf, "llm_provider", &value[1]) != NGX_OK) {
+    if (ngx_http_llm_block_name(cf, "llm_provider", &value[1]) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -122,7 +122,7 @@ ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    rv = ngx_http_llm_conf_block(cf, NGX_HTTP_LLM_PROVIDER_CONF, provider);
+    rv = ngx_http_llm_block_parse(cf, NGX_HTTP_LLM_PROVIDER_CONF, provider);
 
     return (rv == NGX_CONF_OK)
            ? ngx_http_llm_provider_done(cf, lmcf, provider) : rv;
