@@ -223,7 +223,7 @@ VALGRIND := valgrind -q --trace-children=yes --leak-check=full \
     --suppressions=$(ROOT)/t/valgrind.supp --log-file=$(B)/valgrind/%p
 
 # Each process has its own report; one that is not empty is an error.
-check-valgrind: all $(B)/debug/nginx
+check-valgrind: all $(B)/debug/nginx $(UNITS:%=$(B)/unit/%)
 	@rm -rf $(B)/valgrind && mkdir -p $(B)/valgrind
 	@LLM_BUILD=$(B) LLM_STATIC=1 LLM_NGINX=$(B)/debug/nginx LLM_SLOW=10 \
 	    LLM_WRAP="$(VALGRIND)" $(call prove,$(B)/unit); status=$$?; \
@@ -268,7 +268,7 @@ fresh:
 .PHONY: install clean
 
 install: all
-	@path=$$(nginx -V 2>&1 | tr ' ' '\n' | sed -n 's/^--modules-path=//p'); \
+	@path=$$(PATH=$$PATH:/usr/sbin nginx -V 2>&1 | tr ' ' '\n' | sed -n 's/^--modules-path=//p'); \
 	test -n "$$path" || path=/usr/local/nginx/modules; \
 	install -d "$(DESTDIR)$$path"; \
 	install -m 644 $(B)/ngx_http_llm_module.so "$(DESTDIR)$$path"; \

@@ -25,18 +25,20 @@
 /* bytes of an answer that are held back before it is judged */
 #define NGX_HTTP_LLM_HOLD             65536
 
-/* what moves on to the next target: llm_next_provider */
+/* what moves on to the next target: llm_next_provider; 1 is nginx's own,
+   NGX_CONF_BITMASK_SET */
 
-#define NGX_HTTP_LLM_NEXT_ERROR       0x0001
-#define NGX_HTTP_LLM_NEXT_TIMEOUT     0x0002
-#define NGX_HTTP_LLM_NEXT_CREDENTIAL  0x0004  /* 401, 402, 403 */
-#define NGX_HTTP_LLM_NEXT_NOT_FOUND   0x0008  /* 404, 405 */
-#define NGX_HTTP_LLM_NEXT_BAD_ANSWER  0x0010
-#define NGX_HTTP_LLM_NEXT_5XX         0x0020
-#define NGX_HTTP_LLM_NEXT_408         0x0040
-#define NGX_HTTP_LLM_NEXT_429         0x0080
-#define NGX_HTTP_LLM_NEXT_OFF         0x0100
-#define NGX_HTTP_LLM_NEXT_DEFAULT     0x00ff
+#define NGX_HTTP_LLM_NEXT_ERROR       0x0002
+#define NGX_HTTP_LLM_NEXT_TIMEOUT     0x0004
+#define NGX_HTTP_LLM_NEXT_CREDENTIAL  0x0008  /* 401, 402, 403 */
+#define NGX_HTTP_LLM_NEXT_NOT_FOUND   0x0010  /* 404, 405 */
+#define NGX_HTTP_LLM_NEXT_BAD_ANSWER  0x0020
+#define NGX_HTTP_LLM_NEXT_5XX         0x0040
+#define NGX_HTTP_LLM_NEXT_408         0x0080
+#define NGX_HTTP_LLM_NEXT_429         0x0100
+#define NGX_HTTP_LLM_NEXT_OTHER       0x0200  /* only as http_NNN */
+#define NGX_HTTP_LLM_NEXT_OFF         0x0400
+#define NGX_HTTP_LLM_NEXT_DEFAULT     0x01fe
 
 
 typedef struct {
@@ -66,6 +68,7 @@ typedef struct {
     ngx_flag_t                     intercept_errors;
     ngx_flag_t                     meter;
     ngx_uint_t                     next;         /* NGX_HTTP_LLM_NEXT_... */
+    ngx_array_t                   *next_statuses;  /* ngx_uint_t, http_NNN */
     ngx_int_t                      next_tries;
     ngx_msec_t                     next_timeout;
     unsigned                       pass:1;       /* llm_pass is here */
@@ -155,8 +158,6 @@ typedef struct {
     ngx_uint_t                     interim;      /* 1xx seen */
     ngx_str_t                      content_type;
     ngx_str_t                      request_id;
-    ngx_str_t                      retry_after;
-    ngx_str_t                      retry_after_ms;
     const char                    *reason;       /* why it is no answer */
     unsigned                       parsed:1;     /* header is complete */
     unsigned                       stream:1;     /* text/event-stream */
@@ -194,7 +195,9 @@ typedef struct {
     ngx_buf_t                     *tail;         /* start of an event, held */
     ngx_buf_t                     *spare;        /* sent tail, to reuse */
     unsigned                       strip:1;      /* drop the usage chunk */
+    size_t                         pending;      /* of an unfinished event */
     unsigned                       passing:1;    /* event too long to hold */
+    unsigned                       lf:1;         /* of what was left out */
     unsigned                       begun:1;      /* first span was seen */
 } ngx_http_llm_relay_ctx_t;
 

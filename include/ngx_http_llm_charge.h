@@ -56,6 +56,7 @@ typedef struct {
     ngx_http_llm_kept_t            kept;         /* a provider's, for later */
     unsigned                       parsed:1;     /* facts are valid */
     unsigned                       stream:1;     /* the answer is one */
+    unsigned                       unread:1;     /* a line too long */
     unsigned                       answered:1;   /* with 2xx, so has usage */
     unsigned                       timed:1;      /* ttft is valid */
     unsigned                       keepalive:1;  /* as the client asked */

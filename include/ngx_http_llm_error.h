@@ -51,8 +51,7 @@ typedef struct {
 typedef struct {
     ngx_uint_t             status;       /* 0: none is kept */
     ngx_str_t              content_type;
-    ngx_str_t              retry_after;  /* "" if it sent none */
-    ngx_str_t              retry_after_ms;
+    ngx_list_t             headers;      /* table_elt_t, as it sent them */
     ngx_str_t              body;
     unsigned               use:1;        /* nobody else has answered */
 } ngx_http_llm_kept_t;

@@ -25,6 +25,7 @@ typedef struct {
     ngx_str_t                      file;         /* where it is configured */
     ngx_array_t                    targets;      /* target_t, in file order */
     ngx_array_t                    aliases;      /* ngx_str_t */
+    unsigned                       wildcard:1;   /* a target is "*" */
 } ngx_http_llm_model_t;
 
 

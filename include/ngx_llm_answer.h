@@ -84,7 +84,8 @@ void ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind);
 
 /*
  * Stream: reads to the end of one event, NGX_OK: *pos is behind it (behind the
- * CR if the LF has not come), a->event is about it; else NGX_AGAIN.  Comments
+ * CR if the LF has not come), a->event is about it; else NGX_AGAIN.  Where its
+ * first field stands is in a->sse.start, NULL: in an earlier call.  Comments
  * and empty lines between events are part of the next event's bytes.
  * Document: reads everything, NGX_OK once it is closed, else NGX_AGAIN.
  */

@@ -44,6 +44,8 @@ typedef struct {
     size_t      model_len;           /* 0 = absent, null or invalid_model */
     size_t      model_pos;           /* raw string in the body, with quotes */
     size_t      model_size;          /* 0 = absent or null */
+    size_t      model_null_pos;      /* the word null of model */
+    size_t      model_null_size;     /* 0 = not null */
 
     size_t      members_pos;         /* just behind the outer '{' */
 

@@ -29,6 +29,9 @@ typedef struct {
 
     /* of the event being read; valid until the call after its end */
 
+    u_char        *start;           /* its first field, if that was seen since
+                                       the caller has set this to NULL */
+
     u_char         name[NGX_LLM_SSE_NAME];
 
     unsigned       cr:1;            /* a LF right here belongs to the line */

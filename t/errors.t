@@ -10,6 +10,7 @@ use lib "$Bin/lib";
 use LLM::Test;
 
 use JSON::PP ();
+use LLM::H2;
 use MIME::Base64 qw(encode_base64);
 
 my $odd_body = " {\"error\":{\"message\":\"n\xc3\xb6\",\"code\":1e400}}\n\n";
@@ -46,6 +47,7 @@ my $dead = LLM::Fake->refused;
 my $tag = 0;
 my $site = tempdir();
 spew("$site/custom.html", "<p>the user's own</p>\n");
+spew("$site/empty.html", '');
 spew("$site/users", "joe:{PLAIN}secret\n");
 
 my $gw = LLM::Nginx->new(
@@ -147,6 +149,44 @@ my $gw = LLM::Nginx->new(
         llm_meter on;
         large_client_header_buffers 2 1k;
         location / { return 204; }
+
+        error_page 404 @text;
+        error_page 410 /empty.html;
+        error_page 403 @again;
+        error_page 502 /custom.html;
+        root %%SITE%%;
+        location = /empty.html { }
+        location = /custom.html { }
+        location /none { return 404; }
+        location /gone { return 410; }
+        location /deny { deny all; }
+        location /dead { proxy_pass http://127.0.0.1:%%DEAD%%; }
+        location @text { default_type text/html; return 404 "<p>mine</p>"; }
+        location @again { return 403; }
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_2%% http2;
+        location /v1/ { llm_pass; }
+    }
+
+    server {
+        listen 127.0.0.1:%%PORT_3%%;
+        llm_meter on;
+        root %%SITE%%;
+        location /checked/ { auth_request /check; try_files /custom.html =404; }
+        location /login/ { auth_request /login; try_files /custom.html =404; }
+        location = /check { return 403; }
+        location = /login {
+            add_header WWW-Authenticate 'Bearer realm="mine"' always;
+            return 401;
+        }
+        location /zip {
+            gzip on;
+            gzip_types *;
+            gzip_min_length 1;
+            return 404;
+        }
     }
 CONF
 
@@ -378,6 +418,66 @@ for ([ 'a request line of garbage', "NONSENSE\r\n\r\n", 400 ],
     error($r, $status, $status > 499 ? 'server_error'
                                      : 'invalid_request_error',
           undef, undef, $what, 0);
+}
+
+
+# pages of the user's where all of a server is ours
+
+for ([ '/none', '404<p>mine</p>', 'a named location with a text' ],
+     [ '/gone', '410', 'an empty file' ],
+     [ '/dead', "502<p>the user's own</p>\n", 'a file' ])
+{
+    my ($path, $expected, $what) = @$_;
+    my $r = get($gw->port(1), $path);
+    is($r->status . $r->body, $expected, "error_page: $what is the user's");
+    is($r->header('Content-Type'), 'text/html', '  as it is')
+        if $path ne '/gone';
+    ok($r->clean_end, '  whole');
+    like($r->header('x-request-id'), qr/^[0-9a-f]{32}$/, '  with our id');
+}
+
+error(get($gw->port(1), '/deny'), 403, 'permission_error', undef, undef,
+      'error_page to a location without a text', 0);
+error(get($gw->port(3), '/checked/'), 403, 'permission_error', undef, undef,
+      'auth_request refuses with 403', 0);
+
+{
+    my $r = get($gw->port(3), '/login/');
+    error($r, 401, 'invalid_request_error', undef, undef,
+          'auth_request refuses with 401', 0);
+
+    $r = get($gw->port(3), '/zip',
+             headers => [ [ 'Accept-Encoding', 'gzip' ] ]);
+    is($r->status . $r->header('Content-Encoding'), '404gzip',
+       'an error may be coded');
+    require IO::Uncompress::Gunzip;
+    IO::Uncompress::Gunzip::gunzip(\$r->body, \my $plain);
+    like($plain, qr/^\{"error":\{"message":".+\}\}$/, '  as any answer');
+
+    for my $agent ('Mozilla/4.0 (compatible; MSIE 6.0)',
+                   'Mozilla/5.0 Chrome/99.0')
+    {
+        $r = get($gw->port(3), '/checked/',
+                 headers => [ [ 'User-Agent', $agent ] ]);
+        error($r, 403, 'permission_error', undef, undef,
+              "no padding for $agent", 0);
+    }
+}
+
+if (!LLM::H2->missing) {
+    for ([ '{', 400, 'invalid_json' ],
+         [ '{"model":"unknown"}', 404, 'model_not_found' ],
+         [ '{"model":"dead"}', 502, 'upstream_error' ],
+         [ '{"model":"m","do":["status",402]}', 502, 'upstream_auth' ])
+    {
+        my ($body, $status, $code) = @$_;
+        my $r = LLM::H2::request($gw->port(2), path => '/v1/completions',
+                                 method => 'POST', body => $body);
+        is($r->status . ($r->json->{error}{code} // ''), $status . $code,
+           "REQ-43 HTTP/2: $status $code");
+        like($r->header('x-request-id'), qr/^[0-9a-f]{32}$/, '  our id');
+        is($r->header('Content-Type'), 'application/json', '  JSON');
+    }
 }
 
 

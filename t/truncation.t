@@ -35,9 +35,13 @@ sub framed {
             $how eq 'close' ? close_delimited : (), head);
 }
 
+# RST takes with it what was not read: a gate waits for that, else some time
+
 sub ending {
-    my ($end) = @_;
-    return $end eq 'fin' ? fin : $end eq 'rst' ? (delay(0.002), rst) : ();
+    my ($end, $gate) = @_;
+    return $end eq 'fin' ? fin
+         : $end eq 'rst' ? ($gate ? gate($gate) : delay(0.02 * slow()), rst)
+         : ();
 }
 
 my %case = (
@@ -46,7 +50,7 @@ my %case = (
         my $length = 60 * length("data: $token[0]\n\n") + 60;
         return (framed($ask->{how}, 'text/event-stream', $length),
                 sse(@token[0 .. 39], @{ $ask->{more} || [] }),
-                ending($ask->{end}));
+                ending(@$ask{qw(end gate)}));
     },
     at => sub {
         my ($ask) = @_;
@@ -55,7 +59,7 @@ my %case = (
     },
     response => sub {
         (sse(map { "event: $_\ndata: {\"type\":\"$_\"}\n\n" }
-             @{ $_[0]{types} }), ending($_[0]{end}))
+             @{ $_[0]{types} }), ending(@{ $_[0] }{qw(end gate)}))
     },
     document => sub {
         my ($ask) = @_;
@@ -110,7 +114,7 @@ $gw->expect_error(qr/llm_provider "p" cut its answer short/,
                   qr/upstream prematurely closed connection/,
                   qr/recv\(\) failed \(104: Connection reset by peer\)/);
 
-my $tags = 0;
+my ($tags, $gates) = (0, 0);
 
 sub question {
     my ($case, $how) = @_;
@@ -132,7 +136,19 @@ sub ask {
     my ($case, %how) = @_;
     my %opt = map { exists $how{$_} ? ($_ => delete $how{$_}) : () }
               qw(version keepalive);
-    return request($gw, question($case, \%how), %opt);
+    my $events = ($how{end} || '') ne 'rst' ? 0
+               : $case eq 'tokens' ? 40 + @{ $how{more} || [] }
+               : scalar @{ $how{types} || [] };
+    return request($gw, question($case, \%how), %opt) if !$events;
+
+    my $gate = $how{gate} = 'read-' . ++$gates;
+    my $c = LLM::Client->connect($gw);
+    $c->send_request(question($case, \%how), %opt);
+    $c->read_event for 1 .. $events;
+    $p->open_gate($gate);
+    my $r = $c->read_response;
+    $c->close;
+    return $r;
 }
 
 sub logged {
@@ -224,9 +240,12 @@ for my $bytes ("data: $token[0]\n\ndata: $finish\n\ndata: [DONE]\n",
                "data: $token[0]\n\ndata: $finish",
                "data: $finish\r\n\r\ndata: [DONE]\r\n\r")
 {
-    for my $how (qw(chunked close)) {
-        my $r = ask('bytes', bytes => $bytes, how => $how);
-        is($r->body, $bytes, "complete without its last blank line, $how");
+    for ([ 'chunked', 0 ], [ 'close', 0 ], [ 'chunked', 1 ], [ 'close', 1 ]) {
+        my ($how, $include) = @$_;
+        my $r = ask('bytes', bytes => $bytes, how => $how,
+                    include => $include);
+        is($r->body, $bytes, "complete without its last blank line, $how"
+                             . ($include ? ', usage asked for' : ''));
         is($r->clean_end, 1, '  it ends well');
         like(logged(), qr/^complete\|/, '  and is complete');
     }
@@ -314,20 +333,28 @@ sub cut_everywhere {
 
         if ($r->status != 200) {
             # nothing of an event had come
-            $ok = $r->status == 502 && $got !~ /\}\n\n/
-                  && $r->json->{error}{code} eq 'bad_answer'
-                  && $log =~ /^-\|502\|p:bad_answer:/;
+            $ok = $r->status == 502 && $log =~ /^-\|502\|p:/
+                  && ($end eq 'rst' || $got !~ /\}\n\n/
+                      && $r->json->{error}{code} eq 'bad_answer');
 
-        } elsif (said_all($got, $how, $end)) {
-            $ok = $r->clean_end && $r->body eq $got && $log =~ /^complete\|/;
+        } elsif ($log =~ /^complete/ && $end eq 'rst') {
+            # what came behind the finish reason may be lost
+            $ok = $r->clean_end && said_all($r->body, $how, $end)
+                  && $got =~ /^\Q@{[ $r->body ]}\E/;
+
+        } elsif ($log =~ /^complete/) {
+            $ok = $r->clean_end && said_all($got, $how, $end)
+                  && $r->body eq $got;
 
         } else {
-            my $body = $r->body;
-            $ok = error_event($body) && $log =~ /^truncated\|/;
-            $body =~ s/data: \{"error".*//s;
             # a part of an event may be missing, or be ended by us
+            my $body = $r->body;
+            $ok = error_event($body) && $log =~ /^truncated\|/
+                  && ($end eq 'rst' || !said_all($got, $how, $end));
+            $body =~ s/data: \{"error".*//s;
             $ok &&= $body =~ /\n\n\z/
-                    && ("$got\n\n" eq $body || $got =~ /^\Q$body\E/);
+                    && ("$got\n\n" eq $body || $got =~ /^\Q$body\E/
+                        || $end eq 'rst');
         }
         push @bad, "at $at: " . $r->status . ' ' . ($r->error // '')
                    . " $log:\n" . $r->body if !$ok;

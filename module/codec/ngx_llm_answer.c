@@ -72,6 +72,8 @@ ngx_llm_answer_feed(ngx_llm_answer_t *a, u_char **pos, u_char *last)
         return ngx_llm_answer_document(a, pos, last);
     }
 
+    a->sse.start = NULL;
+
     for ( ;; ) {
         rc = ngx_llm_sse_next(&a->sse, pos, last, &data);
 

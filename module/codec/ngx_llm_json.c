@@ -322,9 +322,13 @@ ngx_llm_json_take(ngx_llm_json_t *j)
         return;
     }
 
-    /* null is as absent, but must be written over if usage is to be asked */
+    /* null is as absent, but must be written over where a value goes in */
 
-    if (j->member->set == ngx_llm_json_set_options) {
+    if (j->member->set == ngx_llm_json_set_model) {
+        j->facts->model_null_pos = j->value - j->walk.string.start;
+        j->facts->model_null_size = j->value_end - j->value;
+
+    } else if (j->member->set == ngx_llm_json_set_options) {
         j->facts->options_null_pos = j->value - j->walk.string.start;
         j->facts->options_null_size = j->value_end - j->value;
     }

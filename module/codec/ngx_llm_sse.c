@@ -158,6 +158,11 @@ ngx_llm_sse_start_line(ngx_llm_sse_t *s, u_char **pos, u_char *last,
     /* what nearly every line starts with, if it is here in one piece */
 
     if (last - p > 6 && ngx_memcmp(p, "data: ", 6) == 0) {
+
+        if (!s->fields) {
+            s->start = p;
+        }
+
         *pos = p + 6;
         return ngx_llm_sse_start_data(s, ngx_llm_sse_data, data);
     }
@@ -173,6 +178,11 @@ ngx_llm_sse_start_line(ngx_llm_sse_t *s, u_char **pos, u_char *last,
         return NGX_AGAIN;
 
     default:
+
+        if (!s->fields) {
+            s->start = p;
+        }
+
         s->field_len = 0;
         s->state = ngx_llm_sse_field;
         return NGX_AGAIN;
@@ -200,6 +210,7 @@ ngx_llm_sse_blank(ngx_llm_sse_t *s, u_char **pos, u_char *last)
     *pos = p;
 
     if (!s->fields) {
+        s->start = NULL;
         return NGX_AGAIN;
     }
 

@@ -38,7 +38,12 @@ ngx_http_llm_openai_uri(ngx_pool_t *pool, ngx_http_llm_provider_t *provider,
         return NGX_ERROR;
     }
 
-    p = ngx_cpymem(uri->data, provider->path.data, provider->path.len);
+    p = uri->data;
+
+    if (provider->path.len) {
+        p = ngx_cpymem(p, provider->path.data, provider->path.len);
+    }
+
     *p++ = '/';
     ngx_memcpy(p, call->operation.data, call->operation.len);
 

@@ -292,6 +292,12 @@ ngx_http_llm_admit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     charge->model = ngx_http_llm_route_model(lmcf, &ctx->name, &ctx->rest);
 
+    if (charge->model && ctx->rest.len == 0 && charge->model->wildcard) {
+
+        /* "prefix" of "prefix*": nothing is left to ask a target for */
+        charge->model = NULL;
+    }
+
     if (charge->model) {
         ctx->upstream.targets = &charge->model->targets;
         return NGX_OK;

@@ -36,6 +36,8 @@ static ngx_uint_t ngx_http_llm_pass_judge(ngx_http_request_t *r,
     ngx_uint_t failure);
 static ngx_uint_t ngx_http_llm_pass_next(ngx_http_request_t *r,
     ngx_uint_t failure);
+static ngx_uint_t ngx_http_llm_pass_moves_on(ngx_http_request_t *r,
+    ngx_uint_t failure);
 static void ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc);
 static void ngx_http_llm_pass_failed(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
@@ -183,10 +185,17 @@ ngx_http_llm_pass_edit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     text.data = p;
 
-    if (facts->model_size) {
+    if (facts->model_size || facts->model_null_size) {
         text.len = ngx_sprintf(p, "\"%V\"", &call->model) - p;
-        ngx_http_llm_pass_edit(call, facts->model_pos, facts->model_size,
-                               &text);
+
+        if (facts->model_size) {
+            ngx_http_llm_pass_edit(call, facts->model_pos, facts->model_size,
+                                   &text);
+        } else {
+            ngx_http_llm_pass_edit(call, facts->model_null_pos,
+                                   facts->model_null_size, &text);
+        }
+
         return NGX_OK;
     }
 
@@ -374,11 +383,9 @@ ngx_http_llm_pass_filter(void *data, ssize_t bytes)
 static ngx_uint_t
 ngx_http_llm_pass_judge(ngx_http_request_t *r, ngx_uint_t failure)
 {
-    ngx_http_llm_ctx_t       *ctx;
-    ngx_http_llm_loc_conf_t  *llcf;
+    ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
     if (failure == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
         ctx->charge->kept.status = ctx->response.status.code;
@@ -388,18 +395,48 @@ ngx_http_llm_pass_judge(ngx_http_request_t *r, ngx_uint_t failure)
         (void) ngx_http_llm_judge_keep(r, &ctx->charge->kept);
     }
 
-    return (llcf->next & failure) != 0;
+    return ngx_http_llm_pass_moves_on(r, failure);
 }
 
 
 static ngx_uint_t
 ngx_http_llm_pass_next(ngx_http_request_t *r, ngx_uint_t failure)
 {
+    return ngx_http_llm_pass_moves_on(r, failure)
+           && ngx_http_llm_upstream_more(r);
+}
+
+
+/* llm_next_provider: by class, or by the status itself */
+
+static ngx_uint_t
+ngx_http_llm_pass_moves_on(ngx_http_request_t *r, ngx_uint_t failure)
+{
+    ngx_uint_t                i, *status;
+    ngx_http_llm_ctx_t       *ctx;
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    return (llcf->next & failure) && ngx_http_llm_upstream_more(r);
+    if (llcf->next & failure) {
+        return 1;
+    }
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (llcf->next_statuses == NULL || !ctx->response.parsed) {
+        return 0;
+    }
+
+    status = llcf->next_statuses->elts;
+
+    for (i = 0; i < llcf->next_statuses->nelts; i++) {
+        if (status[i] == ctx->response.status.code) {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

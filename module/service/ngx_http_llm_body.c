@@ -46,17 +46,30 @@ ngx_http_llm_body_view(ngx_http_request_t *r, ngx_http_llm_view_t *view)
     view->data = NULL;
     view->len = 0;
 
-    if (r->request_body == NULL || r->request_body->bufs == NULL) {
+    if (r->request_body == NULL) {
         return NGX_OK;
     }
 
-    cl = r->request_body->bufs;
+    b = NULL;
 
-    if (cl->next != NULL) {
-        return ngx_http_llm_body_gather(r, view);
+    /* a chunked body ends in an empty buffer */
+
+    for (cl = r->request_body->bufs; cl; cl = cl->next) {
+
+        if (ngx_buf_size(cl->buf) == 0) {
+            continue;
+        }
+
+        if (b) {
+            return ngx_http_llm_body_gather(r, view);
+        }
+
+        b = cl->buf;
     }
 
-    b = cl->buf;
+    if (b == NULL) {
+        return NGX_OK;
+    }
 
     if (b->in_file) {
         return ngx_http_llm_body_map(r, b, view);
@@ -80,11 +93,6 @@ ngx_http_llm_body_map(ngx_http_request_t *r, ngx_buf_t *b,
     ngx_pool_cleanup_t   *cln;
 
     len = (size_t) (b->file_last - b->file_pos);
-
-    if (len == 0) {
-        /* mmap() refuses a length of zero */
-        return NGX_OK;
-    }
 
     cln = ngx_pool_cleanup_add(r->pool, sizeof(ngx_http_llm_view_t));
     if (cln == NULL) {
@@ -145,6 +153,10 @@ ngx_http_llm_body_gather(ngx_http_request_t *r, ngx_http_llm_view_t *view)
     for (cl = r->request_body->bufs; cl; cl = cl->next) {
         b = cl->buf;
         size = (size_t) ngx_buf_size(b);
+
+        if (size == 0) {
+            continue;
+        }
 
         if (ngx_buf_in_memory(b)) {
             p = ngx_cpymem(p, b->pos, size);

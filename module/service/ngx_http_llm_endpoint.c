@@ -376,7 +376,9 @@ ngx_http_llm_endpoint_differ(ngx_http_llm_provider_t *one,
         a = (ngx_str_t *) ((char *) one + identity[i].offset);
         b = (ngx_str_t *) ((char *) two + identity[i].offset);
 
-        if (a->len != b->len || ngx_memcmp(a->data, b->data, a->len) != 0) {
+        if (a->len != b->len
+            || (a->len && ngx_memcmp(a->data, b->data, a->len) != 0))
+        {
             return identity[i].name;
         }
     }

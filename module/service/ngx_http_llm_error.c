@@ -24,7 +24,7 @@ static ngx_int_t ngx_http_llm_error_body_filter(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_llm_error_is_page(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_error_replace(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
-static void ngx_http_llm_error_kept(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_error_kept(ngx_http_request_t *r,
     ngx_http_llm_kept_t *kept);
 static ngx_int_t ngx_http_llm_error_headers(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
@@ -294,8 +294,11 @@ ngx_http_llm_error_replace(ngx_http_request_t *r,
     ngx_str_null(&r->headers_out.charset);
 
     if (charge && charge->kept.use) {
-        ngx_http_llm_error_kept(r, &charge->kept);
         body = charge->kept.body;
+
+        if (ngx_http_llm_error_kept(r, &charge->kept) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
     } else if (ngx_http_llm_error_body(r->pool,
                                        charge ? &charge->error : NULL,
@@ -323,9 +326,26 @@ ngx_http_llm_error_replace(ngx_http_request_t *r,
 }
 
 
-static void
+/* status and headers as if the provider had answered just now */
+
+static ngx_int_t
 ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
 {
+    ngx_str_t                 *own;
+    ngx_table_elt_t           *h;
+    ngx_http_llm_cursor_t      cursor = { &kept->headers.part, 0 };
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    static ngx_str_t  owns[] = {
+        ngx_string("content-type"),
+        ngx_string("content-length"),
+        ngx_string("transfer-encoding"),
+        ngx_string("date"),
+        ngx_null_string
+    };
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
     r->err_status = kept->status;
     r->headers_out.status = kept->status;
     ngx_str_null(&r->headers_out.status_line);
@@ -333,6 +353,35 @@ ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
     if (kept->content_type.len) {
         r->headers_out.content_type = kept->content_type;
         r->headers_out.content_type_len = kept->content_type.len;
+    }
+
+    for ( ;; ) {
+        h = ngx_http_llm_list_next(&cursor);
+
+        if (h == NULL) {
+            return NGX_OK;
+        }
+
+        if (ngx_hash_find(&lmcf->hide, h->hash, h->lowcase_key, h->key.len)) {
+            continue;
+        }
+
+        for (own = owns; own->len; own++) {
+            if (own->len == h->key.len
+                && ngx_memcmp(own->data, h->lowcase_key, own->len) == 0)
+            {
+                break;
+            }
+        }
+
+        if (own->len == 0
+            && ngx_http_llm_list_add(&r->headers_out.headers,
+                                     (char *) h->key.data, h->key.len,
+                                     &h->value)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
     }
 }
 
@@ -362,7 +411,6 @@ static ngx_int_t
 ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 {
     ngx_uint_t             status;
-    ngx_http_llm_kept_t   *kept;
     ngx_http_llm_cursor_t  cursor = { &r->headers_out.headers.part, 0 };
     ngx_http_llm_cursor_t  cursor_ms = cursor;
 
@@ -377,23 +425,6 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
         && ngx_http_llm_add_header(r, "x-should-retry", &no) != NGX_OK)
     {
         return NGX_ERROR;
-    }
-
-    kept = (charge && charge->kept.use) ? &charge->kept : NULL;
-
-    if (kept && (kept->retry_after.len || kept->retry_after_ms.len)) {
-
-        if (kept->retry_after.len
-            && ngx_http_llm_add_header(r, "Retry-After", &kept->retry_after)
-               != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-        return kept->retry_after_ms.len
-               ? ngx_http_llm_add_header(r, "retry-after-ms",
-                                        &kept->retry_after_ms)
-               : NGX_OK;
     }
 
     if (status != 429 && status != 503) {

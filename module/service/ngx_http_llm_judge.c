@@ -38,7 +38,7 @@ ngx_http_llm_judge_status(ngx_http_request_t *r)
     if (status >= 400) {
         verdict = ngx_http_llm_judge_class(status);
 
-        if (verdict && ctx->upstream.exchange->next(r, verdict)) {
+        if (ctx->upstream.exchange->next(r, verdict)) {
             ctx->judge.verdict = verdict;
             ctx->judge.keeping = 1;
             return NGX_OK;
@@ -94,7 +94,8 @@ ngx_http_llm_judge_class(ngx_uint_t status)
         return NGX_HTTP_LLM_NEXT_429;
 
     default:
-        return (status >= 500) ? NGX_HTTP_LLM_NEXT_5XX : 0;
+        return (status >= 500) ? NGX_HTTP_LLM_NEXT_5XX
+                               : NGX_HTTP_LLM_NEXT_OTHER;
     }
 }
 
@@ -333,8 +334,7 @@ ngx_http_llm_judge_keep(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
 
     kept->status = ctx->response.status.code;
     kept->content_type = ctx->response.content_type;
-    kept->retry_after = ctx->response.retry_after;
-    kept->retry_after_ms = ctx->response.retry_after_ms;
+    kept->headers = r->upstream->headers_in.headers;
 
     return NGX_OK;
 }

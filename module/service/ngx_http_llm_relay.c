@@ -84,15 +84,20 @@ static ngx_int_t
 ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
 {
     u_char              *start, *event;
-    ngx_int_t            rc;
     ngx_llm_answer_t    *answer;
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     answer = ctx->charge->answer;
 
+    /* [start, pos) has been read and not sent yet */
+
     start = pos;
-    event = pos;
+
+    if (ctx->relay.lf) {
+        ctx->relay.lf = 0;
+        start += (*pos == LF);
+    }
 
     if (!ctx->relay.begun) {
         ctx->relay.begun = 1;
@@ -104,23 +109,24 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
         if (answer->events == 0) {
             /* 64 KiB of it, and not at its end yet */
             ctx->relay.passing = 1;
+            ctx->relay.pending = ctx->judge.read;
 
-        } else {
-            if (ngx_http_llm_relay_event(r, ctx, &start, event, pos)
-                != NGX_OK)
-            {
-                return NGX_ERROR;
-            }
-
-            event = pos;
+        } else if (ngx_http_llm_relay_event(r, ctx, &start, start, pos)
+                   != NGX_OK)
+        {
+            return NGX_ERROR;
         }
     }
 
     while (pos < last) {
 
-        rc = ngx_llm_answer_feed(answer, &pos, last);
+        event = pos;
 
-        if (rc == NGX_OK) {
+        if (ngx_llm_answer_feed(answer, &pos, last) == NGX_OK) {
+
+            if (answer->sse.start) {
+                event = answer->sse.start;
+            }
 
             if (ngx_http_llm_relay_event(r, ctx, &start, event, pos)
                 != NGX_OK)
@@ -128,11 +134,22 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
                 return NGX_ERROR;
             }
 
-            event = pos;
+            continue;
         }
-    }
 
-    if (event < last && ctx->relay.strip && !ctx->relay.passing) {
+        ctx->relay.pending += last - event;
+
+        if (answer->sse.start) {
+            event = answer->sse.start;
+
+        } else if (ctx->relay.tail == NULL) {
+            /* comments, or the rest of what passes anyway */
+            break;
+        }
+
+        if (!ctx->relay.strip || ctx->relay.passing) {
+            break;
+        }
 
         /* the start of an event that may have to be left out */
 
@@ -140,7 +157,11 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
             return NGX_ERROR;
         }
 
-        last = ctx->relay.tail ? event : last;
+        if (ctx->relay.tail) {
+            last = event;
+        }
+
+        break;
     }
 
     if (r->upstream->length > 0
@@ -152,7 +173,7 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
         r->upstream->length = -1;
     }
 
-    return ngx_http_llm_relay_emit(r, start, last);
+    return (start < last) ? ngx_http_llm_relay_emit(r, start, last) : NGX_OK;
 }
 
 
@@ -168,6 +189,7 @@ ngx_http_llm_relay_event(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             && ctx->charge->answer->event.usage_only);
 
     ctx->relay.passing = 0;
+    ctx->relay.pending = 0;
 
     if (!drop) {
         return ctx->relay.tail ? ngx_http_llm_relay_release(r, ctx) : NGX_OK;
@@ -179,11 +201,15 @@ ngx_http_llm_relay_event(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         ctx->relay.tail = NULL;
     }
 
-    if (ngx_http_llm_relay_emit(r, *start, event) != NGX_OK) {
+    if (*start < event && ngx_http_llm_relay_emit(r, *start, event) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
     *start = end;
+
+    /* its LF may still be to come */
+    ctx->relay.lf = (end[-1] == CR);
 
     return NGX_OK;
 }
@@ -411,6 +437,7 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     }
 
     charge->end = NGX_HTTP_LLM_END_TRUNCATED;
+    charge->unread = (ctx->relay.pending > NGX_HTTP_LLM_HOLD);
 
     ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                   "llm_provider \"%V\" cut its answer short",

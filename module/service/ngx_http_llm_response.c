@@ -220,11 +220,7 @@ ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
         { ngx_string("content-type"),
           offsetof(ngx_http_llm_response_ctx_t, content_type) },
         { ngx_string("x-request-id"),
-          offsetof(ngx_http_llm_response_ctx_t, request_id) },
-        { ngx_string("retry-after"),
-          offsetof(ngx_http_llm_response_ctx_t, retry_after) },
-        { ngx_string("retry-after-ms"),
-          offsetof(ngx_http_llm_response_ctx_t, retry_after_ms) }
+          offsetof(ngx_http_llm_response_ctx_t, request_id) }
     };
 
     for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {

@@ -315,7 +315,9 @@ ngx_http_llm_upstream_real_status(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    if (ctx->judge.failed && r->upstream_states->nelts > 1) {
+    if ((ctx->judge.failed || ctx->judge.keeping)
+        && r->upstream_states->nelts > 1)
+    {
         state = r->upstream_states->elts;
         state[r->upstream_states->nelts - 2].status =
                                                    ctx->response.status.code;

@@ -12,6 +12,10 @@
 #include <ngx_http_llm_route.h>
 
 
+static ngx_int_t ngx_http_llm_conf_status(ngx_conf_t *cf,
+    ngx_http_llm_loc_conf_t *llcf, ngx_str_t *value);
+
+
 static ngx_conf_bitmask_t  ngx_http_llm_next_conditions[] = {
     { ngx_string("error"), NGX_HTTP_LLM_NEXT_ERROR },
     { ngx_string("timeout"), NGX_HTTP_LLM_NEXT_TIMEOUT },
@@ -135,6 +139,10 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_value(conf->intercept_errors, prev->intercept_errors, 0);
     ngx_conf_merge_value(conf->next_tries, prev->next_tries, 3);
     ngx_conf_merge_msec_value(conf->next_timeout, prev->next_timeout, 0);
+
+    if (conf->next == 0) {
+        conf->next_statuses = prev->next_statuses;
+    }
 
     ngx_conf_merge_bitmask_value(conf->next, prev->next,
                                  (NGX_CONF_BITMASK_SET
@@ -275,6 +283,7 @@ ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_loc_conf_t  *llcf = conf;
 
+    ngx_int_t            status;
     ngx_str_t           *value;
     ngx_uint_t           i;
     ngx_conf_bitmask_t  *mask;
@@ -282,6 +291,8 @@ ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     if (llcf->next) {
         return "is duplicate";
     }
+
+    llcf->next = NGX_CONF_BITMASK_SET;
 
     value = cf->args->elts;
 
@@ -297,6 +308,17 @@ ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         if (mask->name.len == 0) {
+
+            status = ngx_http_llm_conf_status(cf, llcf, &value[i]);
+
+            if (status == NGX_OK) {
+                continue;
+            }
+
+            if (status == NGX_ERROR) {
+                return NGX_CONF_ERROR;
+            }
+
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                                "invalid condition \"%V\"", &value[i]);
             return NGX_CONF_ERROR;
@@ -305,11 +327,49 @@ ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         llcf->next |= mask->mask;
     }
 
-    if ((llcf->next & NGX_HTTP_LLM_NEXT_OFF)
-        && llcf->next != NGX_HTTP_LLM_NEXT_OFF)
-    {
+    if ((llcf->next & NGX_HTTP_LLM_NEXT_OFF) && cf->args->nelts > 2) {
         return "takes \"off\" only alone";
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* http_NNN; NGX_DECLINED: it is something else */
+
+static ngx_int_t
+ngx_http_llm_conf_status(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
+    ngx_str_t *value)
+{
+    ngx_int_t    status;
+    ngx_uint_t  *slot;
+
+    if (value->len != sizeof("http_NNN") - 1
+        || ngx_strncmp(value->data, "http_", 5) != 0)
+    {
+        return NGX_DECLINED;
+    }
+
+    status = ngx_atoi(value->data + 5, 3);
+
+    if (status < 400 || status > 599) {
+        return NGX_DECLINED;
+    }
+
+    if (llcf->next_statuses == NULL) {
+        llcf->next_statuses = ngx_array_create(cf->pool, 4,
+                                               sizeof(ngx_uint_t));
+        if (llcf->next_statuses == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    slot = ngx_array_push(llcf->next_statuses);
+    if (slot == NULL) {
+        return NGX_ERROR;
+    }
+
+    *slot = status;
+
+    return NGX_OK;
 }

@@ -8,14 +8,12 @@
 #include <ngx_http_llm_route.h>
 
 
-static ngx_int_t ngx_http_llm_model_names(ngx_conf_t *cf,
+static char *ngx_http_llm_model_pattern(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
-static ngx_int_t ngx_http_llm_model_name(ngx_conf_t *cf, ngx_array_t *names,
-    ngx_str_t *name, ngx_http_llm_model_t *model);
+static char *ngx_http_llm_model_name(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_http_llm_model_t *model);
 static ngx_int_t ngx_http_llm_model_targets(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
-static ngx_int_t ngx_http_llm_model_unique(ngx_conf_t *cf,
-    ngx_http_llm_main_conf_t *lmcf);
 static ngx_int_t ngx_http_llm_model_list(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 static int ngx_libc_cdecl ngx_http_llm_model_compare(const void *one,
@@ -69,6 +67,12 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    rv = ngx_http_llm_model_pattern(cf, lmcf, model);
+
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
     rv = ngx_http_llm_block_parse(cf, NGX_HTTP_LLM_MODEL_CONF, model);
 
     if (rv != NGX_CONF_OK) {
@@ -87,6 +91,77 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     *slot = model;
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_llm_model_pattern(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_model_t *model)
+{
+    ngx_str_t  *name;
+
+    name = &model->pattern;
+
+    if (name->len != sizeof("default") - 1
+        || ngx_strncmp(name->data, "default", name->len) != 0)
+    {
+        return ngx_http_llm_model_name(cf, name, model);
+    }
+
+    if (lmcf->fallback) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "duplicate llm_model \"default\"");
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf->fallback = model;
+
+    return NGX_CONF_OK;
+}
+
+
+/* a name that leads to the model; twins are refused where they stand */
+
+static char *
+ngx_http_llm_model_name(ngx_conf_t *cf, ngx_str_t *name,
+    ngx_http_llm_model_t *model)
+{
+    ngx_str_t                  key;
+    ngx_uint_t                 i;
+    ngx_array_t               *names;
+    ngx_http_llm_name_t       *slot;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module);
+
+    key = *name;
+    names = &lmcf->exact;
+
+    if (ngx_http_llm_model_is_prefix(name)) {
+        key.len--;
+        names = &lmcf->prefixes;
+    }
+
+    slot = names->elts;
+
+    for (i = 0; i < names->nelts; i++) {
+
+        if (ngx_http_llm_route_compare(&slot[i].name, &key) == 0) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate llm_model or alias \"%V\"", name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    slot = ngx_array_push(names);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    slot->name = key;
+    slot->model = model;
 
     return NGX_CONF_OK;
 }
@@ -128,6 +203,7 @@ ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         target->wildcard = 1;
+        model->wildcard = 1;
         return NGX_CONF_OK;
     }
 
@@ -148,6 +224,7 @@ ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_model_t  *model = conf;
 
+    char        *rv;
     ngx_str_t   *value, *name;
     ngx_uint_t   i;
 
@@ -171,6 +248,12 @@ ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
 
         *name = value[i];
+
+        rv = ngx_http_llm_model_name(cf, name, model);
+
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
     }
 
     return NGX_CONF_OK;
@@ -187,9 +270,7 @@ ngx_http_llm_model_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
     for (i = 0; i < lmcf->models.nelts; i++) {
 
-        if (ngx_http_llm_model_targets(cf, lmcf, model[i]) != NGX_OK
-            || ngx_http_llm_model_names(cf, lmcf, model[i]) != NGX_OK)
-        {
+        if (ngx_http_llm_model_targets(cf, lmcf, model[i]) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -199,10 +280,6 @@ ngx_http_llm_model_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
     ngx_qsort(lmcf->prefixes.elts, lmcf->prefixes.nelts,
               sizeof(ngx_http_llm_name_t), ngx_http_llm_model_longer);
-
-    if (ngx_http_llm_model_unique(cf, lmcf) != NGX_OK) {
-        return NGX_ERROR;
-    }
 
     return ngx_http_llm_model_list(cf, lmcf);
 }
@@ -239,107 +316,6 @@ ngx_http_llm_model_targets(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
                           "in %V:%ui", &target[i].name, &model->pattern,
                           &model->file, target[i].line);
             return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_llm_model_names(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
-    ngx_http_llm_model_t *model)
-{
-    ngx_str_t   *alias, name;
-    ngx_uint_t   i;
-
-    name = model->pattern;
-
-    if (ngx_http_llm_model_is_prefix(&name)) {
-        name.len--;
-
-        if (ngx_http_llm_model_name(cf, &lmcf->prefixes, &name, model)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
-    } else if (name.len == sizeof("default") - 1
-               && ngx_strncmp(name.data, "default", name.len) == 0)
-    {
-        if (lmcf->fallback) {
-            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                          "duplicate llm_model \"default\" in %V",
-                          &model->file);
-            return NGX_ERROR;
-        }
-
-        lmcf->fallback = model;
-
-    } else if (ngx_http_llm_model_name(cf, &lmcf->exact, &name, model)
-               != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    alias = model->aliases.elts;
-
-    for (i = 0; i < model->aliases.nelts; i++) {
-
-        if (ngx_http_llm_model_name(cf, &lmcf->exact, &alias[i], model)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_llm_model_name(ngx_conf_t *cf, ngx_array_t *names, ngx_str_t *name,
-    ngx_http_llm_model_t *model)
-{
-    ngx_http_llm_name_t  *slot;
-
-    slot = ngx_array_push(names);
-    if (slot == NULL) {
-        return NGX_ERROR;
-    }
-
-    slot->name = *name;
-    slot->model = model;
-
-    return NGX_OK;
-}
-
-
-/* names are sorted: twins stand side by side */
-
-static ngx_int_t
-ngx_http_llm_model_unique(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
-{
-    ngx_uint_t            i, n;
-    ngx_array_t          *names;
-    ngx_http_llm_name_t  *name;
-
-    for (n = 0; n < 2; n++) {
-
-        names = n ? &lmcf->prefixes : &lmcf->exact;
-        name = names->elts;
-
-        for (i = 1; i < names->nelts; i++) {
-
-            if (ngx_http_llm_route_compare(&name[i - 1].name, &name[i].name)
-                == 0)
-            {
-                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                              "duplicate llm_model or alias \"%V%s\" in %V",
-                              &name[i].name, n ? "*" : "",
-                              &name[i].model->file);
-                return NGX_ERROR;
-            }
         }
     }
 

@@ -318,10 +318,12 @@ ngx_http_llm_provider_url(ngx_conf_t *cf, ngx_http_llm_provider_t *provider,
 
     for (p = endpoint->data + add; p < last; p++) {
         if (*p <= ' ' || *p >= 0x7f || *p == '?' || *p == '#' || *p == '@') {
+            /* not printed: it may be a password or a key that is too much */
+
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "invalid endpoint \"%V\" of llm_provider "
-                               "\"%V\": a scheme, a host and a path are all "
-                               "it may have", endpoint, &provider->name);
+                               "invalid endpoint of llm_provider \"%V\": a "
+                               "scheme, a host and a path are all it may "
+                               "have", &provider->name);
             return NGX_ERROR;
         }
     }

@@ -352,7 +352,8 @@ ngx_http_llm_value_source(ngx_http_request_t *r,
     if (!charge->answered) {
         ngx_str_set(value, "none");
 
-    } else if (charge->answer == NULL || charge->answer->malformed) {
+    } else if (charge->answer == NULL || charge->answer->malformed
+               || charge->unread) {
         ngx_str_set(value, "unknown");
 
     } else if (charge->answer->usage_seen && !charge->answer->usage_bad) {
