@@ -115,7 +115,6 @@ typedef struct {
     ngx_uint_t                     current;      /* index of the next one */
     ngx_http_llm_target_t         *target;       /* being tried */
     ngx_int_t                      tries;        /* attempts so far */
-    ngx_uint_t                     stale;        /* reused ones that died */
     ngx_msec_t                     started;      /* this pass */
 
     /* the balancer methods of the provider's own block */
@@ -130,6 +129,7 @@ typedef struct {
 #endif
     ngx_uint_t                     inner_tries;
 
+    unsigned                       stale:1;      /* a kept one has died */
     unsigned                       again:1;      /* next: the same target */
     unsigned                       fresh:1;      /* again, from its start */
     unsigned                       live:1;       /* inner.free is owed */
@@ -175,6 +175,7 @@ typedef struct {
     size_t                         held;         /* decoded, in u->buffer */
     unsigned                       complete:1;
     unsigned                       begun:1;      /* what was held is out */
+    unsigned                       broken:1;     /* an invalid chunk */
 } ngx_http_llm_framing_ctx_t;
 
 
@@ -193,7 +194,7 @@ typedef struct {
 
 typedef struct {
     ngx_buf_t                     *tail;         /* start of an event, held */
-    ngx_buf_t                     *spare;        /* sent tail, to reuse */
+    ngx_chain_t                   *tails;        /* all of them, to reuse */
     unsigned                       strip:1;      /* drop the usage chunk */
     size_t                         pending;      /* of an unfinished event */
     unsigned                       passing:1;    /* event too long to hold */

@@ -49,6 +49,8 @@ typedef struct {
     unsigned        done:1;          /* [DONE] has come */
     unsigned        terminal:1;      /* a terminal event has come */
     unsigned        content:1;       /* the model has said something */
+    unsigned        failed:1;        /* an error event has come */
+    unsigned        cut:1;           /* the last event lacks its blank line */
     unsigned        malformed:1;     /* neither object nor [DONE] has come */
     u_char          finish_reason[NGX_LLM_FINISH_REASON];
     size_t          finish_len;      /* the last one; Responses: the status */

@@ -175,7 +175,8 @@ $gw->expect_error(qr/client intended to send too large/,
 
 for ([ 'by its length', body => object(1025) ],
      [ 'by its length, a large one', body => object(200_000) ],
-     [ 'found while it is read', chunked => [ unpack '(a100)*', object(1025) ] ],
+     [ 'found while it is read',
+       chunked => [ unpack '(a100)*', object(1025) ] ],
      [ 'found while it is read, a large one',
        chunked => [ unpack '(a100)*', object(200_000) ] ],
      [ 'in one chunk', chunked => [ object(5000) ] ],
@@ -326,7 +327,8 @@ for ([ 'within a body of known length', body => object(200_000) ],
     }
 }
 is($p->count, $before, '  and no provider was asked');
-is(http('v1', '', body => object(100))->status, 200, '  and the next one is served');
+is(http('v1', '', body => object(100))->status, 200,
+   '  and the next one is served');
 
 
 # the cost

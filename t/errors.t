@@ -192,7 +192,8 @@ CONF
 
 $gw->expect_error(qr/access forbidden by rule/, qr/limiting requests/,
                   qr/connect\(\) failed/, qr/no user\/password/,
-                  qr/header "X-Broken"/, qr/client intended to send too large/, qr/user "joe"/,
+                  qr/header "X-Broken"/, qr/client intended to send too large/,
+                  qr/user "joe"/,
                   qr/Connection reset by peer/, qr/upstream timed out/,
                   qr/upstream sent invalid header/,
                   qr/llm_provider "\w+"/);

@@ -27,7 +27,7 @@ sub act {
         rst      => sub { rst },
         fin      => sub { fin },
         slow     => sub { hang },
-        late503  => sub { (delay(0.5), status(503), body($ERROR)) },
+        late503  => sub { (delay(1.2), status(503), body($ERROR)) },
         error    => sub { json({ error => { message => 'in a 200' } }) },
         empty503 => sub { status(503) },
         chunked  => sub { (status(500), header('Content-Type', 'text/plain'),
@@ -103,7 +103,7 @@ CONF
 
 my $gw = LLM::Nginx->new(
     vars => \%vars,
-    access_format => '$uri $status provider=$llm_provider '
+    access_format => '$http_x_tag|$uri $status provider=$llm_provider '
         . 'attempts=$llm_attempts model=$llm_target_model '
         . 'us=$llm_upstream_status upstream="$upstream_status"',
     http => "$PROVIDERS\n" . <<'CONF'
@@ -118,7 +118,7 @@ server {
     location /one-try/ { llm_pass; llm_next_provider_tries 1; }
     location /limit/ {
         llm_pass;
-        llm_next_provider_timeout 200ms;
+        llm_next_provider_timeout 1s;
         llm_header_timeout 5s;
     }
     location /again/ {
@@ -139,20 +139,22 @@ $gw->expect_error(qr/connect\(\) failed \(111/, qr/upstream timed out/,
 
 # (answer, access log line, requests of P, requests of F)
 
+my $tag = 0;
+
 sub ask {
     my ($model, $how, %opt) = @_;
 
-    my $mark = $gw->mark;
+    $tag++;
     my @before = map { $_->count } $p, $f;
     my $dir = $opt{dir} // '';
     my $path = delete $opt{path} // 'chat/completions';
-    my $headers = delete $opt{headers} || [];
     delete $opt{dir};
 
     my $r = post_json($gw, "$dir/v1/$path",
                       { model => $model, user => $how // '', %opt },
-                      headers => $headers);
-    my $line = $gw->wait_log(qr/./, since => $mark);
+                      headers => [ [ 'X-Tag' => $tag ] ]);
+    my $line = $gw->wait_log(qr/^$tag\|/);
+    $line =~ s/^\d+\|//;
     return ($r, $line, $p->count - $before[0], $f->count - $before[1]);
 }
 
@@ -350,7 +352,7 @@ CONF
             my ($how, $status) = @$_;
             my $r = post_json($other, '/v1/chat/completions',
                               { model => 'two', user => "$how" });
-            is($r->status, $status, "  $how");
+            is($r->status, $status, "  $how is $status");
         }
         $other->done;
     }
@@ -378,7 +380,7 @@ CONF
 
     ($r, $line, $n) = ask('four_dead', 'rst', dir => '/tries');
     is($n, 2, '  and two connections that were reset');
-    is($r->status, 502, '  and a 502');
+    is($r->status, 502, '  502 in the end');
     is($r->json->{error}{code}, 'upstream_error', '  upstream_error');
     is($r->header('x-should-retry'), 'false', '  x-should-retry: false');
 

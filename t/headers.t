@@ -132,7 +132,8 @@ my @travels = (
     [ 'x-stainless-anything', 'at all' ],
     [ 'anthropic-version', '2023-06-01' ], [ 'Anthropic-Beta', 'one,two' ],
     [ 'Idempotency-Key', 'idem-1' ],
-    [ 'traceparent', '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' ],
+    [ 'traceparent',
+      '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' ],
     [ 'tracestate', 'a=b' ],
 );
 
@@ -218,7 +219,8 @@ sees('empty', [ (grep { !/^(?:user-agent|traceparent)/ } @base),
 
     post_json($gw, '/v1/embeddings', { model => 'm' });
     is(join(' ', names(($p->requests)[-1])), 'accept-encoding authorization '
-       . 'content-length content-type host', 'and what is not sent is not made');
+       . 'content-length content-type host',
+       'and what is not sent is not made');
 }
 
 SKIP: {
@@ -297,7 +299,8 @@ for ([ json => 200 ], [ error => 404 ], [ busy => 503 ], [ stream => 200 ]) {
           ? (stream => JSON::PP::true()) : () },
         headers => [ [ 'X-Tag', $tag ], [ 'X-Request-Id', 'client-id' ],
                      [ 'If-None-Match', '"e"' ], [ 'Range', 'bytes=0-1' ],
-                     [ 'If-Modified-Since', 'Sat, 21 Nov 2020 00:00:00 GMT' ] ]);
+                     [ 'If-Modified-Since',
+                       'Sat, 21 Nov 2020 00:00:00 GMT' ] ]);
     is($r->status, $status, "REQ-33 $do: X-Accel-Redirect is ignored");
     unlike($r->body, qr/the secret/, '  the secret stays one');
 
@@ -367,7 +370,8 @@ for my $do ('json', 'error', '') {
     is($r->header('Content-Type'), 'application/json', '  and is JSON');
 
     $r = post_json($gw, '/v1/completions', { model => 'unknown' });
-    is($r->header('x-llm-provider'), undef, 'an error before any provider, too');
+    is($r->header('x-llm-provider'), undef,
+       'an error before any provider, too');
 }
 
 $gw->expect_error(qr/llm_provider "\w+"/);

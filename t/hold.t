@@ -17,7 +17,7 @@ my $finish = '{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}';
 
 my @large = map {
     '{"choices":[{"index":0,"finish_reason":"stop","message":{"content":"'
-    . 'x' x $_ . "\"}}],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4}}"
+    . 'x' x $_ . '"}}],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
 } 1_000, 60_000, 65_000, 70_000, 1_048_576;
 
 sub sse_header { return header('Content-Type', 'text/event-stream') }

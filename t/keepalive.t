@@ -44,10 +44,10 @@ my $f = LLM::Fake->new(answer => sub { json({ choices => [], from => 'f' }) });
 
 my $gw = LLM::Nginx->new(
     vars => { P => $p, F => $f },
-    access_format => '$status $llm_attempts', http => <<'CONF');
+    access_format => '$http_x_tag|$status $llm_attempts', http => <<'CONF');
 client_max_body_size 8m;
 client_body_buffer_size 16k;
-llm_header_timeout 400ms;
+llm_header_timeout 800ms;
 llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
 llm_provider f { endpoint http://127.0.0.1:%%F%%/v1; }
 llm_model p { target p; }
@@ -68,6 +68,8 @@ my $PATH = '/v1/chat/completions';
 
 # (answer, log line, requests of P, of F), with a kept connection before
 
+my $tag = 0;
+
 sub ask_kept {
     my ($model, $mode, %opt) = @_;
 
@@ -77,12 +79,13 @@ sub ask_kept {
     wait_for(sub { () = $p->open_connections }, 2, 'kept connection');
 
     $p->mode($mode);
-    my $mark = $gw->mark;
+    $tag++;
     my @before = map { $_->count } $p, $f;
     my $r = post_json($gw, ($opt{dir} // '') . $PATH,
-                      { model => $model, pad => $opt{pad} // '' });
-    return ($r, $gw->wait_log(qr/./, since => $mark),
-            $p->count - $before[0], $f->count - $before[1]);
+                      { model => $model, pad => $opt{pad} // '' },
+                      headers => [ [ 'X-Tag' => $tag ] ]);
+    my $line = $gw->wait_log(qr/^$tag\|/) =~ s/^\d+\|//r;
+    return ($r, $line, $p->count - $before[0], $f->count - $before[1]);
 }
 
 

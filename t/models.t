@@ -19,7 +19,8 @@ my $p = LLM::Fake->new(answer => sub {
 
 my $gw = LLM::Nginx->new(
     vars => { P => $p },
-    access_format => '$llm_operation $llm_model $llm_target_model $status',
+    access_format => '$uri $llm_operation $llm_model $llm_target_model '
+        . '$status',
     http => <<'CONF');
 llm_provider p { endpoint http://127.0.0.1:%%P%%/base/v1; }
 
@@ -194,8 +195,8 @@ for my $suffix (sort keys %operation) {
            '  sent to the endpoint\'s path, without the query');
         is($req->{body}, '{"input":"x","model":"exact-target"}',
            '  the body as it was, but for the model (REQ-45)');
-        like($gw->wait_log(qr/./, since => $mark),
-             qr/^$operation{$suffix} gpt-4o exact-target 200$/,
+        like($gw->wait_log(qr/^\Q$prefix$suffix\E /, since => $mark),
+             qr/ $operation{$suffix} gpt-4o exact-target 200$/,
              '  $llm_operation');
     }
 

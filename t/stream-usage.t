@@ -263,7 +263,8 @@ $filter =~ s/\}\n/,"usage":null}\n/;
 taken('and with usage: null', $filter . $all, $filter . $less);
 
 # Mistral and others
-my $both = $finish =~ s/\}\n/,"usage":{"prompt_tokens":9,"completion_tokens":4}}\n/r;
+my $both = $finish =~ s/\}\n/,"usage":{"prompt_tokens":9,/r
+           =~ s/\n\z/"completion_tokens":4}}\n\n/r;
 taken('usage beside the finish reason stays', $first . $both . $done,
       $first . $both . $done);
 taken('and what follows it is taken out', $first . $both . $usage . $done,
@@ -309,7 +310,8 @@ for ([ 'beside the finish reason', 'provider|9|4|13',
        '{"choices":[{"finish_reason":"stop"}],"x_groq":{"usage":{'
        . '"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}}' ],
      [ 'null each time', 'estimated|-|-|-',
-       '{"choices":[{"delta":{}}],"usage":null}', '{"choices":[],"usage":null}' ],
+       '{"choices":[{"delta":{}}],"usage":null}',
+       '{"choices":[],"usage":null}' ],
      [ 'running: the last one wins', 'provider|9|4|13',
        map { "{\"choices\":[{\"delta\":{}}],\"usage\":{\"prompt_tokens\":9,"
              . "\"completion_tokens\":$_}}" } 1 .. 4 ],

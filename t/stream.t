@@ -382,7 +382,8 @@ for my $include (0, 1) {
                     @{ $req->{header_list} } ], [ 'identity' ],
                   'REQ-5: the provider is asked not to code its answer');
         is($r->header('Content-Encoding'), 'gzip', "  $case: coded anyway");
-        ok(length $r->body && $r->body eq $direct->body, '  it passes as it is');
+        ok(length $r->body && $r->body eq $direct->body,
+           '  it passes as it is');
         is($r->clean_end, 1, '  to the end');
         like(logged(), qr/\|unknown\|-\|-\|-$/, '  and nothing is read off it');
     }

@@ -38,9 +38,11 @@ my %act = (
                        repeat_steps(0, chunk(": wait\n\n"), delay(0.05))) },
     late_sse => sub { (header('Content-Type', 'text/event-stream'), head,
                        delay(0.5), sse($EVENT, $END, '[DONE]')) },
+    too_late => sub { (header('Content-Type', 'text/event-stream'), head,
+                       delay(9), sse($EVENT, $END, '[DONE]')) },
     one      => sub { (sse($EVENT), hang) },
     half_event => sub { (sse($EVENT), chunk('data: {"choices"'), hang) },
-    slow     => sub { (map({ (sse($EVENT), delay(0.1)) } 1 .. 5),
+    slow     => sub { (map({ (sse($EVENT), delay(0.1)) } 1 .. 8),
                        sse($END, '[DONE]')) },
     endless  => sub { repeat_steps(0, sse($EVENT), delay(0.05)) },
     big      => sub { (map({ sse({ %$EVENT, pad => 'x' x 50_000 }) } 1 .. 80),
@@ -71,7 +73,7 @@ my $mute = LLM::Fake->silent;
 
 my $gw = LLM::Nginx->new(
     vars => { P => $p, F => $f, HOLE => $hole, MUTE => $mute },
-    access_format => '$status $llm_stream_end $llm_attempts',
+    access_format => '$http_x_tag|$status $llm_stream_end $llm_attempts',
     http => <<'CONF');
 client_max_body_size 16m;
 
@@ -117,7 +119,7 @@ server {
     location /connect/ { llm_pass; llm_connect_timeout 200ms; }
     location /header/ { llm_pass; llm_header_timeout 200ms; }
     location /first/ { llm_pass; llm_first_token_timeout 200ms; }
-    location /idle/ { llm_pass; llm_idle_timeout 200ms; }
+    location /idle/ { llm_pass; llm_idle_timeout 500ms; }
     location /total/ { llm_pass; llm_timeout 350ms; }
     location /both/ {
         llm_pass;
@@ -132,9 +134,9 @@ server {
     }
     location /tight/ {
         llm_pass;
-        llm_header_timeout 200ms;
-        llm_first_token_timeout 200ms;
-        llm_idle_timeout 200ms;
+        llm_header_timeout 400ms;
+        llm_first_token_timeout 400ms;
+        llm_idle_timeout 400ms;
     }
 }
 CONF
@@ -145,17 +147,20 @@ my $TRUE = JSON::PP::true();
 
 # (answer, log line, requests of P, of F, seconds)
 
+my $tag = 0;
+
 sub ask {
     my ($dir, $model, $how, %opt) = @_;
 
-    my $mark = $gw->mark;
+    $tag++;
     my @before = map { $_->count } $p, $f;
     my $started = now();
     my $r = post_json($gw, "/$dir/chat/completions",
-                      { model => $model, user => $how, %opt }, timeout => 8);
+                      { model => $model, user => $how, %opt }, timeout => 8,
+                      headers => [ [ 'X-Tag' => $tag ] ]);
     my $took = now() - $started;
-    return ($r, $gw->wait_log(qr/./, since => $mark),
-            $p->count - $before[0], $f->count - $before[1], $took);
+    my $line = $gw->wait_log(qr/^$tag\|/) =~ s/^\d+\|//r;
+    return ($r, $line, $p->count - $before[0], $f->count - $before[1], $took);
 }
 
 sub timed_out {
@@ -180,7 +185,7 @@ for (
     [ 'silence instead of a stream' => 'first', 'p', 'hang', 1 ],
     [ 'a stream\'s header and then silence' => 'first', 'p', 'head', 1 ],
     [ 'a stream with nothing but comments' => 'first', 'p', 'comments', 1 ],
-    [ 'a stream\'s first event too late' => 'first', 'p', 'late_sse', 1 ],
+    [ 'a stream\'s first event too late' => 'first', 'p', 'too_late', 1 ],
 ) {
     my ($what, $dir, $model, $how, $stream) = @$_;
     my @stream = $stream ? (stream => $TRUE) : ();
@@ -262,7 +267,7 @@ for my $how (qw(one half_event)) {
     $c->send_request(LLM::Client::json_request('/tight/chat/completions',
         { model => 'p', user => 'big', stream => $TRUE }));
     ok($c->read_header, 'a client that does not read for a while');
-    select undef, undef, undef, 0.5;
+    select undef, undef, undef, 0.9;
     my $r = $c->read_response;
     is($r->clean_end, 1, '  is no idle provider: a clean end');
     is(($r->sse_data)[-1], '[DONE]', '  of the whole stream');
@@ -319,7 +324,7 @@ for (
     is("$n $m", '1 1', '  than that of the first one');
     is($r->clean_end, 1, '  it ends well');
 
-    ($r) = ask('relaxed', 'p', $second, @stream);
+    ($r) = ask('relaxed', 'p', 'hang', @stream);
     timed_out($r, '  a sole one may not');
 
     ($r, $line, $n, $m, my $took) = ask('both', 'p_f', $first,

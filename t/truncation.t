@@ -185,7 +185,7 @@ sub cut_stream {
     ok(error_event($r->body), '  which is the error, at the end')
         or diag(substr $r->body, -200);
     unlike($r->body, qr/\[DONE\]/, '  without [DONE]');
-    like(logged(), qr/^truncated\|200\|p:200:\d+ms$/, '  truncated, in the log');
+    like(logged(), qr/^truncated\|200\|p:200:\d+ms$/, '  truncated');
     is($p->count - $before, 1, '  REQ-4: one request was made');
     is($second->count - $others, 0, '  and no other provider asked');
     ok(eval { $p->closed_at($conn, 1) } || !grep({ $_ == $conn }
@@ -360,7 +360,8 @@ sub cut_everywhere {
                    . " $log:\n" . $r->body if !$ok;
     }
     ok(!@bad, "REQ-3: $how, " . ($end || 'a clean end')
-              . ($include ? ', usage asked for' : '') . ': wherever the cut is, no answer is clean but incomplete')
+              . ($include ? ', usage asked for' : '') . ': wherever the cut is,'
+              . ' no answer is clean but incomplete')
         or diag(scalar(@bad), ', first ', $bad[0]);
 }
 

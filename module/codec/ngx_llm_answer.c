@@ -105,6 +105,7 @@ ngx_llm_answer_eof(ngx_llm_answer_t *a)
 
     if (a->sse.data && !a->sse.ended) {
         a->sse.ended = 1;
+        a->cut = 1;
         ngx_llm_answer_end(a);
     }
 }
@@ -134,7 +135,8 @@ ngx_llm_answer_complete(const ngx_llm_answer_t *a, ngx_uint_t ends)
 ngx_uint_t
 ngx_llm_answer_boundary(const ngx_llm_answer_t *a)
 {
-    return a->kind == NGX_LLM_ANSWER_STREAM && ngx_llm_sse_boundary(&a->sse);
+    return a->kind == NGX_LLM_ANSWER_STREAM && !a->cut
+           && ngx_llm_sse_boundary(&a->sse);
 }
 
 
@@ -632,6 +634,7 @@ ngx_llm_answer_end(ngx_llm_answer_t *a)
 
     if (ev->object) {
         ngx_llm_answer_end_error(a, named);
+        a->failed |= ev->error;
         ev->usage_only = (d->no_choices && d->usage_object && !ev->error);
         ngx_llm_answer_commit(a);
 

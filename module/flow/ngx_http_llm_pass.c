@@ -43,6 +43,8 @@ static void ngx_http_llm_pass_failed(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
 static void ngx_http_llm_pass_ended(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
+static void ngx_http_llm_pass_cut(ngx_http_request_t *r, ngx_int_t rc);
+static void ngx_http_llm_pass_break(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_models(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_model(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t *body);
@@ -500,41 +502,96 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* the answer's body has ended, well or not */
+/*
+ * The answer's body has ended, well or not.  After a failure nginx breaks the
+ * client's connection: too soon for the last event of a stream, so a stream is
+ * ended here; and not at all where it knows of no failure.
+ */
 
 static void
 ngx_http_llm_pass_ended(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_int_t rc)
 {
-    ngx_int_t             end;
+    ngx_int_t  end;
+
+    end = ngx_http_llm_relay_end(r, rc);
+
+    if (ctx->charge->end == NGX_HTTP_LLM_END_ABORTED) {
+        return;
+    }
+
+    if (ctx->charge->end != NGX_HTTP_LLM_END_COMPLETE) {
+        /* whatever is left of it on the connection is nobody's */
+        r->upstream->keepalive = 0;
+    }
+
+    if (end == NGX_ERROR) {
+        ngx_http_llm_pass_break(r);
+        return;
+    }
+
+    if (end == NGX_DECLINED) {
+        ngx_http_llm_pass_cut(r, rc);
+    }
+
+    if (rc != 0 && ctx->response.stream) {
+        r->keepalive = 0;
+        (void) ngx_http_send_special(r, NGX_HTTP_LAST);
+    }
+}
+
+
+static void
+ngx_http_llm_pass_cut(ngx_http_request_t *r, ngx_int_t rc)
+{
+    ngx_int_t             status;
     ngx_str_t             body;
     ngx_http_llm_error_t  err;
 
     static ngx_str_t  cut = ngx_string("The provider's answer was cut short.");
 
-    end = ngx_http_llm_relay_end(r, rc);
+    ngx_memzero(&err, sizeof(ngx_http_llm_error_t));
 
-    if (end == NGX_DECLINED) {
+    status = ngx_http_llm_fault(&err, (rc == NGX_HTTP_GATEWAY_TIME_OUT)
+                                      ? NGX_HTTP_LLM_UPSTREAM_TIMEOUT
+                                      : NGX_HTTP_LLM_UPSTREAM_ERROR,
+                                NULL, &cut);
 
-        ngx_memzero(&err, sizeof(ngx_http_llm_error_t));
-
-        rc = (rc == NGX_HTTP_GATEWAY_TIME_OUT)
-             ? ngx_http_llm_fault(&err, NGX_HTTP_LLM_UPSTREAM_TIMEOUT, NULL,
-                                  &cut)
-             : ngx_http_llm_fault(&err, NGX_HTTP_LLM_UPSTREAM_ERROR, NULL,
-                                  &cut);
-
-        if (ngx_http_llm_error_body(r->pool, &err, rc, &body) == NGX_OK) {
-            ngx_http_llm_relay_error(r, &body);
-        }
-
-    } else if (end == NGX_ERROR && rc == 0) {
-
-        /* nginx would end it well: make the cut felt */
-
-        r->keepalive = 0;
-        r->connection->error = 1;
+    if (ngx_http_llm_error_body(r->pool, &err, status, &body) == NGX_OK) {
+        ngx_http_llm_relay_error(r, &body);
     }
+}
+
+
+/* the client has to see that it was not all */
+
+static void
+ngx_http_llm_pass_break(ngx_http_request_t *r)
+{
+    struct linger      linger;
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    if (r->http_version < NGX_HTTP_VERSION_11
+        && r->headers_out.content_length_n == -1)
+    {
+        /* its end is the close: make it a reset */
+
+        linger.l_onoff = 1;
+        linger.l_linger = 0;
+
+        if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,
+                       sizeof(struct linger))
+            == -1)
+        {
+            ngx_log_error(NGX_LOG_INFO, c->log, ngx_socket_errno,
+                          "setsockopt(SO_LINGER) failed");
+        }
+    }
+
+    r->keepalive = 0;
+    c->error = 1;
 }
 
 

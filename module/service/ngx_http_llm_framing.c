@@ -182,6 +182,8 @@ ngx_http_llm_framing_filter(ngx_http_request_t *r, ssize_t bytes,
     rc = ngx_http_llm_framing_chunks(r, b, span);
 
     if (rc != NGX_OK) {
+        framing->broken = 1;
+
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "llm_provider \"%V\" sent an invalid chunk",
                       &ctx->upstream.target->provider->name);

@@ -15,6 +15,8 @@ static ngx_int_t ngx_http_llm_relay_event(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, u_char **start, u_char *event, u_char *end);
 static ngx_int_t ngx_http_llm_relay_hold(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, u_char *pos, u_char *last);
+static ngx_buf_t *ngx_http_llm_relay_tail(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_relay_release(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_relay_emit(ngx_http_request_t *r, u_char *pos,
@@ -164,6 +166,11 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
         break;
     }
 
+    if (start != pos) {
+        /* something has followed what was left out */
+        ctx->relay.lf = 0;
+    }
+
     if (r->upstream->length > 0
         && ctx->charge->operation->ends != NGX_LLM_ENDS_ANY
         && ngx_http_llm_relay_complete(ctx->charge))
@@ -197,7 +204,6 @@ ngx_http_llm_relay_event(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (ctx->relay.tail) {
         ctx->relay.tail->last = ctx->relay.tail->pos;
-        ctx->relay.spare = ctx->relay.tail;
         ctx->relay.tail = NULL;
     }
 
@@ -238,21 +244,10 @@ ngx_http_llm_relay_hold(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     }
 
     if (b == NULL) {
-        b = ctx->relay.spare;
-
-        if (b == NULL || ngx_buf_size(b) != 0) {
-
-            /* none yet, or the client has not got its bytes yet */
-
-            b = ngx_calloc_buf(r->pool);
-            if (b == NULL) {
-                return NGX_ERROR;
-            }
+        b = ngx_http_llm_relay_tail(r, ctx);
+        if (b == NULL) {
+            return NGX_ERROR;
         }
-
-        b->pos = b->start;
-        b->last = b->start;
-        ctx->relay.spare = NULL;
     }
 
     if ((size_t) (b->end - b->start) < used + len) {
@@ -280,6 +275,39 @@ ngx_http_llm_relay_hold(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
+/* an empty buffer, one that the client has got if there is one */
+
+static ngx_buf_t *
+ngx_http_llm_relay_tail(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_buf_t    *b;
+    ngx_chain_t  *cl;
+
+    for (cl = ctx->relay.tails; cl; cl = cl->next) {
+        b = cl->buf;
+
+        if (b->pos == b->last) {
+            b->pos = b->start;
+            b->last = b->start;
+            return b;
+        }
+    }
+
+    cl = ngx_alloc_chain_link(r->pool);
+    b = ngx_calloc_buf(r->pool);
+
+    if (cl == NULL || b == NULL) {
+        return NULL;
+    }
+
+    cl->buf = b;
+    cl->next = ctx->relay.tails;
+    ctx->relay.tails = cl;
+
+    return b;
+}
+
+
 static ngx_int_t
 ngx_http_llm_relay_release(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
@@ -288,7 +316,6 @@ ngx_http_llm_relay_release(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     b = ctx->relay.tail;
     ctx->relay.tail = NULL;
-    ctx->relay.spare = b;
 
     cl = ngx_alloc_chain_link(r->pool);
     if (cl == NULL) {
@@ -363,7 +390,7 @@ ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     answer = ctx->charge->answer;
 
-    if (rc == NGX_ERROR || rc == NGX_DONE
+    if ((rc == NGX_ERROR && !ctx->framing.broken) || rc == NGX_DONE
         || rc == NGX_HTTP_CLIENT_CLOSED_REQUEST
         || rc == NGX_HTTP_REQUEST_TIME_OUT || r->connection->error)
     {
@@ -371,23 +398,20 @@ ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc)
         return NGX_OK;
     }
 
-    if (answer && rc == 0 && !ctx->framing.complete) {
+    if (answer && rc == 0) {
         ngx_llm_answer_eof(answer);
     }
 
-    if (ctx->relay.tail) {
+    if (ctx->relay.tail && rc == 0 && !answer->event.usage_only
+        && ngx_http_llm_relay_release(r, ctx) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
 
-        if (rc == 0 && ctx->framing.complete) {
-            ngx_llm_answer_eof(answer);
-        }
-
-        if (rc == 0 && !answer->event.usage_only
-            && (ngx_http_llm_relay_release(r, ctx) != NGX_OK
-                || ngx_http_output_filter(r, r->upstream->out_bufs)
-                   == NGX_ERROR))
-        {
-            return NGX_ERROR;
-        }
+    if (r->upstream->out_bufs
+        && ngx_http_output_filter(r, r->upstream->out_bufs) == NGX_ERROR)
+    {
+        return NGX_ERROR;
     }
 
     return ngx_http_llm_relay_judge(r, ctx, rc);
@@ -408,6 +432,14 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_OK;
     }
 
+    if (ctx->response.stream && charge->answer && charge->answer->failed) {
+
+        /* the provider has said itself what is wrong */
+
+        charge->end = NGX_HTTP_LLM_END_ERROR;
+        return NGX_OK;
+    }
+
     if (charge->answer == NULL) {
         complete = (rc == 0);
 
@@ -424,15 +456,6 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (complete) {
         charge->end = NGX_HTTP_LLM_END_COMPLETE;
-        return NGX_OK;
-    }
-
-    if (ctx->response.stream && charge->answer
-        && charge->answer->event.error)
-    {
-        /* the provider has said itself what is wrong */
-
-        charge->end = NGX_HTTP_LLM_END_ERROR;
         return NGX_OK;
     }
 

@@ -224,16 +224,26 @@ ngx_http_llm_request_values(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, ngx_str_t *values, size_t *len)
 {
     size_t                      i;
-    ngx_uint_t                  n;
+    ngx_int_t                   rc;
+    ngx_log_t                  *log;
+    ngx_uint_t                  n, level;
     ngx_http_llm_set_header_t  *header;
 
+    log = r->connection->log;
     header = provider->headers->elts;
 
     for (n = 0; n < provider->headers->nelts; n++) {
 
-        if (ngx_http_complex_value(r, &header[n].value, &values[n])
-            != NGX_OK)
-        {
+        /* the script engine logs at debug what may be a secret */
+
+        level = log->log_level;
+        log->log_level &= ~NGX_LOG_DEBUG_HTTP;
+
+        rc = ngx_http_complex_value(r, &header[n].value, &values[n]);
+
+        log->log_level = level;
+
+        if (rc != NGX_OK) {
             return NGX_ERROR;
         }
 

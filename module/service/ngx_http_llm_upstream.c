@@ -10,9 +10,6 @@
 #include <ngx_http_llm_upstream.h>
 
 
-#define NGX_HTTP_LLM_STALE_MAX  2
-
-
 static ngx_int_t ngx_http_llm_upstream_create_request(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_upstream_get(ngx_peer_connection_t *pc,
     void *data);
@@ -21,6 +18,8 @@ static ngx_int_t ngx_http_llm_upstream_choose(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_upstream_delegate(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_peer_connection_t *pc);
 static ngx_int_t ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
+    ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc);
+static ngx_int_t ngx_http_llm_upstream_inner_get(ngx_http_request_t *r,
     ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc);
 static void ngx_http_llm_upstream_real_status(ngx_http_request_t *r);
 static void ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
@@ -246,9 +245,7 @@ ngx_http_llm_upstream_delegate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         u->request_sent = 1;
     }
 
-    pc->tries = uc->inner_tries;
-    rc = uc->get(pc, uc->data);
-    uc->inner_tries = pc->tries;
+    rc = ngx_http_llm_upstream_inner_get(r, uc, pc);
 
     pc->tries = 1;
 
@@ -302,6 +299,51 @@ ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
 #endif
 
     return rc;
+}
+
+
+/*
+ * After a kept connection has died every other one is doubtful: the request
+ * is sent again on a new one.
+ */
+
+static ngx_int_t
+ngx_http_llm_upstream_inner_get(ngx_http_request_t *r,
+    ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc)
+{
+    ngx_int_t          rc;
+    ngx_connection_t  *c;
+
+    for ( ;; ) {
+        pc->tries = uc->inner_tries;
+        rc = uc->get(pc, uc->data);
+        uc->inner_tries = pc->tries;
+
+        if (rc != NGX_DONE || !uc->stale) {
+            return rc;
+        }
+
+        c = pc->connection;
+        pc->connection = NULL;
+        pc->cached = 0;
+
+        uc->free(pc, uc->data, 0);
+
+#if (NGX_HTTP_SSL)
+        if (c->ssl) {
+            c->ssl->no_wait_shutdown = 1;
+            c->ssl->no_send_shutdown = 1;
+            (void) ngx_ssl_shutdown(c);
+        }
+#endif
+
+        ngx_destroy_pool(c->pool);
+        ngx_close_connection(c);
+
+        if (ngx_http_llm_upstream_inner_init(r, uc, pc) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
 }
 
 
@@ -371,8 +413,7 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     }
 
     if (cached && failure == NGX_HTTP_LLM_NEXT_ERROR
-        && r->upstream->state->bytes_received == 0
-        && uc->stale++ < NGX_HTTP_LLM_STALE_MAX)
+        && r->upstream->state->bytes_received == 0 && !uc->stale)
     {
         /* the kept connection was closed meanwhile: not an attempt */
 
@@ -382,6 +423,7 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
 
         ctx->charge->attempts.nelts--;
         uc->tries--;
+        uc->stale = 1;
         uc->again = 1;
         uc->fresh = 1;
         pc->tries = 1;
