@@ -444,9 +444,8 @@ for (
     refused($what, $text, qr/\Q$at_fault\E/);
 }
 
-accepted('nginx\'s own directives of the same names', <<"END" . server(<<'END'));
-$MODEL
-END
+accepted('nginx\'s own directives of the same names',
+         "$MODEL\n" . server(<<'END'));
 location /files/ { alias /tmp/; }
 types { text/plain txt; }
 location / { llm_pass; }

@@ -38,7 +38,7 @@ my $no_tls = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
 my $plain = LLM::Fake->new(
     on_accept => sub { (delay(0.05), raw($no_tls), fin) });
 my $hasty = LLM::Fake->new(on_accept => sub { (raw($no_tls), fin) });
-my $rude = LLM::Fake->new(on_accept => sub { rst });
+my $rude = LLM::Fake->new(on_accept => sub { (delay(0.05), rst) });
 
 # Each provider has an address of its own, given by the name of its block;
 # the certificate says p.test.
@@ -124,7 +124,8 @@ CONF
 
 $gw->expect_error(qr/SSL_do_handshake\(\) failed/, qr/peer closed connection/,
                   qr/upstream SSL certificate (?:verify error|does not)/,
-                  qr/Connection reset by peer/);
+                  qr/Connection reset by peer/,
+                  qr/upstream prematurely sent response/);
 
 sub ask {
     my ($model) = @_;
