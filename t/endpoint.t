@@ -25,7 +25,7 @@ sub fake {
         return (status(503), body('x' x 70_000)) if $how eq 'long error';
         return (chunk('{"choices":'), delay(0.02), chunk('[]}'))
             if $how eq 'chunked';
-        return (json(\%say), close_after) if $how eq 'close';
+        return (close_after, json(\%say)) if $how eq 'close';
         return (sse({ choices => [ { delta => { content => 'a' } } ] },
                     { choices => [ { finish_reason => 'stop' } ] }, '[DONE]'))
             if $how eq 'stream';
