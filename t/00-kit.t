@@ -113,10 +113,10 @@ between(now() - $started, 0, 2, 'nginx is up in no time');
     }
 
     my ($worker) = $other->worker_pids;
-    kill 'SEGV', $worker;
-    ok($other->wait_error_log(qr/exited on signal 11/), 'a worker crashed');
-    like(join("\n", $other->problems), qr/signal 11/, '  that is a problem');
-    $other->expect_alert(qr/exited on signal 11/);
+    kill 'ABRT', $worker;
+    ok($other->wait_error_log(qr/exited on signal 6/), 'a worker crashed');
+    like(join("\n", $other->problems), qr/signal 6/, '  that is a problem');
+    $other->expect_alert(qr/exited on signal 6/);
     $other->done('a declared crash is none');
     ok(!alive($other->{pid}), 'a stopped nginx is gone');
 }

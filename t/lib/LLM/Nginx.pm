@@ -400,6 +400,12 @@ sub _start {
         return $self->worker_pids >= $self->{opt}{workers} && 'up';
     }, 10) || 'late';
 
+    # the launcher goes before its daemon is anybody's: a sanitizer's leak
+    # check may hold it for a while
+    if ($ready eq 'up' && $self->{opt}{daemon}) {
+        poll_until(sub { !alive($self->{pid}) }, 10);
+    }
+
     return 1 if $ready eq 'up';
     $self->_kill_all($self->{pid}) if $ready eq 'late';
     reap(delete $self->{pid}, 5);
@@ -456,6 +462,8 @@ sub _globals {
         "worker_processes $opt->{workers};",
         "pid $self->{dir}/nginx.pid;",
         "error_log $self->{error_path} $opt->{error_log};",
+        # a binary upgrade keeps only what is listed
+        map({ "env $_;" } grep { /^(?:A|LS|UB)SAN_OPTIONS$/ } keys %ENV),
         map({ "load_module $_;" } $self->_modules, @{ $opt->{modules} || [] });
 
     # Root is the user who can write gcov and sanitizer files; a test about
