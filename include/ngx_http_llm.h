@@ -18,6 +18,7 @@
 #include <ngx_http_llm_provider.h>
 #include <ngx_http_llm_model.h>
 #include <ngx_http_llm_charge.h>
+#include <ngx_http_llm_exchange.h>
 
 
 #define NGX_HTTP_LLM_VERSION          "0.1.0"
@@ -53,6 +54,7 @@ typedef struct {
     ngx_str_t                      pass_file;    /* of the first llm_pass */
     ngx_uint_t                     pass_line;    /* 0: there is none */
     ngx_hash_t                     hide;         /* headers not passed back */
+    ngx_resolver_t                *resolver;     /* the system's nameservers */
 #if (NGX_SSL)
     X509_STORE                    *trusted;      /* the system's bundle */
 #endif
@@ -81,30 +83,6 @@ typedef struct {
     u_char                        *data;
     size_t                         len;
 } ngx_http_llm_view_t;
-
-
-/* what happens with one attempt; the flow wires it, a static const table */
-
-typedef struct {
-    /* writes u->request_bufs for upstream.target; NGX_OK or NGX_ERROR */
-    ngx_int_t                    (*create)(ngx_http_request_t *r);
-
-    /* as the members of ngx_http_upstream_t */
-    ngx_int_t                    (*reinit)(ngx_http_request_t *r);
-    ngx_int_t                    (*process_header)(ngx_http_request_t *r);
-    ngx_int_t                    (*input_filter_init)(void *data);
-    ngx_int_t                    (*input_filter)(void *data, ssize_t bytes);
-    void                         (*finalize)(ngx_http_request_t *r,
-                                             ngx_int_t rc);
-
-    /* an attempt has failed so (NGX_HTTP_LLM_NEXT_...): 1 to try the next */
-    ngx_uint_t                   (*judge)(ngx_http_request_t *r,
-                                          ngx_uint_t failure);
-
-    /* 1: a failure of that class would be followed by another attempt */
-    ngx_uint_t                   (*next)(ngx_http_request_t *r,
-                                         ngx_uint_t failure);
-} ngx_http_llm_exchange_t;
 
 
 /* service/ngx_http_llm_upstream.c: the attempts of one pass */
@@ -190,6 +168,16 @@ typedef struct {
 } ngx_http_llm_judge_ctx_t;
 
 
+/* service/ngx_http_llm_peer.c: the wait for a name's first address */
+
+typedef struct {
+    ngx_llm_waiter_t               waiter;
+    ngx_event_t                    timer;
+    void                         (*resume)(ngx_http_request_t *r);
+    unsigned                       timedout:1;
+} ngx_http_llm_wait_ctx_t;
+
+
 /* service/ngx_http_llm_relay.c: the answer's way to the client */
 
 typedef struct {
@@ -227,6 +215,7 @@ typedef struct {
     ngx_http_llm_view_t            view;
     ngx_str_t                      name;         /* model to route by */
     ngx_str_t                      rest;         /* what its * matched */
+    ngx_http_llm_wait_ctx_t        wait;
     ngx_http_llm_upstream_ctx_t    upstream;
     ngx_http_llm_limits_ctx_t      limits;
     ngx_http_llm_response_ctx_t    response;

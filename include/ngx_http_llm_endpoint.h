@@ -9,9 +9,12 @@
 #include <ngx_http_llm.h>
 
 
-/* while http {} is being parsed; NGX_OK or NGX_ERROR (logged) */
+/*
+ * While http {} is being parsed: makes the block, balanced by init.  NGX_OK or
+ * NGX_ERROR (logged).
+ */
 ngx_int_t ngx_http_llm_endpoint_create(ngx_conf_t *cf,
-    ngx_http_llm_provider_t *provider);
+    ngx_http_llm_provider_t *provider, ngx_http_upstream_init_peer_pt init);
 
 /*
  * After http {} is parsed: two providers of different TLS identity must not

@@ -10,6 +10,8 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <ngx_llm_resolve.h>
+
 
 typedef struct ngx_http_llm_dialect_s   ngx_http_llm_dialect_t;
 
@@ -66,7 +68,13 @@ typedef struct {
     ngx_uint_t                     line;
 
     unsigned                       ssl:1;
-    unsigned                       unresolved:1; /* no address at start */
+
+    /* what a worker learns */
+
+    ngx_llm_name_t                *resolve;      /* of its own block */
+#if (NGX_SSL)
+    ngx_ssl_session_t             *session;      /* to be resumed */
+#endif
 } ngx_http_llm_provider_t;
 
 

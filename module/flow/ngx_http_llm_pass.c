@@ -10,6 +10,7 @@
 #include <ngx_http_llm_request.h>
 #include <ngx_http_llm_upstream.h>
 #include <ngx_http_llm_limits.h>
+#include <ngx_http_llm_peer.h>
 #include <ngx_http_llm_response.h>
 #include <ngx_http_llm_framing.h>
 #include <ngx_http_llm_judge.h>
@@ -18,6 +19,7 @@
 #include <ngx_http_llm_dialect.h>
 
 
+static void ngx_http_llm_pass_resume(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_create(ngx_http_request_t *r);
 static void ngx_http_llm_pass_edit_options(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_call_t *call);
@@ -82,7 +84,25 @@ ngx_http_llm_pass_handler(ngx_http_request_t *r)
         return ngx_http_llm_pass_models(r);
     }
 
+    if (ngx_http_llm_peer_wait(r, ngx_http_llm_pass_resume) == NGX_AGAIN) {
+
+        /* a client that leaves meanwhile is noticed */
+
+        r->read_event_handler = ngx_http_test_reading;
+        r->main->count++;
+
+        return NGX_DONE;
+    }
+
     return ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange);
+}
+
+
+static void
+ngx_http_llm_pass_resume(ngx_http_request_t *r)
+{
+    ngx_http_finalize_request(r,
+                 ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange));
 }
 
 

@@ -20,19 +20,21 @@ static ngx_int_t ngx_http_llm_endpoint_init(ngx_conf_t *cf,
 static ngx_http_upstream_srv_conf_t *ngx_http_llm_endpoint_find(
     ngx_conf_t *cf, ngx_http_llm_provider_t *provider);
 static ngx_int_t ngx_http_llm_endpoint_resolve(ngx_conf_t *cf,
-    ngx_http_upstream_srv_conf_t *us, ngx_http_llm_provider_t *provider);
-static ngx_int_t ngx_http_llm_endpoint_none(ngx_http_request_t *r,
-    ngx_http_upstream_srv_conf_t *us);
+    ngx_http_llm_provider_t *provider);
+static ngx_int_t ngx_http_llm_endpoint_resolver(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
+static void ngx_http_llm_endpoint_done(void *data);
 static const char *ngx_http_llm_endpoint_differ(ngx_http_llm_provider_t *one,
     ngx_http_llm_provider_t *two);
 
 
 ngx_int_t
 ngx_http_llm_endpoint_create(ngx_conf_t *cf,
-    ngx_http_llm_provider_t *provider)
+    ngx_http_llm_provider_t *provider, ngx_http_upstream_init_peer_pt init)
 {
     u_char                        *p;
     ngx_url_t                      u;
+    ngx_pool_cleanup_t            *cln;
     ngx_http_conf_ctx_t            ctx;
     ngx_http_upstream_srv_conf_t  *uscf;
 
@@ -73,6 +75,18 @@ ngx_http_llm_endpoint_create(ngx_conf_t *cf,
     /* before keepalive, which takes what it finds for its inner one */
 
     uscf->peer.init_upstream = ngx_http_llm_endpoint_init;
+    uscf->peer.init = init;
+
+    provider->resolve = ngx_llm_resolve_create(cf->pool, &provider->url.host,
+                                               provider->url.port);
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+
+    if (provider->resolve == NULL || cln == NULL) {
+        return NGX_ERROR;
+    }
+
+    cln->handler = ngx_http_llm_endpoint_done;
+    cln->data = provider;
 
     return ngx_http_llm_endpoint_keepalive(cf, &ctx);
 }
@@ -199,8 +213,6 @@ ngx_http_llm_endpoint_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
 
     provider = us->srv_conf[ngx_http_llm_module.ctx_index];
 
-    us->peer.init = ngx_http_llm_endpoint_none;
-
     uscf = ngx_http_llm_endpoint_find(cf, provider);
 
     if (uscf) {
@@ -208,7 +220,7 @@ ngx_http_llm_endpoint_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
         return NGX_OK;
     }
 
-    return ngx_http_llm_endpoint_resolve(cf, us, provider);
+    return ngx_http_llm_endpoint_resolve(cf, provider);
 }
 
 
@@ -244,61 +256,46 @@ ngx_http_llm_endpoint_find(ngx_conf_t *cf, ngx_http_llm_provider_t *provider)
 }
 
 
+/* the addresses to begin with; afterwards the resolver is asked */
+
 static ngx_int_t
 ngx_http_llm_endpoint_resolve(ngx_conf_t *cf,
-    ngx_http_upstream_srv_conf_t *us, ngx_http_llm_provider_t *provider)
+    ngx_http_llm_provider_t *provider)
 {
-    ngx_url_t                    u;
-    ngx_http_upstream_server_t  *server;
+    ngx_url_t  u;
 
     ngx_memzero(&u, sizeof(ngx_url_t));
 
     u.url = provider->url.url;
     u.default_port = provider->url.default_port;
 
-    if (ngx_parse_url(cf->pool, &u) != NGX_OK) {
-
-        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
-                      "%s in endpoint \"%V\" of llm_provider \"%V\" "
-                      "in %V:%ui", u.err ? u.err : "no address",
-                      &provider->endpoint, &provider->name, &provider->file,
-                      provider->line);
-
-        provider->unresolved = 1;
-        return NGX_OK;
+    if (ngx_parse_url(cf->pool, &u) == NGX_OK) {
+        return ngx_llm_resolve_seed(provider->resolve, u.addrs, u.naddrs,
+                                    cf->log);
     }
 
-    us->servers = ngx_array_create(cf->pool, 1,
-                                   sizeof(ngx_http_upstream_server_t));
-    if (us->servers == NULL) {
-        return NGX_ERROR;
-    }
+    ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                  "%s in endpoint \"%V\" of llm_provider \"%V\" in %V:%ui",
+                  u.err ? u.err : "no address", &provider->endpoint,
+                  &provider->name, &provider->file, provider->line);
 
-    server = ngx_array_push(us->servers);
-    if (server == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(server, sizeof(ngx_http_upstream_server_t));
-
-    server->name = u.url;
-    server->addrs = u.addrs;
-    server->naddrs = u.naddrs;
-    server->weight = 1;
-    server->max_fails = 1;
-    server->fail_timeout = 10;
-
-    us->peer.init = NULL;
-
-    return ngx_http_upstream_init_round_robin(cf, us);
+    return NGX_OK;
 }
 
 
-static ngx_int_t
-ngx_http_llm_endpoint_none(ngx_http_request_t *r,
-    ngx_http_upstream_srv_conf_t *us)
+static void
+ngx_http_llm_endpoint_done(void *data)
 {
-    return NGX_ERROR;
+    ngx_http_llm_provider_t  *provider = data;
+
+    ngx_llm_resolve_done(provider->resolve);
+
+#if (NGX_SSL)
+    if (provider->session) {
+        ngx_ssl_free_session(provider->session);
+        provider->session = NULL;
+    }
+#endif
 }
 
 
@@ -317,6 +314,10 @@ ngx_http_llm_endpoint_check(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
     provider = lmcf->providers.elts;
 
     for (i = 0; i < lmcf->providers.nelts; i++) {
+
+        if (ngx_http_llm_endpoint_resolver(cf, lmcf, provider[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
 
         for (j = 0; j < i; j++) {
 
@@ -337,6 +338,50 @@ ngx_http_llm_endpoint_check(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
             }
         }
     }
+
+    return NGX_OK;
+}
+
+
+/* who is asked for the name: the http level's resolver, or the system's */
+
+static ngx_int_t
+ngx_http_llm_endpoint_resolver(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_provider_t *provider)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (provider->uscf != provider->block || provider->url.naddrs
+        || (provider->url.host.len == sizeof("localhost") - 1
+            && ngx_strncasecmp(provider->url.host.data,
+                               (u_char *) "localhost",
+                               sizeof("localhost") - 1)
+               == 0))
+    {
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->resolver && clcf->resolver->connections.nelts) {
+        provider->resolve->resolver = clcf->resolver;
+        return NGX_OK;
+    }
+
+    if (lmcf->resolver == NULL) {
+        lmcf->resolver = ngx_llm_resolve_system(cf);
+    }
+
+    if (lmcf->resolver == NULL) {
+        ngx_log_error(NGX_LOG_WARN, cf->log, 0,
+                      "no \"resolver\" at the http level and no nameserver "
+                      "in /etc/resolv.conf: endpoint \"%V\" of llm_provider "
+                      "\"%V\" is resolved only at start in %V:%ui",
+                      &provider->endpoint, &provider->name, &provider->file,
+                      provider->line);
+    }
+
+    provider->resolve->resolver = lmcf->resolver;
 
     return NGX_OK;
 }

@@ -118,8 +118,9 @@ ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
 {
     ngx_http_request_t  *r = data;
 
-    ngx_int_t            rc;
-    ngx_http_llm_ctx_t  *ctx;
+    ngx_int_t                 rc;
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_provider_t  *provider;
 
     static ngx_str_t     busy = ngx_string("connect");
     static ngx_str_t     dns = ngx_string("dns");
@@ -138,7 +139,11 @@ ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
             return NGX_BUSY;
         }
 
-        if (ctx->upstream.target->provider->unresolved) {
+        provider = ctx->upstream.target->provider;
+
+        if (provider->uscf == provider->block
+            && ngx_llm_resolve_check(provider->resolve) != NGX_OK)
+        {
             ngx_http_llm_upstream_close_attempt(r, ctx, &dns);
             continue;
         }

@@ -12,6 +12,7 @@
 
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_llm_postconfiguration(ngx_conf_t *cf);
+static ngx_int_t ngx_http_llm_init_process(ngx_cycle_t *cycle);
 
 
 #define NGX_HTTP_LLM_ANY_CONF                                                 \
@@ -246,7 +247,7 @@ ngx_module_t  ngx_http_llm_module = {
     NGX_HTTP_MODULE,                       /* module type */
     NULL,                                  /* init master */
     NULL,                                  /* init module */
-    NULL,                                  /* init process */
+    ngx_http_llm_init_process,             /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     NULL,                                  /* exit process */
@@ -295,4 +296,34 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
     }
 
     return ngx_http_llm_header_init(cf);
+}
+
+
+/* names are asked for before the first request needs them */
+
+static ngx_int_t
+ngx_http_llm_init_process(ngx_cycle_t *cycle)
+{
+    ngx_uint_t                  i;
+    ngx_http_llm_provider_t   **provider;
+    ngx_http_llm_main_conf_t   *lmcf;
+
+    if (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE)
+    {
+        return NGX_OK;
+    }
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_llm_module);
+
+    if (lmcf == NULL) {
+        return NGX_OK;
+    }
+
+    provider = lmcf->providers.elts;
+
+    for (i = 0; i < lmcf->providers.nelts; i++) {
+        (void) ngx_llm_resolve_check(provider[i]->resolve);
+    }
+
+    return NGX_OK;
 }

@@ -8,6 +8,7 @@
 #include <ngx_http_llm_dialect.h>
 #include <ngx_http_llm_endpoint.h>
 #include <ngx_http_llm_header.h>
+#include <ngx_http_llm_peer.h>
 #include <ngx_llm_secret.h>
 
 
@@ -194,7 +195,8 @@ ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     }
 
     if (provider->dialect->head(cf, provider) != NGX_OK
-        || ngx_http_llm_endpoint_create(cf, provider) != NGX_OK
+        || ngx_http_llm_endpoint_create(cf, provider, ngx_http_llm_peer_init)
+           != NGX_OK
         || ngx_http_llm_provider_upstream(cf, lmcf, provider) != NGX_OK)
     {
         return NGX_CONF_ERROR;
