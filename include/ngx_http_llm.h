@@ -69,6 +69,7 @@ typedef struct {
     ngx_flag_t                     provider_header;
     ngx_flag_t                     intercept_errors;
     ngx_flag_t                     meter;
+    ngx_msec_t                     ping;         /* 0: off */
     ngx_uint_t                     next;         /* NGX_HTTP_LLM_NEXT_... */
     ngx_array_t                   *next_statuses;  /* ngx_uint_t, http_NNN */
     ngx_int_t                      next_tries;
@@ -191,6 +192,20 @@ typedef struct {
 } ngx_http_llm_relay_ctx_t;
 
 
+/* service/ngx_http_llm_ping.c: comment lines into a silent stream */
+
+typedef struct {
+    ngx_event_t                    timer;
+    ngx_msec_t                     last;         /* ping, or the start */
+    ngx_buf_t                     *buf;
+    ngx_str_t                      error;        /* object, once failed */
+    unsigned                       sending:1;    /* the header, right now */
+    unsigned                       sent:1;       /* our 200 is out */
+    unsigned                       failed:1;     /* an event has to say it */
+    unsigned                       ended:1;
+} ngx_http_llm_ping_ctx_t;
+
+
 /* service/ngx_http_llm_meter.c: an answer that is not llm_pass's */
 
 typedef struct {
@@ -212,6 +227,7 @@ typedef struct {
     ngx_http_llm_charge_t         *charge;       /* NULL: an early error */
     ngx_http_llm_page_ctx_t        page;
     ngx_http_llm_meter_ctx_t       meter;
+    ngx_http_llm_ping_ctx_t        ping;
     ngx_http_llm_view_t            view;
     ngx_str_t                      name;         /* model to route by */
     ngx_str_t                      rest;         /* what its * matched */

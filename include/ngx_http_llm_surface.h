@@ -25,6 +25,7 @@ char *ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
 char *ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* block: what llm_provider and llm_model have in common */

@@ -10,6 +10,7 @@ use FindBin qw($Bin);
 use lib "$Bin/lib", "$Bin/clients";
 use LLM::Test;
 
+use Digest::SHA qw(sha256_hex);
 use Program;
 use Provider;
 
@@ -28,7 +29,8 @@ my @log = qw(request_id http_x_claim status llm_operation llm_model
 
 my $gw = LLM::Nginx->new(
     vars => { P => $p, SECOND => $second, DEAD => LLM::Fake->refused,
-              SITE => $site, PING => $ping_unknown ? '' : 'llm_ping 100ms;' },
+              SITE => $site, HASTE => 300 * slow() . 'ms',
+              PING => $ping_unknown ? '' : 'llm_ping 100ms;' },
     access_format => join('|', map { "\$$_" } @log),
     http => <<'CONF');
     client_body_buffer_size 64k;
@@ -48,14 +50,15 @@ my $gw = LLM::Nginx->new(
     }
     llm_provider hasty {
         endpoint http://127.0.0.1:%%P%%/v1;
-        header_timeout 200ms;
-        first_token_timeout 200ms;
-        idle_timeout 200ms;
+        header_timeout %%HASTE%%;
+        first_token_timeout %%HASTE%%;
+        idle_timeout %%HASTE%%;
     }
 
     llm_model gpt-4o { target p gpt-4o-2024-11-20; alias standard; }
     llm_model text-embedding-3-small { target p; }
     llm_model vendor/model { target p; }
+    llm_model agent { target p; }
     llm_model do/* { target p *; }
     llm_model twice/* { target p *; target second *; }
     llm_model spare/* { target p *; target second gpt-4o; }
@@ -85,19 +88,22 @@ my $gw = LLM::Nginx->new(
 CONF
 
 
-# What the programs may ask.  A log line is there when its request has ended,
-# and so are the lines of all that came before on its connection.
+# What the programs may ask, mostly about the requests that had CLAIM in their
+# x-claim header.
 
-my %questions = (
+my %questions;
+
+%questions = (
     log => sub {
         my ($id) = @_;
         my @values = split /\|/, $gw->wait_log(qr/^\Q$id\E\|/), -1;
         return { map { $log[$_] => $values[$_] } 0 .. $#log };
     },
-    aborted => sub {
+    last => sub {                   # the same of a claim's last request
         my ($claim) = @_;
-        $gw->wait_log(qr/^\w+\|\Q$claim\E\|.*\|aborted\|/);
-        return JSON::PP::true;
+        $gw->wait_log(qr/^\w+\|\Q$claim\E\|/);
+        my ($id) = (reverse $gw->access_log =~ /^(\w+)\|\Q$claim\E\|/mg)[0];
+        return $questions{log}->($id);
     },
     requests => sub {               # of the client and to the providers
         my ($claim) = @_;
@@ -111,11 +117,17 @@ my %questions = (
         my $req = (sent($p, $claim))[-1];
         return { map { $_ => $req->{$_} } qw(method path headers json) };
     },
+    digest => sub { return sha256_hex((sent($p, $_[0]))[-1]{body}) },
     gate => sub { $p->open_gate($_[0]); return JSON::PP::true },
+    arrived => sub {
+        my ($claim) = @_;
+        wait_for(sub { scalar sent($p, $claim) }, 5, 'request');
+        return JSON::PP::true;
+    },
     closed => sub {                 # the provider's connection, by the gateway
         my ($claim) = @_;
-        my $req = wait_for(sub { (sent($p, $claim))[-1] }, 5, 'request');
-        $p->closed_at($req->{conn}, 5);
+        $questions{arrived}->($claim);
+        $p->closed_at((sent($p, $claim))[-1]{conn}, 5);
         return JSON::PP::true;
     },
 );

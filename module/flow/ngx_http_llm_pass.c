@@ -11,6 +11,7 @@
 #include <ngx_http_llm_upstream.h>
 #include <ngx_http_llm_limits.h>
 #include <ngx_http_llm_peer.h>
+#include <ngx_http_llm_ping.h>
 #include <ngx_http_llm_response.h>
 #include <ngx_http_llm_framing.h>
 #include <ngx_http_llm_judge.h>
@@ -20,6 +21,7 @@
 
 
 static void ngx_http_llm_pass_resume(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_pass_start(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_create(ngx_http_request_t *r);
 static void ngx_http_llm_pass_edit_options(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_call_t *call);
@@ -94,15 +96,23 @@ ngx_http_llm_pass_handler(ngx_http_request_t *r)
         return NGX_DONE;
     }
 
-    return ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange);
+    return ngx_http_llm_pass_start(r);
 }
 
 
 static void
 ngx_http_llm_pass_resume(ngx_http_request_t *r)
 {
-    ngx_http_finalize_request(r,
-                 ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange));
+    ngx_http_finalize_request(r, ngx_http_llm_pass_start(r));
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_start(ngx_http_request_t *r)
+{
+    ngx_http_llm_ping_start(r);
+
+    return ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange);
 }
 
 
@@ -294,6 +304,14 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
         return rc;
     }
 
+    if (ctx->ping.sent && !ctx->response.stream) {
+
+        /* a 200 and a comment are out: only events may follow */
+
+        return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
+                                       "no stream after a ping");
+    }
+
     ctx->upstream.committed = 1;
     ngx_http_llm_limits_arm(r, 0);
 
@@ -470,6 +488,7 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     ngx_http_llm_limits_done(r);
+    ngx_http_llm_ping_done(r);
 
     if (r->upstream->header_sent) {
         ngx_http_llm_pass_ended(r, ctx, rc);
@@ -494,7 +513,7 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     charge = ctx->charge;
 
-    if (charge->kept.status) {
+    if (charge->kept.status && !ctx->ping.sent) {
 
         /* 401, 402, 403 are about our key: kept without a body */
 
@@ -518,7 +537,15 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         fault = NGX_HTTP_LLM_UPSTREAM_ERROR;
     }
 
-    (void) ngx_http_llm_fault(&charge->error, fault, NULL, NULL);
+    rc = ngx_http_llm_fault(&charge->error, fault, NULL, NULL);
+
+    if (ctx->ping.sent
+        && ngx_http_llm_error_body(r->pool, &charge->error, rc,
+                                   &ctx->ping.error)
+           != NGX_OK)
+    {
+        ngx_str_set(&ctx->ping.error, "{\"error\":{}}");
+    }
 }
 
 

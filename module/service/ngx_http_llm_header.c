@@ -170,8 +170,10 @@ ngx_http_llm_header_filter(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    if (ctx && ctx->upstream.committed && ctx->response.stream
-        && ctx->judge.substitute.data == NULL
+    if (ctx
+        && (ctx->ping.sending
+            || (ctx->upstream.committed && ctx->response.stream
+                && ctx->judge.substitute.data == NULL))
         && ngx_http_llm_header_stream(r) != NGX_OK)
     {
         return NGX_ERROR;

@@ -499,7 +499,8 @@ ngx_http_llm_upstream_more(ngx_http_request_t *r)
     uc = &ctx->upstream;
     limit = llcf->next_timeout;
 
-    if (uc->committed || ctx->limits.expired || ctx->stateful
+    if (uc->committed || ctx->ping.sent || ctx->limits.expired
+        || ctx->stateful
         || uc->tries >= llcf->next_tries
         || (limit && ngx_current_msec - uc->started >= limit))
     {
@@ -531,7 +532,8 @@ ngx_http_llm_upstream_go_on(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (failure != NGX_HTTP_LLM_NEXT_ERROR || uc->inner_tries == 0
+    if (failure != NGX_HTTP_LLM_NEXT_ERROR || ctx->ping.sent
+        || uc->inner_tries == 0
         || uc->tries >= llcf->next_tries || ctx->limits.expired)
     {
         return 0;

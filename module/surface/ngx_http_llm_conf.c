@@ -101,6 +101,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
     llcf->timeouts.idle = NGX_CONF_UNSET_MSEC;
     llcf->timeouts.total = NGX_CONF_UNSET_MSEC;
     llcf->pass_headers = NGX_CONF_UNSET_PTR;
+    llcf->ping = NGX_CONF_UNSET_MSEC;
     llcf->meter = NGX_CONF_UNSET;
     llcf->provider_header = NGX_CONF_UNSET;
     llcf->intercept_errors = NGX_CONF_UNSET;
@@ -134,6 +135,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->timeouts.total = prev->timeouts.total;
     }
 
+    ngx_conf_merge_msec_value(conf->ping, prev->ping, 0);
     ngx_conf_merge_value(conf->meter, prev->meter, 0);
     ngx_conf_merge_value(conf->provider_header, prev->provider_header, 1);
     ngx_conf_merge_value(conf->intercept_errors, prev->intercept_errors, 0);
@@ -275,6 +277,31 @@ ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* llm_ping T | off */
+
+char *
+ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_loc_conf_t  *llcf = conf;
+
+    ngx_str_t  *value;
+
+    value = cf->args->elts;
+
+    if (ngx_strcmp(value[1].data, "off") == 0) {
+
+        if (llcf->ping != NGX_CONF_UNSET_MSEC) {
+            return "is duplicate";
+        }
+
+        llcf->ping = 0;
+        return NGX_CONF_OK;
+    }
+
+    return ngx_conf_set_msec_slot(cf, cmd, conf);
 }
 
 

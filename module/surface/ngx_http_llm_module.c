@@ -8,6 +8,7 @@
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_header.h>
 #include <ngx_http_llm_meter.h>
+#include <ngx_http_llm_ping.h>
 
 
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
@@ -75,6 +76,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
       ngx_http_llm_loc_offset(intercept_errors) },
+
+    { ngx_string("llm_ping"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_http_llm_conf_ping,
+      ngx_http_llm_loc_offset(ping) },
 
     { ngx_string("llm_next_provider"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
@@ -295,7 +301,11 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_header_init(cf);
+    if (ngx_http_llm_header_init(cf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_ping_init(cf);
 }
 
 

@@ -12,6 +12,7 @@ package Program;
 use strict;
 use warnings;
 
+use IO::Handle;
 use IO::Select;
 use JSON::PP ();
 use Test::More;
@@ -47,7 +48,7 @@ sub missing {
 }
 
 
-# Options: name of the subtest, argv, env, cwd, seconds, and questions:
+# Options: name of the subtest, argv, env, seconds, and questions:
 # WORD => sub (ARGUMENTS) whose result is the answer.
 
 sub run {
@@ -69,7 +70,6 @@ sub _start {
     $self->{stderr} = tempdir() . '/stderr';
 
     $self->{pid} = forked(sub {
-        chdir $self->{cwd} || '/';
         while (my ($name, $value) = each %{ $self->{env} }) {
             if (defined $value) { $ENV{$name} = $value }
             else                { delete $ENV{$name} }

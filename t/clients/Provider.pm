@@ -22,8 +22,8 @@ my @UNICODE = ("na\x{ef}ve ", "\x{1f680}\x{1f468}\x{200d}\x{1f469} ", 'こんに
 
 my %MODEL = (
     # answers
-    unicode  => sub { return (split_every(5), chat($_[0], text(@UNICODE))) },
-    tools    => sub { return chat($_[0], calls([ call_1 => 'weather' ],
+    unicode  => sub { return (split_every(5), says($_[0], text(@UNICODE))) },
+    tools    => sub { return says($_[0], calls([ call_1 => 'weather' ],
                                                [ call_2 => 'forecast' ])) },
     schema   => \&structured,
     agent    => \&agent,
@@ -52,8 +52,7 @@ my %MODEL = (
                                  json('{"id":'), fin) },
     'cut-large' => sub { return (header('Content-Length', 300_000),
                                  json('{"id":"' . 'x' x 200_000), fin) },
-    'garbage'   => sub { return (header('Content-Type', 'text/html'),
-                                 body('<html>sorry</html>')) },
+    'garbage'   => sub { return (raw("\x00 no HTTP\r\n\r\n"), fin) },
     'event-error' => sub { return (start($_[0]), sse({ error =>
                            problem('overloaded while speaking') })) },
     'first-429' => sub { return sse({ error => {
@@ -93,6 +92,15 @@ sub answer_status {
 
 sub text  { return { text => [ @_ ] } }
 sub calls { return { calls => [ @_ ] } }
+
+
+# In the language of the operation.
+
+sub says {
+    my ($req, $say) = @_;
+    return $req->{path} =~ m{/responses$} ? response($req, $say)
+                                          : chat($req, $say);
+}
 
 
 # A chat completion, streamed if that is asked for.
@@ -264,8 +272,7 @@ sub structured {
         unless $format->{strict} && $schema->{type} eq 'object'
                && join(' ', sort @{ $schema->{required} }) eq 'city degrees';
 
-    my $say = text(@ARGUMENTS);
-    return $ask->{text} ? response($req, $say) : chat($req, $say);
+    return says($req, text(@ARGUMENTS));
 }
 
 
@@ -284,7 +291,7 @@ sub agent {
 
     my $say = @results ? text('The tool said: ', @results)
                        : calls([ call_1 => 'weather' ]);
-    return $ask->{messages} ? chat($req, $say) : response($req, $say);
+    return says($req, $say);
 }
 
 1;

@@ -24,7 +24,7 @@ def ok(good, name, *why):
     if not good:
         for text in why:
             for line in str(text).splitlines():
-                say("# " + line)
+                say("# " + line[:1000])
     return good
 
 

@@ -3,9 +3,10 @@ for a tool, the framework runs it, and the agent answers with its result."""
 
 import asyncio
 
-import agents
-from agents import Agent, Runner, function_tool
 from importlib.metadata import version
+
+import agents
+from agents import Agent, ModelSettings, Runner, function_tool
 from openai import AsyncOpenAI
 
 from kit import GATEWAY, ask, ok, run, same
@@ -29,8 +30,9 @@ def loop(api, streamed):
                                default_headers={"X-Claim": tag}) as client:
             agents.set_default_openai_client(client, use_for_tracing=False)
             agents.set_default_openai_api(api)
-            agent = Agent(name="Meteorologist", model="do/agent",
-                          instructions="Ask the tool.", tools=[weather])
+            agent = Agent(name="Meteorologist", model="agent",
+                          instructions="Ask the tool.", tools=[weather],
+                          model_settings=ModelSettings(include_usage=True))
             if not streamed:
                 return await Runner.run(agent, "How is it in Cologne?"), []
             result = Runner.run_streamed(agent, "How is it in Cologne?")
