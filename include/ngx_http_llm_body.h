@@ -15,6 +15,14 @@
 ngx_int_t ngx_http_llm_body_plain(ngx_http_request_t *r);
 
 /*
+ * As ngx_http_read_client_request_body(), into one piece of memory if it is
+ * short enough for memory.  The handler calls body_done() first of all.
+ */
+ngx_int_t ngx_http_llm_body_read(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_client_body_handler_pt handler);
+void ngx_http_llm_body_done(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
+
+/*
  * Makes the view of r->request_body, which has been read: memory as it is,
  * one buffer in a temp file mapped, anything else gathered.  The view lives
  * as long as r->pool.  NGX_OK or NGX_ERROR.

@@ -151,9 +151,7 @@ ngx_http_llm_admit_read(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_OK;
     }
 
-    r->request_body_in_single_buf = 1;
-
-    rc = ngx_http_read_client_request_body(r, ngx_http_llm_admit_body);
+    rc = ngx_http_llm_body_read(r, ctx, ngx_http_llm_admit_body);
 
     if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
         return rc;
@@ -171,6 +169,8 @@ ngx_http_llm_admit_body(ngx_http_request_t *r)
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_http_llm_body_done(r, ctx);
 
     ctx->read = 1;
     r->preserve_body = 1;

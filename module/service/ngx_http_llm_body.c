@@ -37,9 +37,72 @@ ngx_http_llm_body_plain(ngx_http_request_t *r)
 }
 
 
+/*
+ * nginx reads a body into the header's buffer, behind what has come with the
+ * header, if there is room; else the two parts are apart, and to scan them
+ * would take a copy.  So it is lent a header buffer with that room.
+ */
+
+ngx_int_t
+ngx_http_llm_body_read(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_client_body_handler_pt handler)
+{
+    off_t                      rest;
+    size_t                     preread, size;
+    ngx_int_t                  rc;
+    ngx_buf_t                 *b;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    r->request_body_in_single_buf = 1;
+
+    preread = r->header_in->last - r->header_in->pos;
+    rest = r->headers_in.content_length_n - (off_t) preread;
+    size = clcf->client_body_buffer_size;
+
+    if (preread && r->request_body == NULL
+        && r->http_version < NGX_HTTP_VERSION_20
+        && !r->request_body_in_file_only
+        && rest > r->header_in->end - r->header_in->last
+        && rest < (off_t) (size + (size >> 2)))
+    {
+        b = ngx_create_temp_buf(r->pool, preread + (size_t) rest);
+        if (b == NULL) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        b->last = ngx_cpymem(b->last, r->header_in->pos, preread);
+        r->header_in->pos = r->header_in->last;
+
+        ctx->header_in = r->header_in;
+        r->header_in = b;
+    }
+
+    rc = ngx_http_read_client_request_body(r, handler);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        ngx_http_llm_body_done(r, ctx);
+    }
+
+    return rc;
+}
+
+
+void
+ngx_http_llm_body_done(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    if (ctx->header_in) {
+        r->header_in = ctx->header_in;
+        ctx->header_in = NULL;
+    }
+}
+
+
 ngx_int_t
 ngx_http_llm_body_view(ngx_http_request_t *r, ngx_http_llm_view_t *view)
 {
+    u_char       *last;
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
@@ -51,8 +114,12 @@ ngx_http_llm_body_view(ngx_http_request_t *r, ngx_http_llm_view_t *view)
     }
 
     b = NULL;
+    last = NULL;
 
-    /* a chunked body ends in an empty buffer */
+    /*
+     * There is a buffer for each read, most often one right behind the other;
+     * a chunked body ends in an empty one.
+     */
 
     for (cl = r->request_body->bufs; cl; cl = cl->next) {
 
@@ -60,11 +127,14 @@ ngx_http_llm_body_view(ngx_http_request_t *r, ngx_http_llm_view_t *view)
             continue;
         }
 
-        if (b) {
+        if (b == NULL) {
+            b = cl->buf;
+
+        } else if (b->in_file || cl->buf->in_file || cl->buf->pos != last) {
             return ngx_http_llm_body_gather(r, view);
         }
 
-        b = cl->buf;
+        last = cl->buf->last;
     }
 
     if (b == NULL) {
@@ -76,7 +146,7 @@ ngx_http_llm_body_view(ngx_http_request_t *r, ngx_http_llm_view_t *view)
     }
 
     view->data = b->pos;
-    view->len = b->last - b->pos;
+    view->len = last - b->pos;
 
     return NGX_OK;
 }

@@ -60,7 +60,10 @@ ngx_http_llm_judge_status(ngx_http_request_t *r)
         return NGX_OK;
     }
 
-    ctx->charge->answer = ngx_palloc(r->pool, sizeof(ngx_llm_answer_t));
+    /* beside the pool: it would open another block of it for itself */
+
+    ctx->charge->answer = ngx_pmemalign(r->pool, sizeof(ngx_llm_answer_t),
+                                        NGX_POOL_ALIGNMENT);
     if (ctx->charge->answer == NULL) {
         return NGX_ERROR;
     }

@@ -98,7 +98,8 @@ ngx_http_llm_meter_start(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
         return NGX_OK;
     }
 
-    charge->answer = ngx_palloc(r->pool, sizeof(ngx_llm_answer_t));
+    charge->answer = ngx_pmemalign(r->pool, sizeof(ngx_llm_answer_t),
+                                   NGX_POOL_ALIGNMENT);
     if (charge->answer == NULL) {
         return NGX_ERROR;
     }

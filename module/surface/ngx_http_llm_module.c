@@ -286,6 +286,11 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
+    lmcf->random = ngx_palloc(cf->pool, NGX_HTTP_LLM_RANDOM);
+    if (lmcf->random == NULL) {
+        return NGX_ERROR;
+    }
+
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
     if (h == NULL) {
         return NGX_ERROR;

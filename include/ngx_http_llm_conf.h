@@ -1,0 +1,69 @@
+/*
+ * ngx_http_llm_conf.h: main and location configuration.
+ */
+
+#ifndef _NGX_HTTP_LLM_CONF_H_INCLUDED_
+#define _NGX_HTTP_LLM_CONF_H_INCLUDED_
+
+
+#include <ngx_http_llm_model.h>
+
+
+/* random bytes drawn at a time */
+#define NGX_HTTP_LLM_RANDOM           1024
+
+/* what moves on to the next target: llm_next_provider; 1 is nginx's own,
+   NGX_CONF_BITMASK_SET */
+
+#define NGX_HTTP_LLM_NEXT_ERROR       0x0002
+#define NGX_HTTP_LLM_NEXT_TIMEOUT     0x0004
+#define NGX_HTTP_LLM_NEXT_CREDENTIAL  0x0008  /* 401, 402, 403 */
+#define NGX_HTTP_LLM_NEXT_NOT_FOUND   0x0010  /* 404, 405 */
+#define NGX_HTTP_LLM_NEXT_BAD_ANSWER  0x0020
+#define NGX_HTTP_LLM_NEXT_5XX         0x0040
+#define NGX_HTTP_LLM_NEXT_408         0x0080
+#define NGX_HTTP_LLM_NEXT_429         0x0100
+#define NGX_HTTP_LLM_NEXT_OTHER       0x0200  /* only as http_NNN */
+#define NGX_HTTP_LLM_NEXT_OFF         0x0400
+#define NGX_HTTP_LLM_NEXT_DEFAULT     0x01fe
+
+
+typedef struct {
+    ngx_array_t                    providers;    /* provider_t * */
+    ngx_array_t                    models;       /* model_t *, file order */
+    ngx_array_t                    exact;        /* name_t, sorted */
+    ngx_array_t                    prefixes;     /* name_t, longest first */
+    ngx_http_llm_model_t          *fallback;     /* llm_model default */
+    ngx_http_upstream_srv_conf_t   outer;        /* gives each attempt away */
+    ngx_str_t                      list;         /* body of GET models */
+    ngx_int_t                      request_id;   /* index of $request_id */
+    u_char                        *random;       /* the worker's, for ids */
+    size_t                         random_len;   /* not used yet */
+    ngx_str_t                      pass_file;    /* of the first llm_pass */
+    ngx_uint_t                     pass_line;    /* 0: there is none */
+    ngx_hash_t                     hide;         /* headers not passed back */
+    ngx_resolver_t                *resolver;     /* the system's nameservers */
+#if (NGX_SSL)
+    X509_STORE                    *trusted;      /* the system's bundle */
+#endif
+} ngx_http_llm_main_conf_t;
+
+
+typedef struct {
+    ngx_http_complex_value_t      *model;        /* llm_pass MODEL, or NULL */
+    ngx_http_llm_timeouts_t        timeouts;
+    ngx_array_t                   *pass_headers; /* ngx_str_t */
+    ngx_hash_t                     travel;       /* headers that travel on */
+    ngx_flag_t                     provider_header;
+    ngx_flag_t                     intercept_errors;
+    ngx_flag_t                     meter;
+    ngx_msec_t                     ping;         /* 0: off */
+    ngx_uint_t                     next;         /* NGX_HTTP_LLM_NEXT_... */
+    ngx_array_t                   *next_statuses;  /* ngx_uint_t, http_NNN */
+    ngx_int_t                      next_tries;
+    ngx_msec_t                     next_timeout;
+    unsigned                       pass:1;       /* llm_pass is here */
+} ngx_http_llm_loc_conf_t;
+
+
+#endif /* _NGX_HTTP_LLM_CONF_H_INCLUDED_ */
