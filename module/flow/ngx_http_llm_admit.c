@@ -41,9 +41,10 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
 ngx_int_t
 ngx_http_llm_admit_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                 rc;
-    ngx_http_llm_ctx_t       *ctx;
-    ngx_http_llm_loc_conf_t  *llcf;
+    ngx_int_t                  rc;
+    ngx_http_llm_ctx_t        *ctx;
+    ngx_http_llm_loc_conf_t   *llcf;
+    ngx_http_llm_operation_t  *operation;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
@@ -58,9 +59,17 @@ ngx_http_llm_admit_handler(ngx_http_request_t *r)
 
     if (!llcf->pass) {
 
-        /* metered only: nothing is read here, nothing refused */
+        /*
+         * Metered only: nothing is read here, nothing refused.  A path that
+         * an internal redirect has made up does not hide the client's.
+         */
 
-        ctx->charge->operation = ngx_http_llm_route_operation(r);
+        operation = ngx_http_llm_route_operation(r);
+
+        if (operation) {
+            ctx->charge->operation = operation;
+        }
+
         return NGX_DECLINED;
     }
 

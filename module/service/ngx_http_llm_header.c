@@ -14,6 +14,8 @@ static ngx_http_variable_value_t *ngx_http_llm_header_request_id(
     ngx_http_request_t *r, ngx_http_llm_main_conf_t *lmcf);
 static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_header_theirs(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_header_stream(ngx_http_request_t *r);
 
 
@@ -249,11 +251,15 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     value.len = vv->len;
     value.data = vv->data;
 
+    if (!llcf->pass) {
+        ngx_http_llm_header_theirs(r, charge);
+    }
+
     if (ngx_http_llm_add_header(r, "x-request-id", &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (charge == NULL || charge->attempts.nelts == 0) {
+    if (charge == NULL) {
         return NGX_OK;
     }
 
@@ -265,7 +271,7 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (!llcf->provider_header) {
+    if (charge->attempts.nelts == 0 || !llcf->provider_header) {
         return NGX_OK;
     }
 
@@ -274,6 +280,25 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
 
     return ngx_http_llm_add_header(r, "x-llm-provider",
                                    &attempt->provider->name);
+}
+
+
+/* an answer of proxy_pass has the provider's id under the name of ours */
+
+static void
+ngx_http_llm_header_theirs(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge)
+{
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor = { &r->headers_out.headers.part, 0 };
+
+    h = ngx_http_llm_list_find(&cursor, "x-request-id",
+                               sizeof("x-request-id") - 1);
+
+    if (h && charge) {
+        h->hash = 0;
+        charge->upstream_request_id = h->value;
+    }
 }
 
 

@@ -48,7 +48,8 @@ ngx_http_llm_meter_header_filter(ngx_http_request_t *r)
 
     if (r == r->main && ctx && ctx->charge && ctx->charge->operation
         && llcf->meter && !llcf->pass && !ctx->meter.active
-        && r->headers_out.status == NGX_HTTP_OK && !r->header_only)
+        && r->headers_out.status == NGX_HTTP_OK && !r->header_only
+        && r->method != NGX_HTTP_HEAD)
     {
         ctx->meter.active = 1;
 
@@ -69,10 +70,18 @@ ngx_http_llm_meter_start(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
     ngx_str_t   *type;
     ngx_uint_t   kind;
 
-    type = &r->headers_out.content_type;
+    charge->answer = NULL;
+
+    if (!(charge->operation->methods & NGX_HTTP_POST)) {
+
+        /* a list of models uses no tokens */
+
+        return NGX_OK;
+    }
 
     charge->answered = 1;
-    charge->answer = NULL;
+
+    type = &r->headers_out.content_type;
 
     if (r->headers_out.content_encoding
         && r->headers_out.content_encoding->value.len)
@@ -129,17 +138,16 @@ ngx_http_llm_meter_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     for (cl = in; cl; cl = cl->next) {
 
-        if (ngx_buf_in_memory(cl->buf) && cl->buf->last > cl->buf->pos) {
+        /* what is not read may pass as a part of a file */
 
-            if (!charge->timed) {
-                charge->timed = 1;
-                charge->ttft = ngx_current_msec - charge->start;
-            }
+        if (!charge->timed && ngx_buf_size(cl->buf)) {
+            charge->timed = 1;
+            charge->ttft = ngx_current_msec - charge->start;
+        }
 
-            if (charge->answer) {
-                ngx_http_llm_meter_feed(charge->answer, cl->buf->pos,
-                                        cl->buf->last);
-            }
+        if (charge->answer && ngx_buf_in_memory(cl->buf)) {
+            ngx_http_llm_meter_feed(charge->answer, cl->buf->pos,
+                                    cl->buf->last);
         }
 
         if (cl->buf->last_buf) {
@@ -160,22 +168,39 @@ ngx_http_llm_meter_feed(ngx_llm_answer_t *answer, u_char *pos, u_char *last)
 }
 
 
+/*
+ * The body's end is the answer's end unless the answer says otherwise: where
+ * a close ends the body, nginx takes a cut for the end.
+ */
+
 static void
 ngx_http_llm_meter_end(ngx_http_llm_charge_t *charge)
 {
+    ngx_llm_answer_t  *answer;
+
+    answer = charge->answer;
     charge->end = NGX_HTTP_LLM_END_COMPLETE;
 
-    if (charge->answer == NULL) {
+    if (answer == NULL) {
         return;
     }
 
-    ngx_llm_answer_eof(charge->answer);
+    if (!charge->stream) {
 
-    if (charge->stream
-        && !ngx_llm_answer_complete(charge->answer, charge->operation->ends))
-    {
-        charge->end = charge->answer->event.error
-                      ? NGX_HTTP_LLM_END_ERROR : NGX_HTTP_LLM_END_TRUNCATED;
+        if (!answer->closed && !answer->malformed) {
+            charge->end = NGX_HTTP_LLM_END_TRUNCATED;
+        }
+
+        return;
+    }
+
+    ngx_llm_answer_eof(answer);
+
+    if (answer->failed) {
+        charge->end = NGX_HTTP_LLM_END_ERROR;
+
+    } else if (!ngx_llm_answer_complete(answer, charge->operation->ends)) {
+        charge->end = NGX_HTTP_LLM_END_TRUNCATED;
     }
 }
 
