@@ -27,6 +27,8 @@ CONF
 my $dns = LLM::DNS->new('moves.test' => '127.0.0.2',
                         'both.test' => [ '127.0.0.2', '127.0.0.3' ],
                         'dead.test' => [ '127.0.0.9', '127.0.0.2' ],
+                        'six.test' => [ '2001:db8::1', '2001:db8::2',
+                                        '2001:db8::3', '127.0.0.2' ],
                         'late.test' => 'NXDOMAIN',
                         'gone.test' => 'NXDOMAIN',
                         'mute.test' => 'SILENT');
@@ -36,17 +38,19 @@ my $gw = LLM::Nginx->new(
     vars => { DNS => $dns, H => $hosts->port },
     access_format => '$status $llm_attempts',
     http => <<'CONF');
-    resolver 127.0.0.1:%%DNS%% ipv6=off;
+    resolver 127.0.0.1:%%DNS%%;
     llm_connect_timeout 700ms;
     llm_provider moves { endpoint http://moves.test:%%H%%/v1; }
     llm_provider both  { endpoint http://both.test:%%H%%/v1; }
     llm_provider dead  { endpoint http://dead.test:%%H%%/v1; }
+    llm_provider six   { endpoint http://six.test:%%H%%/v1; }
     llm_provider late  { endpoint http://late.test:%%H%%/v1; }
     llm_provider gone  { endpoint http://gone.test:%%H%%/v1; }
     llm_provider mute  { endpoint http://mute.test:%%H%%/v1; }
     llm_model moves { target moves; }
     llm_model both  { target both; }
     llm_model dead  { target dead; }
+    llm_model six   { target six; }
     llm_model late  { target late; }
     llm_model gone  { target gone; }
     llm_model mute  { target mute; }
@@ -98,6 +102,16 @@ is_deeply([ sort keys %seen ], [ '127.0.0.2', '127.0.0.3' ],
 for (1 .. 3) {
     my ($r, $line) = ask('dead');
     is($r->status, 200, 'an address that refuses: the other one is tried');
+}
+
+SKIP: {
+    skip 'there is a route for IPv6', 2
+        if `ip -6 route get 2001:db8::1 2>/dev/null` =~ /via|dev/;
+    for (1 .. 2) {
+        my ($r, $line) = ask('six');
+        like($line, qr/^200 six:200:\d+ms$/,
+             'addresses that cannot be reached from here are not tried');
+    }
 }
 
 {

@@ -15,6 +15,7 @@
 
 static ngx_int_t ngx_llm_resolve_query(ngx_llm_name_t *name);
 static void ngx_llm_resolve_handler(ngx_resolver_ctx_t *ctx);
+static ngx_uint_t ngx_llm_resolve_routed(ngx_resolver_addr_t *addr);
 static void ngx_llm_resolve_wake(ngx_llm_name_t *name);
 static ngx_llm_addrs_t *ngx_llm_resolve_alloc(ngx_uint_t n,
     ngx_log_t *log);
@@ -190,7 +191,7 @@ ngx_llm_resolve_query(ngx_llm_name_t *name)
 static void
 ngx_llm_resolve_handler(ngx_resolver_ctx_t *ctx)
 {
-    ngx_uint_t        i;
+    ngx_uint_t        i, n;
     ngx_llm_name_t   *name;
     ngx_llm_addrs_t  *addrs;
 
@@ -209,9 +210,18 @@ ngx_llm_resolve_handler(ngx_resolver_ctx_t *ctx)
         addrs = ngx_llm_resolve_alloc(ctx->naddrs, ctx->resolver->log);
 
         if (addrs) {
-            for (i = 0; i < ctx->naddrs && i < NGX_LLM_RESOLVE_MAX; i++) {
-                ngx_llm_resolve_add(addrs, ctx->addrs[i].sockaddr,
-                                    ctx->addrs[i].socklen, name->port);
+            for (n = 0; n < 2 && addrs->naddrs == 0; n++) {
+
+                for (i = 0; i < ctx->naddrs && i < NGX_LLM_RESOLVE_MAX; i++) {
+
+                    /* if there is no way to any, all are as good */
+
+                    if (n || ngx_llm_resolve_routed(&ctx->addrs[i])) {
+                        ngx_llm_resolve_add(addrs, ctx->addrs[i].sockaddr,
+                                            ctx->addrs[i].socklen,
+                                            name->port);
+                    }
+                }
             }
 
             ngx_llm_resolve_replace(name, addrs);
@@ -224,6 +234,44 @@ ngx_llm_resolve_handler(ngx_resolver_ctx_t *ctx)
     ngx_resolve_name_done(ctx);
 
     ngx_llm_resolve_wake(name);
+}
+
+
+/*
+ * Is there a route to it?  An IPv6 address of a host is of no use where only
+ * IPv4 is configured, as AI_ADDRCONFIG has it.  A connected datagram socket
+ * sends nothing.
+ */
+
+static ngx_uint_t
+ngx_llm_resolve_routed(ngx_resolver_addr_t *addr)
+{
+#if (NGX_HAVE_INET6)
+    int             rc;
+    ngx_socket_t    s;
+    ngx_sockaddr_t  sa;
+
+    if (addr->sockaddr->sa_family != AF_INET6) {
+        return 1;
+    }
+
+    s = ngx_socket(AF_INET6, SOCK_DGRAM, 0);
+
+    if (s == (ngx_socket_t) -1) {
+        return 0;
+    }
+
+    ngx_memcpy(&sa, addr->sockaddr, addr->socklen);
+    ngx_inet_set_port(&sa.sockaddr, 443);
+
+    rc = connect(s, &sa.sockaddr, addr->socklen);
+
+    (void) ngx_close_socket(s);
+
+    return rc == 0;
+#else
+    return 1;
+#endif
 }
 
 
