@@ -6,6 +6,7 @@
 # make valgrind  the same under valgrind's memcheck
 # make fuzz      FUZZ_SECONDS for each fuzzer of the codec room (clang)
 # make fresh     'run' and 'test' on a fresh Debian 12, in a chroot (root)
+# make image-test   what docker/Dockerfile says, in chroots, without Docker
 #
 # make deps      install the Debian packages for run and test
 # make install   copy the module to nginx's modules path (DESTDIR=...)
@@ -54,14 +55,15 @@ installed = $(shell dpkg-query -f '$${Package} $${db:Status-Status}\n' \
 missing   = $(if $(shell command -v dpkg-query), \
     $(filter-out $(call installed,$(1)),$(sort $(1))))
 
-.PHONY: deps deps-run deps-test packages
+.PHONY: deps deps-build deps-run deps-test packages
 
 deps: deps-run deps-test
 
+deps-build: PACKAGES = $(PACKAGES_BUILD)
 deps-run: PACKAGES = $(PACKAGES_BUILD) $(PACKAGES_RUN)
 deps-test: PACKAGES = $(PACKAGES_BUILD) $(PACKAGES_TEST)
 
-deps-run deps-test:
+deps-build deps-run deps-test:
 	@t/tools/install-packages.sh $(call missing,$(PACKAGES))
 
 packages: lacking = $(strip $(call missing,$(PACKAGES_BUILD)))
@@ -259,10 +261,13 @@ fuzz:
 	done
 
 
-.PHONY: fresh
+.PHONY: fresh image-test
 
 fresh:
 	@t/fresh-machine.sh
+
+image-test:
+	@t/image.sh
 
 
 .PHONY: install clean

@@ -1,24 +1,17 @@
 #!/usr/bin/perl
 
-# Every file of conf/ passes nginx -t as it stands there; only what belongs
-# to a machine is ours: secrets are dummies, certificates are made here,
-# temporary files and logs stay in our folder, and provider.conf is what
-# "make run" would write.
-
-use strict;
-use warnings;
+# Every file of conf/, and the container's, passes nginx -t as it stands there;
+# only what belongs to a machine is ours: secrets are dummies, certificates are
+# made here, temporary files and logs stay in our folder, and provider.conf is
+# what "make run" would write.
 
 use FindBin qw($Bin);
 use lib "$Bin/lib";
-
-use Test::More;
-
-use LLM::Nginx;
-use LLM::Util qw(root_dir slurp spew tempdir);
+use LLM::Test;
 
 my $dir = tempdir();
 my $root = root_dir();
-my @files = sort glob "$root/conf/*.conf";
+my @files = (sort(glob "$root/conf/*.conf"), "$root/docker/nginx.conf");
 
 spew("$dir/provider.conf", <<'END');
 llm_provider openai {
@@ -29,10 +22,10 @@ END
 
 spew("$dir/secret", "dummy\n");
 
-ok(scalar @files, 'conf/ has files');
+ok(@files > 1, 'conf/ has files');
 
 for my $path (@files) {
-    my ($name) = $path =~ m{(conf/.*)};
+    my ($name) = $path =~ m{((?:conf|docker)/[^/]*)$};
     my $text = slurp($path);
     my %env = map { $_ => 'dummy' } $text =~ /\benv:(\w+)/g;
 
@@ -53,7 +46,7 @@ sub local_conf {
 
     # the kit's own lines take the place of these
     $text =~ s{^\s*(?:load_module\s+modules/ngx_http_llm_module\.so|user|pid
-               |worker_processes|error_log)\b.*;}{}xmg;
+               |daemon|worker_processes|error_log)\b.*;}{}xmg;
 
     my @own = map { "${_}_temp_path $dir/$_;" }
               grep { $text !~ /^\s*${_}_temp_path\s/m }
@@ -61,7 +54,8 @@ sub local_conf {
     push @own, 'access_log off;' if $text !~ /^\s*access_log\s/m;
 
     $text =~ s/^http\s*\{\K/ @own/m;
-    $text =~ s{\binclude\s+\Kprovider\.conf}{$dir/provider.conf};
+    $text =~ s{\binclude\s+\K\S*\bprovider\.conf}{$dir/provider.conf};
+    $text =~ s{/var/log/nginx/}{$dir/}g;
     $text =~ s{\bfile:[^\s;]+}{file:$dir/secret}g;
 
     if ($text =~ s{\b(ssl_certificate(?:_key)?\s+)[^\s;]+}{$1$dir/tls.pem}g) {
