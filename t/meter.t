@@ -381,6 +381,18 @@ for (@ways) {
 }
 
 {
+    my $c = LLM::Client->connect($gw);
+    $c->send_request(method => 'POST', path => "/unbuffered/v1$CHAT",
+                     headers => [ [ 'X-Tag', 'tag-' . ++$tags ] ],
+                     body => canon({ metadata => { do => 'gated' } }));
+    my @events = map { $c->read_event } 1 .. 3;
+    is($events[2]{data}, '{"choices":[{"index":0,"delta":{"content":"tok3"}}]}',
+       'events of a stream leave as they come');
+    $p->open_gate;
+    ok($c->read_response->body eq $stream, '  to the last one');
+    $c->close;
+    is(logged(), "chat|complete|provider|$known|stop", '  and count');
+
     my $before = $p->count;
     my $r;
     for (1, 2) {
