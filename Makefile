@@ -6,6 +6,7 @@
 # make valgrind  the same under valgrind's memcheck
 # make fuzz      FUZZ_SECONDS for each fuzzer of the codec room (clang)
 # make fresh     'run' and 'test' on a fresh Debian 12, in a chroot (root)
+# make soak      SOAK_MINUTES of mixed load; memory and descriptors stay flat
 # make image-test   what docker/Dockerfile says, in chroots, without Docker
 #
 # make deps      install the Debian packages for run and test
@@ -259,6 +260,16 @@ fuzz:
 	        || { cat $(B)/fuzz/$$name.log; exit 1; }; \
 	    echo "$$name: $$(grep executed_units $(B)/fuzz/$$name.log)"; \
 	done
+
+
+# A long mixed load: what it leaves behind.
+
+SOAK_MINUTES ?= 10
+
+.PHONY: soak
+
+soak: all
+	@LLM_BUILD=$(B) t/soak/run --minutes $(SOAK_MINUTES)
 
 
 .PHONY: fresh image-test

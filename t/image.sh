@@ -354,4 +354,4 @@ leave() {
 }
 
 
-main "$@"
+main "$@"; exit
