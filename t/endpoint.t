@@ -223,6 +223,9 @@ CONF
     my @got = map { post_json($two, '/v1/chat/completions',
                               { model => $_ })->json->{me} } qw(p q);
     is("@got", 'p q', 'a host with a port is not the block of that name');
+
+    # where localhost is ::1, too
+    $two->expect_error(qr/connect\(\) failed \(111.*\[::1\]/);
     $two->done;
 }
 

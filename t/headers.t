@@ -375,6 +375,9 @@ for my $do ('json', 'error', '') {
 }
 
 $gw->expect_error(qr/llm_provider "\w+"/);
+
+# where localhost is ::1, too
+$gw->expect_error(qr/connect\(\) failed \(111.*\[::1\]/);
 $gw->done;
 done_testing;
 

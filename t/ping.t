@@ -73,6 +73,7 @@ sub start {
 
 
 {
+    my $mark = $gw->mark;
     my $c = start('late');
     $c->read_until(qr/:\n:\n:\n/);
     is($c->{response}->status, 200, 'REQ-7: the first ping sends the header');
@@ -93,7 +94,8 @@ sub start {
          '  as they were');
     unlike($r->body, qr/^(?:id|retry|data):\s*$/m, '  and nothing but comments'
                                                    . ' beside them');
-    like($gw->wait_log(qr/./), qr/^200 p:200:\d+ms complete$/, '  in the log');
+    $c->close;
+    like($gw->wait_log(qr/./, since => $mark), qr/^200 p:200:\d+ms complete$/, '  in the log');
 }
 
 for my $how (qw(middle comment)) {

@@ -199,7 +199,8 @@ sub response {
                                  { reasoning_tokens => 0 } } };
     return json($whole) unless $req->{json}{stream};
 
-    my $begun = { %base, status => 'in_progress', output => [], usage => undef };
+    my $begun = { %base, status => 'in_progress', output => [],
+                  usage => undef };
     my $number = 0;
     return sse(map {
         my ($type, %data) = @$_;

@@ -7,7 +7,8 @@ export const GATEWAY = process.env.LLM_GATEWAY;
 export const PING = Boolean(process.env.LLM_PING);
 export const SLOW = Number(process.env.LLM_SLOW || 1);
 
-const answers = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const lines = createInterface({ input: process.stdin });
+const answers = lines[Symbol.asyncIterator]();
 let points = 0;
 
 function say(line) {
@@ -27,7 +28,8 @@ export function ok(good, name, ...why) {
 
 export function same(got, want, name) {
   return ok(isDeepStrictEqual(got, want), name,
-    'got:  ' + inspect(got, { depth: 9 }), 'want: ' + inspect(want, { depth: 9 }));
+    'got:  ' + inspect(got, { depth: 9 }),
+    'want: ' + inspect(want, { depth: 9 }));
 }
 
 // The exception, which is of just this class; the point is made here.

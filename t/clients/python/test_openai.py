@@ -83,7 +83,8 @@ def chat_answers():
 
     tag = claim()
     raw = at(tag=tag).chat.completions.with_raw_response.create(
-        model="gpt-4o", messages=[{"role": "user", "content": "möre " * 99999}])
+        model="gpt-4o",
+        messages=[{"role": "user", "content": "möre " * 99999}])
     body = raw.http_request.content.replace(b'"gpt-4o"',
                                             b'"gpt-4o-2024-11-20"')
     same(ask("digest", tag), hashlib.sha256(body).hexdigest(),
@@ -483,6 +484,16 @@ def broken_streams():
                 pass
     raises(openai.APIError, lambda: asyncio.run(cut()),
            "REQ-3: AsyncOpenAI sees a cut, too")
+
+    # begun already, half an event cannot be taken back: any exception will do
+    stream = chat(at(), "do/cut-event", stream=True,
+                  stream_options={"include_usage": True})
+    seen = []
+    try:
+        seen.extend(stream)
+        ok(False, "REQ-3: half an event raises", seen)
+    except Exception:
+        ok(True, "REQ-3: half an event that is passed raises, too")
 
     try:
         answer = chat(at(max_retries=0), "do/cut-large")
