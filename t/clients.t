@@ -14,10 +14,6 @@ use Digest::SHA qw(sha256_hex);
 use Program;
 use Provider;
 
-# llm_ping is tested as soon as it exists
-my ($ping_unknown) = LLM::Nginx->check(
-    server => 'location / { llm_ping 1s; }');
-
 my $p = Provider->new;
 my $second = Provider->new;
 my $site = tempdir();
@@ -29,8 +25,7 @@ my @log = qw(request_id http_x_claim status llm_operation llm_model
 
 my $gw = LLM::Nginx->new(
     vars => { P => $p, SECOND => $second, DEAD => LLM::Fake->refused,
-              SITE => $site, HASTE => 300 * slow() . 'ms',
-              PING => $ping_unknown ? '' : 'llm_ping 100ms;' },
+              SITE => $site, HASTE => 300 * slow() . 'ms' },
     access_format => join('|', map { "\$$_" } @log),
     http => <<'CONF');
     client_body_buffer_size 64k;
@@ -71,7 +66,7 @@ my $gw = LLM::Nginx->new(
         llm_pass_header x-claim;
 
         location /v1/ { llm_pass; }
-        location /ping/v1/ { %%PING%% llm_pass; }
+        location /ping/v1/ { llm_ping 100ms; llm_pass; }
         location /small/v1/ { client_max_body_size 1k; llm_pass; }
         location /key/v1/ {
             auth_basic "here";
@@ -140,7 +135,6 @@ sub sent {
 
 my %env = (
     LLM_GATEWAY => 'http://127.0.0.1:' . $gw->port,
-    LLM_PING    => $ping_unknown ? '' : 1,
     OPENAI_API_KEY => 'sk-canary-client',
     OPENAI_AGENTS_DISABLE_TRACING => 1,
     PYTHONDONTWRITEBYTECODE => 1,

@@ -4,7 +4,6 @@ import { createInterface } from 'node:readline';
 import { isDeepStrictEqual, inspect } from 'node:util';
 
 export const GATEWAY = process.env.LLM_GATEWAY;
-export const PING = Boolean(process.env.LLM_PING);
 export const SLOW = Number(process.env.LLM_SLOW || 1);
 
 const lines = createInterface({ input: process.stdin });

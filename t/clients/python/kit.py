@@ -6,7 +6,6 @@ import sys
 import traceback
 
 GATEWAY = os.environ["LLM_GATEWAY"]
-PING = bool(os.environ.get("LLM_PING"))
 SLOW = float(os.environ.get("LLM_SLOW") or 1)
 
 points = 0

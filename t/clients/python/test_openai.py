@@ -11,7 +11,7 @@ import openai
 from openai import AsyncOpenAI, OpenAI
 from pydantic import BaseModel
 
-from kit import GATEWAY, PING, SLOW, ask, ok, raises, run, same
+from kit import GATEWAY, SLOW, ask, ok, raises, run, same
 
 HELLO = [{"role": "user", "content": "Hello"}]
 TEXT = "tok1 tok2 tok3 tok4 tok5 "
@@ -116,9 +116,8 @@ def streams():
          "a stream without [DONE] ends properly")
     same(content(chat(at(), "do/comments", stream=True)), "abc",
          "REQ-7: a provider's comments disturb nobody")
-    if PING:
-        same(content(chat(at("/ping"), "do/silence", stream=True)), "one two",
-             "REQ-7: nor do our pings")
+    same(content(chat(at("/ping"), "do/silence", stream=True)), "one two",
+         "REQ-7: nor do our pings")
 
     with at().chat.completions.stream(model="gpt-4o",
                                       messages=HELLO) as stream:
