@@ -149,11 +149,12 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
             break;
         }
 
-        if (!ctx->relay.strip || ctx->relay.passing) {
+        if (ctx->relay.passing) {
             break;
         }
 
-        /* the start of an event that may have to be left out */
+        /* it may have to be left out, or never be completed: half an event
+           before an error event would hide it from the client */
 
         if (ngx_http_llm_relay_hold(r, ctx, event, last) != NGX_OK) {
             return NGX_ERROR;
@@ -402,7 +403,10 @@ ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc)
         ngx_llm_answer_eof(answer);
     }
 
-    if (ctx->relay.tail && rc == 0 && !answer->event.usage_only
+    if (ctx->relay.tail && rc == 0
+        && !(ctx->relay.strip && answer->event.usage_only)
+        && (answer->event.object || answer->event.done
+            || ngx_http_llm_relay_complete(ctx->charge))
         && ngx_http_llm_relay_release(r, ctx) != NGX_OK)
     {
         return NGX_ERROR;
