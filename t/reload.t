@@ -9,7 +9,7 @@ use lib "$Bin/lib";
 use LLM::Test;
 use LLM::Util qw(alive);
 
-my $STREAMS = 30;
+my $STREAMS = 99;
 my $PATH = '/v1/chat/completions';
 my $KEY = 'sk-canary-reload';
 
@@ -153,14 +153,14 @@ sub zombies {
     my $stream = begin('again');
     my $failed = 0;
 
-    for (1 .. 10) {
+    for (1 .. 50) {
         $gw->reload or $failed++;
         my $r = post_json($gw, $PATH, { model => 'm' });
         $failed++ unless $r->status == 200;
         my $c = begin('many');                      # this gate is open
         $failed++ unless whole($c, 'many');
     }
-    is($failed, 0, 'ten reloads, with requests between them: none fails');
+    is($failed, 0, 'fifty reloads, with requests between them: none fails');
     ok(wait_for(sub { draining() <= 1 }, 5, 'end of all but one'),
        '  one old worker is left, for the stream that runs');
 
@@ -190,6 +190,29 @@ sub zombies {
     ok(wait_for(sub { !grep { alive($_) } @old }, 3, 'end of old workers'),
        '  which no kept connection delays');
     is($idle->wait_close, 'fin', '  and which closes it');
+}
+
+
+# A new binary
+
+{
+    my $old = LLM::Nginx->new(daemon => 1, vars => { P => $p, Q => $q },
+                              env => { LLM_TEST_KEY => $KEY }, http => $HTTP);
+    my $stream = LLM::Client->connect($old);
+    $stream->send_request(LLM::Client::json_request($PATH,
+        { model => 'm', user => 'usr2', stream => JSON::PP::true() }));
+    $stream->read_event for 1 .. 3;
+
+    # the old master waits for its last stream
+    $p->open_gate('usr2');
+    $old->upgrade;
+    ok(whole($stream, 'usr2'), 'USR2: a stream of the old binary ends whole');
+
+    is(post_json($old, $PATH, { model => 'm' })->status, 200,
+       '  the new one serves');
+    is(($p->requests)[-1]{headers}{authorization}, "Bearer $KEY",
+       '  with the key from the environment it was not given');
+    $old->done;
 }
 
 
