@@ -171,8 +171,10 @@ sub zombies {
     is(scalar($gw->worker_pids('all')), 2, '  two workers run');
     is(scalar(zombies($gw->master_pid)), 0, '  and no zombie');
     is($measure->(), $before, '  the master has as many files open');
-    between(rss_kb($gw->master_pid) - $rss, -1e6, 4096,
-            '  and has not grown');
+
+    # a sanitizer keeps what is freed for a while
+    between(rss_kb($gw->master_pid) - $rss, -1e6,
+            $ENV{LLM_WRAP} ? 65536 : 4096, '  and has not grown');
 }
 
 
