@@ -101,13 +101,16 @@ llm_model four_dead { target p; target p3; target p4; target p5; }
 llm_model cheap { target f; }
 CONF
 
+# a TLS handshake has to fit in, under valgrind, too
+$vars{CONNECT} = 300 * slow();
+
 my $gw = LLM::Nginx->new(
     vars => \%vars,
     access_format => '$http_x_tag|$uri $status provider=$llm_provider '
         . 'attempts=$llm_attempts model=$llm_target_model '
         . 'us=$llm_upstream_status upstream="$upstream_status"',
     http => "$PROVIDERS\n" . <<'CONF'
-llm_connect_timeout 300ms;
+llm_connect_timeout %%CONNECT%%ms;
 llm_header_timeout 300ms;
 server {
     listen 127.0.0.1:%%PORT%%;
