@@ -56,8 +56,6 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
       ngx_string("The operation does not take this method.") },
     { 415, "invalid_request_error", "unsupported_content_encoding",
       ngx_string("The body of a request must not be coded.") },
-    { 500, "server_error", "internal_error",
-      ngx_string("Something went wrong inside the gateway.") },
     { 502, "upstream_error", "upstream_error",
       ngx_string("The provider could not be reached.") },
     { 502, "upstream_error", "upstream_auth",
@@ -65,9 +63,7 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
     { 502, "upstream_error", "bad_answer",
       ngx_string("The provider's answer could not be used.") },
     { 504, "upstream_error", "upstream_timeout",
-      ngx_string("The provider did not answer in time.") },
-    { 503, "service_unavailable_error", "no_provider_available",
-      ngx_string("No provider is available.") }
+      ngx_string("The provider did not answer in time.") }
 };
 
 
