@@ -54,6 +54,8 @@ typedef struct {
 #endif
     ngx_uint_t                     inner_tries;
 
+    ngx_atomic_t                  *inflight;     /* to take one from */
+
     unsigned                       stale:1;      /* a kept one has died */
     unsigned                       again:1;      /* next: the same target */
     unsigned                       fresh:1;      /* again, from its start */

@@ -6,6 +6,7 @@
 #define _NGX_HTTP_LLM_CONF_H_INCLUDED_
 
 
+#include <ngx_llm_metrics.h>
 #include <ngx_http_llm_model.h>
 
 
@@ -43,6 +44,10 @@ typedef struct {
     ngx_uint_t                     pass_line;    /* 0: there is none */
     ngx_hash_t                     hide;         /* headers not passed back */
     ngx_resolver_t                *resolver;     /* the system's nameservers */
+    size_t                         zone_size;
+    ngx_llm_zone_t                *zone;         /* NULL: nobody needs it */
+    ngx_llm_metrics_t             *metrics;      /* NULL: nothing is counted */
+    unsigned                       count:1;      /* there is a page for it */
 #if (NGX_SSL)
     X509_STORE                    *trusted;      /* the system's bundle */
 #endif
@@ -62,6 +67,7 @@ typedef struct {
     ngx_array_t                   *next_statuses;  /* ngx_uint_t, http_NNN */
     ngx_int_t                      next_tries;
     ngx_msec_t                     next_timeout;
+    ngx_http_handler_pt            page;         /* llm_metrics, llm_status */
     unsigned                       pass:1;       /* llm_pass is here */
 } ngx_http_llm_loc_conf_t;
 

@@ -33,5 +33,23 @@ ngx_http_llm_ctx_t *ngx_http_llm_settle_ctx(ngx_http_request_t *r);
 /* the charge of r->main at any time, also in the access log, or NULL */
 ngx_http_llm_charge_t *ngx_http_llm_settle_find(ngx_http_request_t *r);
 
+/* how the tokens of the answer are known */
+
+typedef enum {
+    NGX_HTTP_LLM_USAGE_NONE = 0,     /* no answer, or none that has tokens */
+    NGX_HTTP_LLM_USAGE_PROVIDER,
+    NGX_HTTP_LLM_USAGE_ESTIMATED,    /* readable, but without usable usage */
+    NGX_HTTP_LLM_USAGE_UNKNOWN       /* it could not be read */
+} ngx_http_llm_usage_e;
+
+ngx_http_llm_usage_e ngx_http_llm_settle_usage(ngx_http_llm_charge_t *charge);
+
+/* a filter that makes the charge of what was answered before admission */
+ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
+
+
+/* adds a request that has ended to the metrics; once for each charge */
+void ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge);
+
 
 #endif /* _NGX_HTTP_LLM_FLOW_H_INCLUDED_ */

@@ -28,6 +28,13 @@ char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+/* llm_metrics: cmd->post points to the content handler */
+char *ngx_http_llm_conf_page(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* post handler of llm_zone */
+char *ngx_http_llm_conf_zone_size(ngx_conf_t *cf, void *post, void *data);
+
+
 /* block: what llm_provider and llm_model have in common */
 
 /*
@@ -72,6 +79,11 @@ char *ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd,
 /* resolves targets, sorts names, writes the list; NGX_OK or NGX_ERROR */
 ngx_int_t ngx_http_llm_model_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
+
+
+/* metrics_page: a content handler */
+
+ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);
 
 
 /* variables */

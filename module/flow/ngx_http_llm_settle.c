@@ -7,13 +7,62 @@
 
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_meter.h>
+#include <ngx_http_llm_route.h>
 
 
+static ngx_int_t ngx_http_llm_settle_header_filter(ngx_http_request_t *r);
 static ngx_http_llm_charge_t *ngx_http_llm_settle_create(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_settle_init(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
 static void ngx_http_llm_settle_cleanup(void *data);
+
+
+static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
+
+
+ngx_int_t
+ngx_http_llm_settle_filter(ngx_conf_t *cf)
+{
+    ngx_http_llm_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_llm_settle_header_filter;
+
+    return NGX_OK;
+}
+
+
+/*
+ * An answer that leaves one of our locations without having been admitted,
+ * refused by another module before: a client request as well.
+ */
+
+static ngx_int_t
+ngx_http_llm_settle_header_filter(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (r == r->main && (llcf->pass || llcf->meter)) {
+
+        ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+        if (ctx == NULL || ctx->charge == NULL) {
+
+            ctx = ngx_http_llm_settle_ctx(r);
+            if (ctx == NULL) {
+                return NGX_ERROR;
+            }
+
+            if (ctx->charge->operation == NULL) {
+                ctx->charge->operation = ngx_http_llm_route_operation(r);
+            }
+        }
+    }
+
+    return ngx_http_llm_next_header_filter(r);
+}
 
 
 ngx_http_llm_ctx_t *
@@ -129,6 +178,27 @@ ngx_http_llm_settle_init(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 }
 
 
+ngx_http_llm_usage_e
+ngx_http_llm_settle_usage(ngx_http_llm_charge_t *charge)
+{
+    if (!charge->answered) {
+        return NGX_HTTP_LLM_USAGE_NONE;
+    }
+
+    if (charge->answer == NULL || charge->answer->malformed
+        || charge->unread)
+    {
+        return NGX_HTTP_LLM_USAGE_UNKNOWN;
+    }
+
+    if (charge->answer->usage_seen && !charge->answer->usage_bad) {
+        return NGX_HTTP_LLM_USAGE_PROVIDER;
+    }
+
+    return NGX_HTTP_LLM_USAGE_ESTIMATED;
+}
+
+
 /* the access log comes next, and finds the charge by the ctx only */
 
 static void
@@ -137,6 +207,7 @@ ngx_http_llm_settle_cleanup(void *data)
     ngx_http_llm_charge_t  *charge = data;
 
     ngx_http_llm_meter_done(charge->request, charge);
+    ngx_http_llm_count(charge->request, charge);
 
     ngx_http_set_ctx(charge->request, charge->ctx, ngx_http_llm_module);
 }

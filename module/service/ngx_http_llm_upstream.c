@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
     ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc);
 static ngx_int_t ngx_http_llm_upstream_inner_get(ngx_http_request_t *r,
     ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc);
+static void ngx_http_llm_upstream_enter(ngx_http_request_t *r,
+    ngx_http_llm_upstream_ctx_t *uc);
 static void ngx_http_llm_upstream_real_status(ngx_http_request_t *r);
 static void ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
@@ -256,6 +258,7 @@ ngx_http_llm_upstream_delegate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (rc == NGX_OK || rc == NGX_DONE) {
         uc->live = 1;
+        ngx_http_llm_upstream_enter(r, uc);
     }
 
     return rc;
@@ -352,6 +355,24 @@ ngx_http_llm_upstream_inner_get(ngx_http_request_t *r,
 }
 
 
+/* in flight from here until the inner balancer gets its peer back */
+
+static void
+ngx_http_llm_upstream_enter(ngx_http_request_t *r,
+    ngx_http_llm_upstream_ctx_t *uc)
+{
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    if (lmcf->metrics) {
+        uc->inflight = ngx_llm_metrics_enter(lmcf->metrics,
+                                             &uc->target->provider->name,
+                                             r->connection->log);
+    }
+}
+
+
 /* the attempt before was judged by us: $upstream_status says 502 for it */
 
 static void
@@ -391,6 +412,11 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     }
 
     uc->live = 0;
+
+    if (uc->inflight) {
+        (void) ngx_atomic_fetch_add(uc->inflight, -1);
+        uc->inflight = NULL;
+    }
 
     cached = pc->cached;
     failure = 0;

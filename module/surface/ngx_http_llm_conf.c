@@ -12,6 +12,8 @@
 #include <ngx_http_llm_route.h>
 
 
+static ngx_int_t ngx_http_llm_conf_zone(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
 static ngx_int_t ngx_http_llm_conf_status(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_str_t *value);
 
@@ -54,6 +56,8 @@ ngx_http_llm_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    lmcf->zone_size = NGX_CONF_UNSET_SIZE;
+
     lmcf->outer.peer.init = ngx_http_llm_upstream_init_peer;
     ngx_str_set(&lmcf->outer.host, "llm");
 
@@ -81,7 +85,32 @@ ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (lmcf->count && ngx_http_llm_conf_zone(cf, lmcf) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     return NGX_CONF_OK;
+}
+
+
+/* the state zone, and what is kept there */
+
+static ngx_int_t
+ngx_http_llm_conf_zone(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+{
+    static ngx_str_t  name = ngx_string("llm_zone");
+
+    ngx_conf_init_size_value(lmcf->zone_size, 16 * 1024 * 1024);
+
+    lmcf->zone = ngx_llm_zone_add(cf, &name, lmcf->zone_size,
+                                  &ngx_http_llm_module);
+    if (lmcf->zone == NULL) {
+        return NGX_ERROR;
+    }
+
+    lmcf->metrics = ngx_llm_metrics_create(cf, lmcf->zone);
+
+    return lmcf->metrics ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -169,13 +198,19 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     /* as proxy_pass: the hidden locations of "if" and limit_except */
 
-    if (clcf->noname && !conf->pass) {
+    if (clcf->noname && !conf->pass && conf->page == NULL) {
         conf->pass = prev->pass;
         conf->model = prev->model;
+        conf->page = prev->page;
     }
 
-    if (clcf->lmt_excpt && clcf->handler == NULL && conf->pass) {
-        clcf->handler = ngx_http_llm_pass_handler;
+    if (clcf->lmt_excpt && clcf->handler == NULL) {
+        clcf->handler = conf->pass ? ngx_http_llm_pass_handler : conf->page;
+    }
+
+    if (conf->page) {
+        /* what an operator asks is no client's request */
+        conf->meter = 0;
     }
 
     return NGX_CONF_OK;
@@ -194,6 +229,10 @@ ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (llcf->pass) {
         return "is duplicate";
+    }
+
+    if (llcf->page) {
+        return "needs a location of its own";
     }
 
     llcf->pass = 1;
@@ -233,6 +272,50 @@ ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid model \"%V\" in \"llm_pass\"", &value[1]);
         return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_llm_conf_page(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_loc_conf_t  *llcf = conf;
+
+    ngx_http_handler_pt       *page;
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    page = cmd->post;
+
+    if (llcf->page == *page) {
+        return "is duplicate";
+    }
+
+    if (llcf->page || llcf->pass) {
+        return "needs a location of its own";
+    }
+
+    llcf->page = *page;
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    clcf->handler = *page;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module);
+    lmcf->count = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+char *
+ngx_http_llm_conf_zone_size(ngx_conf_t *cf, void *post, void *data)
+{
+    size_t  *size = data;
+
+    if (*size < 8 * ngx_pagesize) {
+        return "is too small, it takes 8 pages of memory at least";
     }
 
     return NGX_CONF_OK;

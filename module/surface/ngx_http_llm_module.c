@@ -34,7 +34,21 @@ static ngx_conf_num_bounds_t  ngx_http_llm_tries_bounds = {
 };
 
 
+static ngx_conf_post_t  ngx_http_llm_zone_size = {
+    ngx_http_llm_conf_zone_size
+};
+
+static ngx_http_handler_pt  ngx_http_llm_metrics = ngx_http_llm_metrics_handler;
+
+
 static ngx_command_t  ngx_http_llm_commands[] = {
+
+    { ngx_string("llm_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_llm_main_conf_t, zone_size),
+      &ngx_http_llm_zone_size },
 
     { ngx_string("llm_provider"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
@@ -56,6 +70,13 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
+
+    { ngx_string("llm_metrics"),
+      NGX_HTTP_LLM_PASS_CONF|NGX_CONF_NOARGS,
+      ngx_http_llm_conf_page,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      &ngx_http_llm_metrics },
 
     { ngx_string("llm_meter"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
@@ -300,7 +321,8 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
 
     /* the last one in is the first to see an answer */
 
-    if (ngx_http_llm_meter_init(cf) != NGX_OK
+    if (ngx_http_llm_settle_filter(cf) != NGX_OK
+        || ngx_http_llm_meter_init(cf) != NGX_OK
         || ngx_http_llm_error_init(cf) != NGX_OK)
     {
         return NGX_ERROR;

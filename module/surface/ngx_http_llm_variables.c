@@ -349,19 +349,14 @@ static ngx_int_t
 ngx_http_llm_value_source(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value)
 {
-    if (!charge->answered) {
-        ngx_str_set(value, "none");
+    static ngx_str_t  sources[] = {
+        ngx_string("none"),
+        ngx_string("provider"),
+        ngx_string("estimated"),
+        ngx_string("unknown")
+    };
 
-    } else if (charge->answer == NULL || charge->answer->malformed
-               || charge->unread) {
-        ngx_str_set(value, "unknown");
-
-    } else if (charge->answer->usage_seen && !charge->answer->usage_bad) {
-        ngx_str_set(value, "provider");
-
-    } else {
-        ngx_str_set(value, "estimated");
-    }
+    *value = sources[ngx_http_llm_settle_usage(charge)];
 
     return NGX_OK;
 }

@@ -1,0 +1,119 @@
+/*
+ * ngx_llm_metrics.h: counters and histograms in the state zone.
+ *
+ * A series is a row of numbers under the values of its labels.  It is found
+ * without a lock, made under the zone's mutex when its labels come for the
+ * first time, and never removed.  Labels must come from the configuration or
+ * be constants: nothing here limits their number but the zone's size.  A
+ * sample that finds no room is dropped and counted; nothing fails for it.
+ */
+
+#ifndef _NGX_LLM_METRICS_H_INCLUDED_
+#define _NGX_LLM_METRICS_H_INCLUDED_
+
+
+#include <ngx_llm_zone.h>
+
+
+#define NGX_LLM_METRICS_BOUNDS   13  /* of a histogram; one bucket more */
+
+typedef enum {                       /* labels of such a series */
+    NGX_LLM_SERIES_REQUESTS = 0,     /* operation, model, provider, status */
+    NGX_LLM_SERIES_ANSWERS,          /* model, provider */
+    NGX_LLM_SERIES_ATTEMPTS,         /* provider, outcome */
+    NGX_LLM_SERIES_PROVIDERS,        /* provider */
+    NGX_LLM_SERIES_KINDS
+} ngx_llm_series_e;
+
+
+typedef struct {
+    ngx_atomic_t      counts[NGX_LLM_METRICS_BOUNDS + 1];  /* not summed up */
+    ngx_atomic_t      sum;           /* milliseconds */
+} ngx_llm_histogram_t;
+
+
+/* the numbers of a series, by kind */
+
+typedef struct {
+    ngx_atomic_t      count;
+} ngx_llm_series_count_t;            /* REQUESTS, ATTEMPTS */
+
+
+typedef struct {
+    ngx_atomic_t      tokens[4];     /* prompt, cached, completion, reasoning */
+    ngx_llm_histogram_t ttft;
+    ngx_llm_histogram_t duration;
+} ngx_llm_series_answers_t;
+
+
+typedef struct {
+    ngx_atomic_t      unknown;       /* answers whose usage was not read */
+    ngx_atomic_t      inflight;      /* attempts that run now */
+} ngx_llm_series_providers_t;
+
+
+typedef struct ngx_llm_series_s  ngx_llm_series_t;
+
+struct ngx_llm_series_s {            /* in the zone; fixed once published */
+    ngx_llm_series_t *next;          /* of its bucket */
+    ngx_llm_series_t *older;         /* of its kind */
+    void             *cells;         /* ngx_llm_series_..._t */
+    u_char           *labels;        /* each value ends with a NUL */
+    uint32_t          hash;
+    u_short           kind;
+    u_short           len;           /* of labels, NULs included */
+};
+
+
+typedef struct ngx_llm_metrics_sh_s  ngx_llm_metrics_sh_t;
+
+typedef struct {                     /* of one generation */
+    ngx_llm_zone_t       *zone;
+    ngx_llm_metrics_sh_t *sh;
+} ngx_llm_metrics_t;
+
+
+/* a client request that has ended */
+
+typedef struct {
+    ngx_str_t         operation;
+    ngx_str_t         model;
+    ngx_str_t         provider;
+    ngx_str_t         status;        /* its class */
+    int64_t           tokens[4];     /* as above; -1: not known */
+    ngx_msec_t        duration;
+    ngx_msec_t        ttft;          /* if timed */
+    unsigned          timed:1;
+    unsigned          unknown:1;     /* its usage could not be read */
+} ngx_llm_sample_t;
+
+
+/* upper bounds of the buckets, in milliseconds */
+extern const ngx_msec_t  ngx_llm_metrics_bounds[NGX_LLM_METRICS_BOUNDS];
+
+
+/* while the configuration is read; NULL: out of memory */
+ngx_llm_metrics_t *ngx_llm_metrics_create(ngx_conf_t *cf,
+    ngx_llm_zone_t *zone);
+
+void ngx_llm_metrics_request(ngx_llm_metrics_t *metrics,
+    ngx_llm_sample_t *sample, ngx_log_t *log);
+void ngx_llm_metrics_attempt(ngx_llm_metrics_t *metrics, ngx_str_t *provider,
+    ngx_str_t *outcome, ngx_log_t *log);
+
+/*
+ * The gauge of a provider, one more already: who gets it takes one away when
+ * the attempt has ended.  NULL: no room.
+ */
+ngx_atomic_t *ngx_llm_metrics_enter(ngx_llm_metrics_t *metrics,
+    ngx_str_t *provider, ngx_log_t *log);
+
+/* the series of a kind, newest first: before is NULL for the first one */
+ngx_llm_series_t *ngx_llm_metrics_next(ngx_llm_metrics_t *metrics,
+    ngx_llm_series_e kind, ngx_llm_series_t *before);
+
+/* samples that found no room */
+ngx_atomic_uint_t ngx_llm_metrics_dropped(ngx_llm_metrics_t *metrics);
+
+
+#endif /* _NGX_LLM_METRICS_H_INCLUDED_ */

@@ -1,0 +1,57 @@
+/*
+ * ngx_llm_zone.h: the state zone, shared by all workers and kept over reload.
+ *
+ * A part is what one file keeps there: it registers while the configuration
+ * is read, and finds its root again in each generation.
+ */
+
+#ifndef _NGX_LLM_ZONE_H_INCLUDED_
+#define _NGX_LLM_ZONE_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+typedef enum {
+    NGX_LLM_ZONE_METRICS = 0,
+    NGX_LLM_ZONE_PARTS               /* how many there are */
+} ngx_llm_zone_part_e;
+
+
+typedef struct {                     /* in the zone */
+    void             *roots[NGX_LLM_ZONE_PARTS];
+} ngx_llm_zone_sh_t;
+
+
+typedef struct {                     /* of one generation */
+    ngx_slab_pool_t   *pool;         /* NULL until the zone is mapped */
+    ngx_llm_zone_sh_t *sh;
+    ngx_array_t        parts;        /* as registered */
+    size_t             before;       /* size in the last generation, or 0 */
+} ngx_llm_zone_t;
+
+
+/*
+ * Called once per generation, before there are workers.  *root is NULL in a
+ * zone that starts empty, else what a generation before has put there.
+ * NGX_OK, or NGX_ERROR: nginx does not start, a reload is given up.
+ */
+typedef ngx_int_t (*ngx_llm_zone_init_pt)(ngx_llm_zone_t *zone, void **root,
+    void *data);
+
+
+/*
+ * Declares the zone; tag is a module, as for ngx_shared_memory_add().  At
+ * another size than in the generation before it starts empty, with a notice.
+ * NULL: logged.
+ */
+ngx_llm_zone_t *ngx_llm_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size,
+    void *tag);
+
+/* registers a part; data is handed to init.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_llm_zone_use(ngx_llm_zone_t *zone, ngx_llm_zone_part_e part,
+    ngx_llm_zone_init_pt init, void *data);
+
+
+#endif /* _NGX_LLM_ZONE_H_INCLUDED_ */

@@ -1,0 +1,165 @@
+/*
+ * What a client request that has ended adds to the metrics: one sample, and
+ * one for each of its attempts.  Called once for each charge, when it is
+ * settled.  Every label is a word of the configuration or of the tables here,
+ * never the client's or the provider's: the number of series is bounded.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+
+
+static void ngx_http_llm_count_tokens(ngx_llm_sample_t *sample,
+    ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_count_class(ngx_uint_t status, ngx_str_t *label);
+static void ngx_http_llm_count_outcome(ngx_http_llm_attempt_t *attempt,
+    ngx_str_t *label);
+
+
+#define ngx_http_llm_count_code(code)  { code, ngx_string(#code) }
+
+
+/* answers that tell an operator something by themselves */
+
+static const struct {
+    ngx_uint_t   code;
+    ngx_str_t    label;
+} ngx_http_llm_count_codes[] = {
+    ngx_http_llm_count_code(200),
+    ngx_http_llm_count_code(400),
+    ngx_http_llm_count_code(401),
+    ngx_http_llm_count_code(402),
+    ngx_http_llm_count_code(403),
+    ngx_http_llm_count_code(404),
+    ngx_http_llm_count_code(408),
+    ngx_http_llm_count_code(409),
+    ngx_http_llm_count_code(413),
+    ngx_http_llm_count_code(422),
+    ngx_http_llm_count_code(429),
+    ngx_http_llm_count_code(500),
+    ngx_http_llm_count_code(502),
+    ngx_http_llm_count_code(503),
+    ngx_http_llm_count_code(504),
+    ngx_http_llm_count_code(529),
+    { 0, ngx_null_string }
+};
+
+
+void
+ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+{
+    ngx_str_t                  outcome;
+    ngx_uint_t                 i;
+    ngx_llm_sample_t           sample;
+    ngx_http_llm_attempt_t    *attempt;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    static ngx_str_t  other = ngx_string("other");
+    static ngx_str_t  none = ngx_string("none");
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    if (lmcf->metrics == NULL) {
+        return;
+    }
+
+    sample.operation = charge->operation ? charge->operation->name : other;
+    sample.model = charge->model ? charge->model->pattern : other;
+    sample.provider = none;
+
+    attempt = charge->attempts.elts;
+
+    for (i = 0; i < charge->attempts.nelts; i++) {
+        sample.provider = attempt[i].provider->name;
+
+        ngx_http_llm_count_outcome(&attempt[i], &outcome);
+        ngx_llm_metrics_attempt(lmcf->metrics, &sample.provider, &outcome,
+                                r->connection->log);
+    }
+
+    /* as $status has it */
+    ngx_http_llm_count_class(r->err_status ? r->err_status
+                                           : r->headers_out.status,
+                             &sample.status);
+
+    ngx_http_llm_count_tokens(&sample, charge);
+
+    sample.duration = ngx_current_msec - charge->start;
+    sample.ttft = charge->ttft;
+    sample.timed = charge->timed;
+
+    ngx_llm_metrics_request(lmcf->metrics, &sample, r->connection->log);
+}
+
+
+static void
+ngx_http_llm_count_tokens(ngx_llm_sample_t *sample,
+    ngx_http_llm_charge_t *charge)
+{
+    ngx_llm_usage_t  *usage;
+
+    sample->unknown = (ngx_http_llm_settle_usage(charge)
+                       == NGX_HTTP_LLM_USAGE_UNKNOWN);
+
+    if (charge->answer == NULL || !charge->answer->usage_seen) {
+        ngx_memzero(sample->tokens, sizeof(sample->tokens));
+        return;
+    }
+
+    usage = &charge->answer->usage;
+
+    sample->tokens[0] = usage->prompt;
+    sample->tokens[1] = usage->cached;
+    sample->tokens[2] = usage->completion;
+    sample->tokens[3] = usage->reasoning;
+}
+
+
+static void
+ngx_http_llm_count_class(ngx_uint_t status, ngx_str_t *label)
+{
+    static ngx_str_t  classes[] = {
+        ngx_string("other"),
+        ngx_string("1xx"),
+        ngx_string("2xx"),
+        ngx_string("3xx"),
+        ngx_string("4xx"),
+        ngx_string("5xx")
+    };
+
+    status /= 100;
+
+    *label = classes[status < 6 ? status : 0];
+}
+
+
+/* as $llm_attempts, its status a well-known one or a class */
+
+static void
+ngx_http_llm_count_outcome(ngx_http_llm_attempt_t *attempt, ngx_str_t *label)
+{
+    ngx_uint_t  i;
+
+    if (attempt->outcome.len) {
+        *label = attempt->outcome;
+        return;
+    }
+
+    if (attempt->status == 0) {
+
+        /* the client went first */
+
+        ngx_str_set(label, "none");
+        return;
+    }
+
+    for (i = 0; ngx_http_llm_count_codes[i].code; i++) {
+
+        if (ngx_http_llm_count_codes[i].code == attempt->status) {
+            *label = ngx_http_llm_count_codes[i].label;
+            return;
+        }
+    }
+
+    ngx_http_llm_count_class(attempt->status, label);
+}
