@@ -28,7 +28,7 @@ char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-/* llm_metrics: cmd->post points to the content handler */
+/* llm_metrics and llm_status: cmd->post points to the content handler */
 char *ngx_http_llm_conf_page(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 /* post handler of llm_zone */
@@ -81,9 +81,10 @@ ngx_int_t ngx_http_llm_model_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 
-/* metrics_page: a content handler */
+/* metrics_page, status: content handlers */
 
 ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_llm_status_handler(ngx_http_request_t *r);
 
 
 /* variables */

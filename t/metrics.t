@@ -510,6 +510,8 @@ for (
     [ 'with a parameter' => 'server { location / { llm_metrics x; } }',
       qr/invalid number of arguments in "llm_metrics"/ ],
     [ 'in a server' => 'server { llm_metrics; }', qr/is not allowed here/ ],
+    [ 'beside llm_status' => 'server { location / { llm_metrics;
+       llm_status; } }', qr/"llm_status" .*location of its own/ ],
     [ 'beside llm_pass' => 'llm_provider p { } llm_model m { target p; }
        server { location / { llm_metrics; llm_pass; } }',
       qr/"llm_pass" .*location of its own/ ],
@@ -529,7 +531,7 @@ sub shared {
            split /\n/, slurp('/proc/' . ($nginx->worker_pids)[0] . '/maps');
 }
 
-for ([ 'llm_metrics;', 1 ], [ 'return 204;', 0 ]) {
+for ([ 'llm_metrics;', 1 ], [ 'llm_status;', 1 ], [ 'return 204;', 0 ]) {
     my ($page, $zones) = @$_;
     my $nginx = LLM::Nginx->new(http => <<"CONF");
 llm_zone 3m;

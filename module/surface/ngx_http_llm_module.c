@@ -39,6 +39,7 @@ static ngx_conf_post_t  ngx_http_llm_zone_size = {
 };
 
 static ngx_http_handler_pt  ngx_http_llm_metrics = ngx_http_llm_metrics_handler;
+static ngx_http_handler_pt  ngx_http_llm_status = ngx_http_llm_status_handler;
 
 
 static ngx_command_t  ngx_http_llm_commands[] = {
@@ -77,6 +78,13 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       &ngx_http_llm_metrics },
+
+    { ngx_string("llm_status"),
+      NGX_HTTP_LLM_PASS_CONF|NGX_CONF_NOARGS,
+      ngx_http_llm_conf_page,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      &ngx_http_llm_status },
 
     { ngx_string("llm_meter"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,

@@ -1,0 +1,348 @@
+/*
+ * llm_status: what an operator asks first, as JSON below the location's
+ * prefix: the versions, the providers with what runs on them and how their
+ * attempts have ended, the models with their targets.  No endpoint, no
+ * header, no key is in it.
+ */
+
+
+#include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_list.h>
+
+
+/* of a provider, model or target, beside its names */
+#define NGX_HTTP_LLM_STATUS_ITEM      128
+
+/* of the attempts of a provider: every outcome there is, with its number */
+#define NGX_HTTP_LLM_STATUS_ATTEMPTS  2048
+
+
+static ngx_uint_t ngx_http_llm_status_path(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_status_refuse(ngx_http_request_t *r,
+    ngx_http_llm_fault_e fault);
+static ngx_int_t ngx_http_llm_status_body(ngx_http_request_t *r,
+    ngx_str_t *body);
+static size_t ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf);
+static u_char *ngx_http_llm_status_provider(u_char *p,
+    ngx_llm_metrics_t *metrics, ngx_str_t *provider);
+static u_char *ngx_http_llm_status_attempts(u_char *p,
+    ngx_llm_metrics_t *metrics, ngx_str_t *provider);
+static ngx_uint_t ngx_http_llm_status_is(ngx_llm_series_t *series,
+    ngx_str_t *provider);
+static u_char *ngx_http_llm_status_model(u_char *p,
+    ngx_http_llm_model_t *model);
+static u_char *ngx_http_llm_status_string(u_char *p, ngx_str_t *value);
+static u_char *ngx_http_llm_status_close(u_char *p, const char *end);
+
+
+ngx_int_t
+ngx_http_llm_status_handler(ngx_http_request_t *r)
+{
+    ngx_str_t                 body;
+    ngx_http_complex_value_t  cv;
+
+    static ngx_str_t  json = ngx_string("application/json");
+
+    if (!ngx_http_llm_status_path(r)) {
+        return ngx_http_llm_status_refuse(r, NGX_HTTP_LLM_UNKNOWN_OPERATION);
+    }
+
+    if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
+        return ngx_http_llm_status_refuse(r, NGX_HTTP_LLM_METHOD_NOT_ALLOWED);
+    }
+
+    if (ngx_http_llm_status_body(r, &body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
+    cv.value = body;
+
+    return ngx_http_send_response(r, NGX_HTTP_OK, &json, &cv);
+}
+
+
+/* status.json right below a prefix, or at the end of any other location */
+
+static ngx_uint_t
+ngx_http_llm_status_path(ngx_http_request_t *r)
+{
+    size_t                     len;
+    u_char                    *p;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    static ngx_str_t  page = ngx_string("/status.json");
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (r->uri.len < page.len) {
+        return 0;
+    }
+
+    len = r->uri.len - page.len;
+    p = r->uri.data + len;
+
+    if (ngx_memcmp(p, page.data, page.len) != 0) {
+        return 0;
+    }
+
+    if (clcf->exact_match || clcf->named
+#if (NGX_PCRE)
+        || clcf->regex
+#endif
+       )
+    {
+        return 1;
+    }
+
+    return clcf->name.len == len || clcf->name.len == len + 1;
+}
+
+
+/* no error_page and no page of nginx's: the answer is complete here */
+
+static ngx_int_t
+ngx_http_llm_status_refuse(ngx_http_request_t *r, ngx_http_llm_fault_e fault)
+{
+    ngx_int_t                 status;
+    ngx_http_llm_error_t      err;
+    ngx_http_complex_value_t  cv;
+
+    static ngx_str_t  json = ngx_string("application/json");
+    static ngx_str_t  allow = ngx_string("GET, HEAD");
+    static ngx_str_t  message = ngx_string("There is no such page.");
+
+    ngx_memzero(&err, sizeof(ngx_http_llm_error_t));
+    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
+
+    status = ngx_http_llm_fault(&err, fault, NULL,
+                                fault == NGX_HTTP_LLM_UNKNOWN_OPERATION
+                                ? &message : NULL);
+
+    if (ngx_http_llm_error_body(r->pool, &err, status, &cv.value) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (status == NGX_HTTP_NOT_ALLOWED
+        && ngx_http_llm_add_header(r, "Allow", &allow) != NGX_OK)
+    {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    return ngx_http_send_response(r, status, &json, &cv);
+}
+
+
+static ngx_int_t
+ngx_http_llm_status_body(ngx_http_request_t *r, ngx_str_t *body)
+{
+    u_char                     *p;
+    ngx_uint_t                  i;
+    ngx_http_llm_model_t      **model;
+    ngx_http_llm_provider_t   **provider;
+    ngx_http_llm_main_conf_t   *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    p = ngx_pnalloc(r->pool, ngx_http_llm_status_size(lmcf));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    body->data = p;
+
+    p = ngx_sprintf(p, "{\"version\":\"" NGX_HTTP_LLM_VERSION "\","
+                       "\"nginx\":\"" NGINX_VERSION "\",\"providers\":[");
+
+    provider = lmcf->providers.elts;
+
+    for (i = 0; i < lmcf->providers.nelts; i++) {
+        p = ngx_http_llm_status_provider(p, lmcf->metrics,
+                                         &provider[i]->name);
+    }
+
+    p = ngx_http_llm_status_close(p, "],\"models\":[");
+
+    model = lmcf->models.elts;
+
+    for (i = 0; i < lmcf->models.nelts; i++) {
+        p = ngx_http_llm_status_model(p, model[i]);
+    }
+
+    p = ngx_http_llm_status_close(p, "]}\n");
+
+    body->len = p - body->data;
+
+    return NGX_OK;
+}
+
+
+/* an upper bound; a byte of a name is six in JSON at most */
+
+static size_t
+ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf)
+{
+    size_t                     size;
+    ngx_str_t                 *alias;
+    ngx_uint_t                 i, n;
+    ngx_http_llm_model_t     **model;
+    ngx_http_llm_target_t     *target;
+    ngx_http_llm_provider_t  **provider;
+
+    size = NGX_HTTP_LLM_STATUS_ITEM;
+    provider = lmcf->providers.elts;
+
+    for (i = 0; i < lmcf->providers.nelts; i++) {
+        size += NGX_HTTP_LLM_STATUS_ITEM + NGX_HTTP_LLM_STATUS_ATTEMPTS
+                + 6 * provider[i]->name.len;
+    }
+
+    model = lmcf->models.elts;
+
+    for (i = 0; i < lmcf->models.nelts; i++) {
+        size += NGX_HTTP_LLM_STATUS_ITEM + 6 * model[i]->pattern.len;
+
+        alias = model[i]->aliases.elts;
+
+        for (n = 0; n < model[i]->aliases.nelts; n++) {
+            size += sizeof("\"\",") + 6 * alias[n].len;
+        }
+
+        target = model[i]->targets.elts;
+
+        for (n = 0; n < model[i]->targets.nelts; n++) {
+            size += NGX_HTTP_LLM_STATUS_ITEM
+                    + 6 * (target[n].name.len + target[n].model.len);
+        }
+    }
+
+    return size;
+}
+
+
+static u_char *
+ngx_http_llm_status_provider(u_char *p, ngx_llm_metrics_t *metrics,
+    ngx_str_t *provider)
+{
+    ngx_llm_series_t            *series;
+    ngx_llm_series_providers_t  *cells;
+
+    p = ngx_sprintf(p, "{\"name\":");
+    p = ngx_http_llm_status_string(p, provider);
+
+    series = ngx_llm_metrics_next(metrics, NGX_LLM_SERIES_PROVIDERS, NULL);
+
+    while (series && !ngx_http_llm_status_is(series, provider)) {
+        series = ngx_llm_metrics_next(metrics, NGX_LLM_SERIES_PROVIDERS,
+                                      series);
+    }
+
+    cells = series ? series->cells : NULL;
+
+    p = ngx_sprintf(p, ",\"inflight\":%A,\"attempts\":{",
+                    cells ? (ngx_atomic_int_t) cells->inflight : 0);
+    p = ngx_http_llm_status_attempts(p, metrics, provider);
+
+    return ngx_http_llm_status_close(p, "}},");
+}
+
+
+static u_char *
+ngx_http_llm_status_attempts(u_char *p, ngx_llm_metrics_t *metrics,
+    ngx_str_t *provider)
+{
+    u_char                  *outcome, *last;
+    ngx_llm_series_t        *series;
+    ngx_llm_series_count_t  *cells;
+
+    last = p + NGX_HTTP_LLM_STATUS_ATTEMPTS;
+    series = NULL;
+
+    for ( ;; ) {
+        series = ngx_llm_metrics_next(metrics, NGX_LLM_SERIES_ATTEMPTS,
+                                      series);
+        if (series == NULL) {
+            return p;
+        }
+
+        if (ngx_http_llm_status_is(series, provider)) {
+            cells = series->cells;
+            outcome = series->labels + provider->len + 1;
+
+            p = ngx_slprintf(p, last, "\"%s\":%uA,", outcome, cells->count);
+        }
+    }
+}
+
+
+/* is the first label of the series this provider? */
+
+static ngx_uint_t
+ngx_http_llm_status_is(ngx_llm_series_t *series, ngx_str_t *provider)
+{
+    return series->len > provider->len
+           && series->labels[provider->len] == '\0'
+           && ngx_memcmp(series->labels, provider->data, provider->len) == 0;
+}
+
+
+static u_char *
+ngx_http_llm_status_model(u_char *p, ngx_http_llm_model_t *model)
+{
+    ngx_str_t              *alias;
+    ngx_uint_t              i;
+    ngx_http_llm_target_t  *target;
+
+    p = ngx_sprintf(p, "{\"model\":");
+    p = ngx_http_llm_status_string(p, &model->pattern);
+    p = ngx_sprintf(p, ",\"aliases\":[");
+
+    alias = model->aliases.elts;
+
+    for (i = 0; i < model->aliases.nelts; i++) {
+        p = ngx_http_llm_status_string(p, &alias[i]);
+        *p++ = ',';
+    }
+
+    p = ngx_http_llm_status_close(p, "],\"targets\":[");
+
+    target = model->targets.elts;
+
+    for (i = 0; i < model->targets.nelts; i++) {
+        p = ngx_sprintf(p, "{\"provider\":");
+        p = ngx_http_llm_status_string(p, &target[i].name);
+
+        if (target[i].model.len) {
+            p = ngx_sprintf(p, ",\"model\":");
+            p = ngx_http_llm_status_string(p, &target[i].model);
+        }
+
+        p = ngx_sprintf(p, "},");
+    }
+
+    return ngx_http_llm_status_close(p, "]},");
+}
+
+
+static u_char *
+ngx_http_llm_status_string(u_char *p, ngx_str_t *value)
+{
+    *p++ = '"';
+    p += ngx_llm_json_escape(p, value->data, value->len);
+    *p++ = '"';
+
+    return p;
+}
+
+
+/* without the comma behind the last member */
+
+static u_char *
+ngx_http_llm_status_close(u_char *p, const char *end)
+{
+    if (p[-1] == ',') {
+        p--;
+    }
+
+    return ngx_sprintf(p, "%s", end);
+}

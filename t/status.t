@@ -1,0 +1,196 @@
+#!/usr/bin/perl
+
+# llm_status: status.json below the location's prefix says what is true now,
+# in JSON, also about its own errors, and names no endpoint and no key.
+
+use FindBin qw($Bin);
+use lib "$Bin/lib";
+use LLM::Test;
+
+my $KEY = 'sk-canary-status';
+my $HEADER = 'canary-header-status';
+my $CHAT = '/v1/chat/completions';
+
+my $p = LLM::Fake->new(answer => sub {
+    my ($req) = @_;
+    my $how = $req->{json}{user} // '';
+    return status($how) if $how =~ /^\d+$/;
+    return hang if $how eq 'hang';
+    return json({ choices => [] });
+});
+
+my $HTTP = <<'CONF';
+llm_provider p { endpoint http://127.0.0.1:%%P%%/secret-path;
+                 key %%KEY%%; header X-Own %%HEADER%%; }
+llm_provider pp { endpoint http://127.0.0.1:%%REFUSED%%/v1; }
+llm_model m { target pp never; target p x; alias one two; }
+llm_model local/* { target p *; }
+llm_model default { target p; }
+server {
+    listen 127.0.0.1:%%PORT%%;
+    location /v1/ { llm_pass; }
+    location /llm/ { llm_status; }
+    location /bare { llm_status; }
+    location = /exact/status.json { llm_status; }
+    location ~ ^/regex/ { llm_status; }
+    location /if/ { llm_status; if ($arg_x) { set $a b; } }
+    location /except/ { llm_status; limit_except GET { allow all; } }
+    location /denied/ { llm_status; deny all; }
+    location /page/ { llm_status; error_page 404 405 = /page; }
+    location = /page { return 200 "mine"; }
+}
+CONF
+
+my $gw = LLM::Nginx->new(
+    http => $HTTP, access_format => '$status $uri',
+    vars => { P => $p, REFUSED => LLM::Fake->refused, KEY => $KEY,
+              HEADER => $HEADER });
+$gw->expect_error(qr/connect\(\) failed \(111/, qr/access forbidden/);
+
+sub now_is { return get($gw, '/llm/status.json')->json }
+
+sub ask { return post_json($gw, $CHAT, { model => $_[0], user => $_[1] // '' }) }
+
+
+# The document
+
+{
+    my $r = get($gw, '/llm/status.json');
+    is($r->status, 200, 'status.json below the prefix');
+    is($r->header('Content-Type'), 'application/json', '  is JSON');
+    my $doc = $r->json;
+    my ($version) = slurp(root_dir() . '/include/ngx_http_llm.h')
+        =~ /NGX_HTTP_LLM_VERSION\s+"(.*)"/;
+    is($doc->{version}, $version, '  with our version');
+    like($doc->{nginx}, qr/^1\.\d+\.\d+$/, '  and nginx\'s');
+    is_deeply($doc->{providers}, [
+        { name => 'p', inflight => 0, attempts => {} },
+        { name => 'pp', inflight => 0, attempts => {} } ],
+        '  every provider, in the order of the file');
+    is_deeply($doc->{models}, [
+        { model => 'm', aliases => [ 'one', 'two' ], targets => [
+            { provider => 'pp', model => 'never' },
+            { provider => 'p', model => 'x' } ] },
+        { model => 'local/*', aliases => [], targets => [
+            { provider => 'p', model => '*' } ] },
+        { model => 'default', aliases => [], targets => [
+            { provider => 'p' } ] } ], '  every model with its targets');
+    is_deeply([ sort keys %$doc ], [ qw(models nginx providers version) ],
+              '  and nothing else');
+
+    my $head = LLM::Client::request($gw, method => 'HEAD',
+                                    path => '/llm/status.json');
+    is($head->status, 200, 'HEAD');
+    is($head->header('Content-Length'), length $r->body, '  with its length');
+    is($head->body, '', '  and no body');
+}
+
+
+# What it counts
+
+{
+    ask('m') for 1 .. 2;
+    ask('x', 418);
+    wait_for(sub { now_is()->{providers}[0]{attempts}{'4xx'} }, 3,
+             'attempts');
+    is_deeply(now_is()->{providers}, [
+        { name => 'p', inflight => 0, attempts => { 200 => 2, '4xx' => 1 } },
+        { name => 'pp', inflight => 0, attempts => { connect => 2 } } ],
+        'attempts by outcome, of each provider its own');
+
+    my $n = $p->count;
+    my $c = LLM::Client->connect($gw);
+    $c->send_request(LLM::Client::json_request($CHAT,
+        { model => 'x', user => 'hang' }));
+    $p->wait_requests($n + 1);
+    is(now_is()->{providers}[0]{inflight}, 1, 'one is in flight');
+    $c->close;
+    ok(wait_for(sub { now_is()->{providers}[0]{inflight} == 0 }, 3, 'none'),
+       '  and none when its client has gone');
+    is(now_is()->{providers}[0]{attempts}{none}, 1,
+       '  an attempt without an outcome');
+
+    ok($gw->reload, 'a reload');
+    is(now_is()->{providers}[0]{attempts}{200}, 2, '  keeps the counts');
+}
+
+
+# Where it is
+
+for my $path ('/bare/status.json', '/exact/status.json', '/regex/status.json',
+              '/regex/deep/status.json', '/if/status.json?x=1',
+              '/except/status.json', '/llm//status.json')
+{
+    is(get($gw, $path)->status, 200, "GET $path");
+}
+
+for my $path ('/llm/', '/llm/status', '/llm/status.json/', '/llm/x',
+              '/llm/deep/status.json', '/llm/xstatus.json', '/bare',
+              '/barestatus.json', '/regex/x', '/page/x')
+{
+    my $r = get($gw, $path);
+    is($r->status, 404, "GET $path: 404");
+    is($r->header('Content-Type'), 'application/json', '  in JSON');
+    is($r->json->{error}{code}, 'unknown_operation', '  in OpenAI\'s shape');
+}
+
+for my $method (qw(POST PUT DELETE OPTIONS)) {
+    my $r = LLM::Client::request($gw, method => $method, body => '{}',
+                                 path => '/llm/status.json', keepalive => 1);
+    is($r->status, 405, "$method: 405");
+    is($r->header('Allow'), 'GET, HEAD', '  says what is allowed');
+    is($r->json->{error}{code}, 'method_not_allowed', '  in JSON');
+    is($r->clean_end, 1, '  whole');
+}
+is(LLM::Client::request($gw, method => 'POST', path => '/except/status.json',
+                        body => 'x')->status, 405,
+   'limit_except leads to it as well');
+is(get($gw, '/denied/status.json')->status, 403, 'deny is heard');
+is(post_json($gw, '/llm/x', {})->status, 404, 'no page: no method either');
+
+
+# What it does not say
+
+{
+    my $text = get($gw, '/llm/status.json')->body;
+    no_canary($text, $KEY, $HEADER, 'secret-path', '127.0.0.1');
+    $gw->done;
+}
+
+
+# Without models, and many of them
+
+{
+    my $bare = LLM::Nginx->new(server => 'location / { llm_status; }');
+    is_deeply(get($bare, '/status.json')->json->{providers}, [],
+              'no provider: an empty list');
+    $bare->done;
+
+    my $many = join '', map {
+        "llm_provider p$_ { endpoint http://127.0.0.1:1/; }\n"
+        . "llm_model m$_" . 'x' x 200 . " { target p$_ " . 'y' x 250 . "; }\n"
+    } 1 .. 300;
+    my $big = LLM::Nginx->new(http => <<"CONF");
+$many
+server { listen 127.0.0.1:%%PORT%%; location / { llm_status; } }
+CONF
+    my $doc = get($big, '/status.json')->json;
+    is(scalar(@{ $doc->{providers} }), 300, '300 providers');
+    is($doc->{models}[299]{targets}[0]{model}, 'y' x 250, '  and models');
+    $big->done;
+}
+
+for (
+    [ 'with a parameter' => 'server { location / { llm_status x; } }',
+      qr/invalid number of arguments in "llm_status"/ ],
+    [ 'twice' => 'server { location / { llm_status; llm_status; } }',
+      qr/"llm_status" .*is duplicate/ ],
+    [ 'in http' => 'llm_status;', qr/is not allowed here/ ],
+) {
+    my ($what, $http, $said) = @$_;
+    my ($status, $text) = LLM::Nginx->check(http => $http);
+    isnt($status, 0, "$what: nginx -t fails");
+    like($text, $said, '  and says why');
+}
+
+done_testing;
