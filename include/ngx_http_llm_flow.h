@@ -48,8 +48,10 @@ ngx_http_llm_usage_e ngx_http_llm_settle_usage(ngx_http_llm_charge_t *charge);
 ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
 
 
-/* adds a request that has ended to the metrics; once for each charge */
-void ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge);
+/* adds a request that has ended to the metrics, once for each charge;
+   unknown: its tokens could not be read */
+void ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
+    ngx_uint_t unknown);
 
 
 #endif /* _NGX_HTTP_LLM_FLOW_H_INCLUDED_ */

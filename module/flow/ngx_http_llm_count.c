@@ -46,7 +46,8 @@ static const struct {
 
 
 void
-ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
+    ngx_uint_t unknown)
 {
     ngx_str_t                  outcome;
     ngx_uint_t                 i;
@@ -87,6 +88,7 @@ ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
     sample.duration = ngx_current_msec - charge->start;
     sample.ttft = charge->ttft;
     sample.timed = charge->timed;
+    sample.unknown = unknown;
 
     ngx_llm_metrics_request(lmcf->metrics, &sample, r->connection->log);
 }
@@ -97,9 +99,6 @@ ngx_http_llm_count_tokens(ngx_llm_sample_t *sample,
     ngx_http_llm_charge_t *charge)
 {
     ngx_llm_usage_t  *usage;
-
-    sample->unknown = (ngx_http_llm_settle_usage(charge)
-                       == NGX_HTTP_LLM_USAGE_UNKNOWN);
 
     if (charge->answer == NULL || !charge->answer->usage_seen) {
         ngx_memzero(sample->tokens, sizeof(sample->tokens));

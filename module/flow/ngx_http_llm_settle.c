@@ -207,7 +207,9 @@ ngx_http_llm_settle_cleanup(void *data)
     ngx_http_llm_charge_t  *charge = data;
 
     ngx_http_llm_meter_done(charge->request, charge);
-    ngx_http_llm_count(charge->request, charge);
+    ngx_http_llm_count(charge->request, charge,
+                       ngx_http_llm_settle_usage(charge)
+                       == NGX_HTTP_LLM_USAGE_UNKNOWN);
 
     ngx_http_set_ctx(charge->request, charge->ctx, ngx_http_llm_module);
 }

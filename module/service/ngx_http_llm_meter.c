@@ -212,7 +212,7 @@ ngx_http_llm_meter_done(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 
     ctx = charge->ctx;
 
-    if (ctx->meter.active && charge->end == NGX_HTTP_LLM_END_NONE) {
+    if (ctx && ctx->meter.active && charge->end == NGX_HTTP_LLM_END_NONE) {
         charge->end = r->connection->error ? NGX_HTTP_LLM_END_ABORTED
                                            : NGX_HTTP_LLM_END_TRUNCATED;
     }
