@@ -103,6 +103,7 @@ typedef struct {
     unsigned                       complete:1;
     unsigned                       begun:1;      /* what was held is out */
     unsigned                       broken:1;     /* an invalid chunk */
+    unsigned                       distrust:1;   /* a 204 with a body */
 } ngx_http_llm_framing_ctx_t;
 
 

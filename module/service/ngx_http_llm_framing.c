@@ -44,6 +44,12 @@ ngx_http_llm_framing_init(ngx_http_request_t *r)
     status = ctx->response.status.code;
 
     if (status == NGX_HTTP_NO_CONTENT || status == NGX_HTTP_NOT_MODIFIED) {
+
+        /* one that announces a body may send it, into the next answer */
+
+        framing->distrust = (u->headers_in.chunked
+                             || u->headers_in.content_length_n > 0);
+
         u->headers_in.chunked = 0;
         u->headers_in.content_length_n = 0;
     }
@@ -279,5 +285,6 @@ ngx_http_llm_framing_whole(ngx_http_request_t *r, ngx_uint_t more)
 
     ctx->framing.complete = 1;
     r->upstream->length = 0;
-    r->upstream->keepalive = !ctx->response.connection_close && !more;
+    r->upstream->keepalive = !ctx->response.connection_close && !more
+                             && !ctx->framing.distrust;
 }
