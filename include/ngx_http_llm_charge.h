@@ -18,6 +18,8 @@
 
 typedef struct {
     ngx_http_llm_provider_t       *provider;
+    ngx_http_llm_target_t         *target;
+    ngx_http_llm_key_t            *key;
     ngx_str_t                      model;        /* as the provider calls it */
     ngx_str_t                      outcome;      /* "200", "timeout", ... */
     ngx_msec_t                     start;        /* ngx_current_msec */

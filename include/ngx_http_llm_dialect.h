@@ -22,6 +22,7 @@ typedef struct {
 /* one attempt's request, as the dialect wants it written */
 
 typedef struct {
+    ngx_http_llm_key_t            *key;
     ngx_str_t                      operation;    /* "chat/completions" */
     ngx_str_t                      model;        /* what this provider calls
                                                     it; JSON-safe ASCII */
@@ -40,9 +41,10 @@ struct ngx_http_llm_dialect_s {
                                         ngx_http_llm_call_t *call,
                                         ngx_str_t *uri);
 
-    /* header lines that never change: the credential among them */
+    /* key->head: lines that never change, the credential among them */
     ngx_int_t                    (*head)(ngx_conf_t *cf,
-                                         ngx_http_llm_provider_t *provider);
+                                         ngx_http_llm_provider_t *provider,
+                                         ngx_http_llm_key_t *key);
 };
 
 

@@ -21,12 +21,57 @@ typedef struct {
 
 
 typedef struct {
+    ngx_http_llm_provider_t       *provider;
+    ngx_str_t                      name;         /* the provider's */
+    ngx_str_t                      model;        /* "": client's name */
+    ngx_uint_t                     line;         /* of the configuration */
+    ngx_int_t                      weight;
+    ngx_llm_price_t               *price;        /* price=, or NULL */
+    ngx_llm_vital_t               *vital;        /* NULL: nobody calls */
+    ngx_int_t                      current;      /* a worker's, of its turn */
+    uint64_t                       seed;         /* of its place in a hash */
+    unsigned                       wildcard:1;   /* "*": what the * matched */
+    unsigned                       backup:1;
+} ngx_http_llm_target_t;
+
+
+/* targets of one model; a set of them is a uint64_t */
+
+#define NGX_HTTP_LLM_TARGETS       64
+
+
+typedef struct ngx_http_llm_model_s     ngx_http_llm_model_t;
+typedef struct ngx_http_llm_policy_s    ngx_http_llm_policy_t;
+
+
+struct ngx_http_llm_model_s {
     ngx_str_t                      pattern;      /* as written */
     ngx_str_t                      file;         /* where it is configured */
+    ngx_uint_t                     line;
     ngx_array_t                    targets;      /* target_t, in file order */
     ngx_array_t                    aliases;      /* ngx_str_t */
+    const ngx_http_llm_policy_t   *policy;       /* balance */
+    ngx_http_complex_value_t      *value;        /* balance hash VALUE */
     unsigned                       wildcard:1;   /* a target is "*" */
-} ngx_http_llm_model_t;
+    unsigned                       exact:1;      /* pattern is a name */
+};
+
+
+/* how to choose among targets; the surface picks one by the directive */
+
+struct ngx_http_llm_policy_s {
+    ngx_str_t                      name;         /* of the balance directive */
+    unsigned                       value;        /* it takes a VALUE */
+
+    /* one of set, a bit per target, never empty: its index */
+    ngx_uint_t                   (*pick)(ngx_http_request_t *r,
+                                         ngx_http_llm_model_t *model,
+                                         uint64_t set);
+};
+
+
+/* ends with an empty name; the first one is the default */
+extern const ngx_http_llm_policy_t  ngx_http_llm_policies[];
 
 
 typedef struct {                                 /* a name that resolves */

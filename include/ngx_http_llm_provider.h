@@ -11,6 +11,8 @@
 #include <ngx_http.h>
 
 #include <ngx_llm_resolve.h>
+#include <ngx_llm_health.h>
+#include <ngx_llm_price.h>
 
 
 typedef struct ngx_http_llm_dialect_s   ngx_http_llm_dialect_t;
@@ -35,6 +37,21 @@ typedef struct {
 } ngx_http_llm_set_header_t;
 
 
+/* one credential of a provider */
+
+typedef struct {
+    ngx_str_t                      secret;       /* "": none is sent */
+    ngx_str_t                      head;         /* constant header lines */
+    ngx_llm_vital_t               *vital;        /* NULL: nobody calls */
+} ngx_http_llm_key_t;
+
+
+/* what a server lacks of OpenAI's API, by its host */
+
+#define NGX_HTTP_LLM_QUIRK_MAX_TOKENS         0x0001  /* reads only that */
+#define NGX_HTTP_LLM_QUIRK_NO_STREAM_OPTIONS  0x0002  /* refuses the member */
+
+
 typedef struct {
     ngx_str_t                      name;
     const ngx_http_llm_dialect_t  *dialect;
@@ -42,8 +59,9 @@ typedef struct {
     ngx_str_t                      endpoint;     /* as written */
     ngx_str_t                      host;         /* Host, and SNI less port */
     ngx_str_t                      path;         /* no slash at its end */
-    ngx_str_t                      key;          /* secret; "": none */
-    ngx_str_t                      head;         /* constant header lines */
+    ngx_array_t                    keys;         /* key_t, one at least */
+    ngx_uint_t                     quirks;       /* NGX_HTTP_LLM_QUIRK_... */
+    ngx_int_t                      max_concurrency;  /* 0: no limit */
 
     ngx_array_t                   *headers;      /* set_header_t */
     ngx_array_t                   *labels;       /* ngx_keyval_t, as listed */
@@ -69,22 +87,16 @@ typedef struct {
 
     unsigned                       ssl:1;
 
+    ngx_llm_vital_t               *vital;        /* NULL: nobody calls */
+
     /* what a worker learns */
 
+    ngx_uint_t                     turn;         /* of its keys, the next */
     ngx_llm_name_t                *resolve;      /* of its own block */
 #if (NGX_SSL)
     ngx_ssl_session_t             *session;      /* to be resumed */
 #endif
 } ngx_http_llm_provider_t;
-
-
-typedef struct {
-    ngx_http_llm_provider_t       *provider;
-    ngx_str_t                      name;         /* the provider's */
-    ngx_str_t                      model;        /* "": client's name */
-    ngx_uint_t                     line;         /* of the configuration */
-    unsigned                       wildcard:1;   /* "*": what the * matched */
-} ngx_http_llm_target_t;
 
 
 #endif /* _NGX_HTTP_LLM_PROVIDER_H_INCLUDED_ */

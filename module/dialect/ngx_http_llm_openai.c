@@ -12,7 +12,7 @@ static ngx_int_t ngx_http_llm_openai_uri(ngx_pool_t *pool,
     ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call,
     ngx_str_t *uri);
 static ngx_int_t ngx_http_llm_openai_head(ngx_conf_t *cf,
-    ngx_http_llm_provider_t *provider);
+    ngx_http_llm_provider_t *provider, ngx_http_llm_key_t *key);
 static ngx_uint_t ngx_http_llm_openai_overridden(
     ngx_http_llm_provider_t *provider, const char *lowcase);
 
@@ -52,19 +52,20 @@ ngx_http_llm_openai_uri(ngx_pool_t *pool, ngx_http_llm_provider_t *provider,
 
 
 static ngx_int_t
-ngx_http_llm_openai_head(ngx_conf_t *cf, ngx_http_llm_provider_t *provider)
+ngx_http_llm_openai_head(ngx_conf_t *cf, ngx_http_llm_provider_t *provider,
+    ngx_http_llm_key_t *key)
 {
     u_char  *p;
 
     p = ngx_pnalloc(cf->pool, sizeof("Host: " CRLF) + provider->host.len
                               + sizeof("Accept-Encoding: identity" CRLF)
                               + sizeof("Authorization: Bearer " CRLF)
-                              + provider->key.len);
+                              + key->secret.len);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    provider->head.data = p;
+    key->head.data = p;
 
     if (!ngx_http_llm_openai_overridden(provider, "host")) {
         p = ngx_sprintf(p, "Host: %V" CRLF, &provider->host);
@@ -74,13 +75,13 @@ ngx_http_llm_openai_head(ngx_conf_t *cf, ngx_http_llm_provider_t *provider)
         p = ngx_sprintf(p, "Accept-Encoding: identity" CRLF);
     }
 
-    if (provider->key.len
+    if (key->secret.len
         && !ngx_http_llm_openai_overridden(provider, "authorization"))
     {
-        p = ngx_sprintf(p, "Authorization: Bearer %V" CRLF, &provider->key);
+        p = ngx_sprintf(p, "Authorization: Bearer %V" CRLF, &key->secret);
     }
 
-    provider->head.len = p - provider->head.data;
+    key->head.len = p - key->head.data;
 
     return NGX_OK;
 }

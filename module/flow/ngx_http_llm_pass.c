@@ -129,14 +129,17 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     target = ctx->upstream.target;
 
+    attempt = ctx->charge->attempts.elts;
+    attempt += ctx->charge->attempts.nelts - 1;
+
+    call.key = attempt->key;
     call.operation = ctx->charge->operation->suffix;
     call.nedits = 0;
     call.model = target->wildcard ? ctx->rest
                                   : target->model.len ? target->model
                                                       : ctx->name;
 
-    attempt = ctx->charge->attempts.elts;
-    attempt[ctx->charge->attempts.nelts - 1].model = call.model;
+    attempt->model = call.model;
 
     ngx_http_llm_pass_edit_options(ctx, &call);
 

@@ -11,8 +11,8 @@
 
 
 static ngx_int_t ngx_http_llm_request_head(ngx_http_request_t *r,
-    ngx_http_llm_provider_t *provider, ngx_str_t *uri, size_t length,
-    ngx_buf_t *b);
+    ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call,
+    ngx_str_t *uri, size_t length, ngx_buf_t *b);
 static size_t ngx_http_llm_request_client(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, u_char *p);
 static ngx_uint_t ngx_http_llm_request_travels(ngx_table_elt_t *h,
@@ -50,7 +50,8 @@ ngx_http_llm_request_create(ngx_http_request_t *r,
     b = ngx_calloc_buf(r->pool);
 
     if (cl == NULL || b == NULL
-        || ngx_http_llm_request_head(r, provider, &uri, length, b) != NGX_OK)
+        || ngx_http_llm_request_head(r, provider, call, &uri, length, b)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -76,8 +77,8 @@ ngx_http_llm_request_create(ngx_http_request_t *r,
 
 static ngx_int_t
 ngx_http_llm_request_head(ngx_http_request_t *r,
-    ngx_http_llm_provider_t *provider, ngx_str_t *uri, size_t length,
-    ngx_buf_t *b)
+    ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call,
+    ngx_str_t *uri, size_t length, ngx_buf_t *b)
 {
     size_t                      len;
     u_char                     *p;
@@ -102,7 +103,7 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     }
 
     len += sizeof("POST  HTTP/1.1" CRLF) - 1 + uri->len
-           + provider->head.len
+           + call->key->head.len
            + sizeof("Content-Length: " CRLF) - 1 + NGX_SIZE_T_LEN
            + ngx_http_llm_request_client(r, provider, NULL)
            + sizeof(CRLF) - 1;
@@ -120,7 +121,7 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     p = ngx_cpymem(p, "POST ", sizeof("POST ") - 1);
     p = ngx_cpymem(p, uri->data, uri->len);
     p = ngx_cpymem(p, " HTTP/1.1" CRLF, sizeof(" HTTP/1.1" CRLF) - 1);
-    p = ngx_cpymem(p, provider->head.data, provider->head.len);
+    p = ngx_cpymem(p, call->key->head.data, call->key->head.len);
     p = ngx_sprintf(p, "Content-Length: %uz" CRLF, length);
     p += ngx_http_llm_request_client(r, provider, p);
 

@@ -199,6 +199,8 @@ ngx_http_llm_upstream_choose(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ngx_memzero(attempt, sizeof(ngx_http_llm_attempt_t));
 
     attempt->provider = uc->target->provider;
+    attempt->target = uc->target;
+    attempt->key = uc->target->provider->keys.elts;
     attempt->model = uc->target->model;
     attempt->start = ngx_current_msec;
     attempt->pass = ctx->charge->passes;

@@ -57,6 +57,8 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     model->pattern = value[1];
     model->file = cf->conf_file->file.name;
+    model->line = cf->conf_file->line;
+    model->policy = &ngx_http_llm_policies[0];
 
     if (ngx_array_init(&model->targets, cf->pool, 2,
                        sizeof(ngx_http_llm_target_t))
@@ -186,6 +188,7 @@ ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     target->name = value[1];
     target->line = cf->conf_file->line;
+    target->weight = 1;
 
     if (cf->args->nelts == 2) {
         return NGX_CONF_OK;

@@ -173,7 +173,7 @@ static ngx_command_t  ngx_http_llm_commands[] = {
     { ngx_string("key"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
       ngx_http_llm_provider_key,
-      ngx_http_llm_provider_offset(key) },
+      ngx_http_llm_provider_offset(keys) },
 
     { ngx_string("label"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_1MORE,

@@ -19,6 +19,8 @@ static ngx_http_llm_provider_t *ngx_http_llm_provider_create(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
 static char *ngx_http_llm_provider_done(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
+static ngx_int_t ngx_http_llm_provider_keys(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider);
 static ngx_int_t ngx_http_llm_provider_url(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider, ngx_str_t *endpoint);
 static ngx_int_t ngx_http_llm_provider_upstream(ngx_conf_t *cf,
@@ -146,6 +148,13 @@ ngx_http_llm_provider_create(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         return NULL;
     }
 
+    if (ngx_array_init(&provider->keys, cf->pool, 1,
+                       sizeof(ngx_http_llm_key_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     *slot = provider;
 
     provider->name = *name;
@@ -153,6 +162,7 @@ ngx_http_llm_provider_create(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     provider->line = cf->conf_file->line;
 
     provider->stream_usage = NGX_CONF_UNSET;
+    provider->max_concurrency = NGX_CONF_UNSET;
     provider->ssl_verify = NGX_CONF_UNSET;
     provider->timeouts.connect = NGX_CONF_UNSET_MSEC;
     provider->timeouts.header = NGX_CONF_UNSET_MSEC;
@@ -173,6 +183,7 @@ ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_str_t  endpoint;
 
     ngx_conf_init_value(provider->stream_usage, 1);
+    ngx_conf_init_value(provider->max_concurrency, 0);
     ngx_conf_init_value(provider->ssl_verify, 1);
 
     if (provider->dialect == NULL) {
@@ -194,7 +205,7 @@ ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         }
     }
 
-    if (provider->dialect->head(cf, provider) != NGX_OK
+    if (ngx_http_llm_provider_keys(cf, provider) != NGX_OK
         || ngx_http_llm_endpoint_create(cf, provider, ngx_http_llm_peer_init)
            != NGX_OK
         || ngx_http_llm_provider_upstream(cf, lmcf, provider) != NGX_OK)
@@ -203,6 +214,36 @@ ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     }
 
     return NGX_CONF_OK;
+}
+
+
+/* without a credential there is one that sends none */
+
+static ngx_int_t
+ngx_http_llm_provider_keys(ngx_conf_t *cf, ngx_http_llm_provider_t *provider)
+{
+    ngx_uint_t           i;
+    ngx_http_llm_key_t  *key;
+
+    if (provider->keys.nelts == 0) {
+        key = ngx_array_push(&provider->keys);
+        if (key == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(key, sizeof(ngx_http_llm_key_t));
+    }
+
+    key = provider->keys.elts;
+
+    for (i = 0; i < provider->keys.nelts; i++) {
+
+        if (provider->dialect->head(cf, provider, &key[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
 }
 
 
@@ -371,15 +412,19 @@ ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_provider_t  *provider = conf;
 
-    ngx_str_t  *value;
+    ngx_str_t           *value;
+    ngx_http_llm_key_t  *key;
 
-    if (provider->key.len) {
-        return "is duplicate";
+    key = ngx_array_push(&provider->keys);
+    if (key == NULL) {
+        return NGX_CONF_ERROR;
     }
+
+    ngx_memzero(key, sizeof(ngx_http_llm_key_t));
 
     value = cf->args->elts;
 
-    return (ngx_llm_secret_read(cf, &value[1], &provider->key) == NGX_OK)
+    return (ngx_llm_secret_read(cf, &value[1], &key->secret) == NGX_OK)
            ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
