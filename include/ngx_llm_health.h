@@ -36,11 +36,10 @@ ngx_int_t ngx_llm_health_add(ngx_conf_t *cf, ngx_llm_health_t *health,
     ngx_llm_vital_t **vital);
 
 /*
- * When a worker starts and when it leaves: what a killed one had in flight is
- * given back by the next one that starts.
+ * When a worker starts: what its predecessor in the same process slot, killed
+ * perhaps, still had in flight is given back.
  */
 void ngx_llm_health_worker(ngx_llm_health_t *health);
-void ngx_llm_health_leave(ngx_llm_health_t *health);
 
 /*
  * The retry budget: a pass earns a tenth of an extra attempt.  spend() takes a

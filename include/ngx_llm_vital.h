@@ -39,6 +39,12 @@ typedef enum {
 typedef struct ngx_llm_vital_s      ngx_llm_vital_t;
 
 
+/* bytes of a record; all zero is one that is well and has not been used */
+size_t ngx_llm_vital_size(void);
+
+/* gives back what a process that is no more had in flight */
+void ngx_llm_vital_reclaim(ngx_llm_vital_t *vital, ngx_uint_t process);
+
 /* in flight; max 0: no limit.  NGX_OK: release() is owed; NGX_BUSY: full */
 ngx_int_t ngx_llm_vital_acquire(ngx_llm_vital_t *vital, ngx_uint_t max);
 void ngx_llm_vital_release(ngx_llm_vital_t *vital);
