@@ -14,6 +14,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <ngx_llm_blame.h>
 #include <ngx_http_llm_conf.h>
 #include <ngx_http_llm_charge.h>
 #include <ngx_http_llm_exchange.h>
@@ -32,12 +33,21 @@ typedef struct {
 } ngx_http_llm_view_t;
 
 
+/* service/ngx_http_llm_balance.c: whose turn it is */
+
+typedef struct {
+    uint64_t                       allowed;      /* targets, by llm_require */
+    ngx_http_llm_target_t         *target;       /* chosen last */
+    ngx_http_llm_key_t            *key;
+    unsigned                       held:1;       /* in flight there */
+    unsigned                       forced:1;     /* although it rests */
+} ngx_http_llm_balance_ctx_t;
+
+
 /* service/ngx_http_llm_upstream.c: the attempts of one pass */
 
 typedef struct {
     const ngx_http_llm_exchange_t *exchange;
-    ngx_array_t                   *targets;      /* candidates, in order */
-    ngx_uint_t                     current;      /* index of the next one */
     ngx_http_llm_target_t         *target;       /* being tried */
     ngx_int_t                      tries;        /* attempts so far */
     ngx_msec_t                     started;      /* this pass */
@@ -54,9 +64,8 @@ typedef struct {
 #endif
     ngx_uint_t                     inner_tries;
 
-    ngx_atomic_t                  *inflight;     /* to take one from */
-
     unsigned                       stale:1;      /* a kept one has died */
+    unsigned                       chosen:1;     /* next: balance.target */
     unsigned                       again:1;      /* next: the same target */
     unsigned                       fresh:1;      /* again, from its start */
     unsigned                       live:1;       /* inner.free is owed */
@@ -111,6 +120,8 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t                     verdict;      /* NGX_HTTP_LLM_NEXT_... */
+    ngx_llm_blame_e                blame;        /* whose fault it is */
+    int64_t                        hint;         /* ms to wait, or -1 */
     size_t                         read;         /* of held, by answer */
     ngx_str_t                      substitute;   /* body instead of theirs */
     unsigned                       failed:1;     /* by what it said */
@@ -182,6 +193,7 @@ typedef struct {
     ngx_str_t                      name;         /* model to route by */
     ngx_str_t                      rest;         /* what its * matched */
     ngx_http_llm_wait_ctx_t        wait;
+    ngx_http_llm_balance_ctx_t     balance;
     ngx_http_llm_upstream_ctx_t    upstream;
     ngx_http_llm_limits_ctx_t      limits;
     ngx_http_llm_response_ctx_t    response;

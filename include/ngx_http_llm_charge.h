@@ -26,6 +26,7 @@ typedef struct {
     ngx_msec_t                     time;         /* it took, milliseconds */
     ngx_uint_t                     pass;         /* of the client request */
     ngx_uint_t                     status;       /* 0: no answer */
+    ngx_uint_t                     failure;      /* NGX_HTTP_LLM_NEXT_..., 0 */
 } ngx_http_llm_attempt_t;
 
 

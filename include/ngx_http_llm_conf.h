@@ -46,6 +46,7 @@ typedef struct {
     ngx_resolver_t                *resolver;     /* the system's nameservers */
     size_t                         zone_size;
     ngx_llm_zone_t                *zone;         /* NULL: nobody needs it */
+    ngx_llm_health_t              *health;       /* NULL: no llm_pass */
     ngx_llm_metrics_t             *metrics;      /* NULL: nothing is counted */
     unsigned                       count:1;      /* there is a page for it */
 #if (NGX_SSL)

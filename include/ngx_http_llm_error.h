@@ -32,6 +32,8 @@ typedef enum {
     NGX_HTTP_LLM_UPSTREAM_AUTH,
     NGX_HTTP_LLM_BAD_ANSWER,
     NGX_HTTP_LLM_UPSTREAM_TIMEOUT,
+    NGX_HTTP_LLM_NO_PROVIDER,
+    NGX_HTTP_LLM_POLICY_UNSATISFIABLE,
     NGX_HTTP_LLM_FAULTS              /* how many there are */
 } ngx_http_llm_fault_e;
 

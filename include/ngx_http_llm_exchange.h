@@ -10,10 +10,19 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
+#include <ngx_http_llm_charge.h>
+
 
 /* the flow wires it, a static const table */
 
 typedef struct {
+    /*
+     * Takes the target of the next attempt; same: the one of the attempt
+     * before.  NGX_OK, or NGX_DECLINED: there is none.
+     */
+    ngx_int_t                    (*choose)(ngx_http_request_t *r,
+                                           ngx_uint_t same);
+
     /* writes u->request_bufs for upstream.target; NGX_OK or NGX_ERROR */
     ngx_int_t                    (*create)(ngx_http_request_t *r);
 
@@ -24,6 +33,10 @@ typedef struct {
     ngx_int_t                    (*input_filter)(void *data, ssize_t bytes);
     void                         (*finalize)(ngx_http_request_t *r,
                                              ngx_int_t rc);
+
+    /* the last attempt has ended, with its outcome; gives the target back */
+    void                         (*ended)(ngx_http_request_t *r,
+                                          ngx_http_llm_attempt_t *attempt);
 
     /* an attempt has failed so (NGX_HTTP_LLM_NEXT_...): 1 to try the next */
     ngx_uint_t                   (*judge)(ngx_http_request_t *r,

@@ -22,6 +22,9 @@ ngx_int_t ngx_http_llm_admit_subrequest(ngx_http_request_t *r);
 /* content handler of llm_pass */
 ngx_int_t ngx_http_llm_pass_handler(ngx_http_request_t *r);
 
+/* the answer to GET models; the ctx has a charge */
+ngx_int_t ngx_http_llm_models(ngx_http_request_t *r);
+
 
 /*
  * The ctx of this pass, made if there is none, with the charge of the client

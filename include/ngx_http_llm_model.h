@@ -73,6 +73,9 @@ struct ngx_http_llm_policy_s {
 /* ends with an empty name; the first one is the default */
 extern const ngx_http_llm_policy_t  ngx_http_llm_policies[];
 
+/* by the state a provider keeps: previous_response_id, conversation */
+extern const ngx_http_llm_policy_t  ngx_http_llm_policy_state;
+
 
 typedef struct {                                 /* a name that resolves */
     ngx_str_t                      name;         /* less the final '*' */

@@ -81,6 +81,12 @@ ngx_int_t ngx_http_llm_model_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 
+/* health_conf: records for providers, keys and targets; NGX_OK or NGX_ERROR */
+
+ngx_int_t ngx_http_llm_health_init(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+
 /* metrics_page, status: content handlers */
 
 ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);

@@ -54,6 +54,9 @@ typedef struct {
     size_t      options_null_pos;    /* the word null of stream_options */
     size_t      options_null_size;   /* 0 = not null */
 
+    size_t      state_pos;           /* value of previous_response_id or */
+    size_t      state_size;          /* conversation, as written */
+
     ngx_int_t   max_tokens;          /* these four: -1 = absent or null */
     ngx_int_t   max_completion_tokens;
     ngx_int_t   max_output_tokens;

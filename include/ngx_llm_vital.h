@@ -88,6 +88,9 @@ void ngx_llm_vital_mark(ngx_llm_vital_t *vital, ngx_msec_t now);
 
 void ngx_llm_vital_drain(ngx_llm_vital_t *vital, ngx_uint_t on);
 
+/* forgets what it was told: drain, cooldown, mark, failures; not averages */
+void ngx_llm_vital_renew(ngx_llm_vital_t *vital);
+
 /* peak-EWMA: a worse sample counts at once, a better one by and by */
 void ngx_llm_vital_sample(ngx_llm_vital_t *vital,
     ngx_llm_health_average_e average, uint64_t usec, ngx_msec_t now);

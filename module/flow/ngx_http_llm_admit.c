@@ -308,7 +308,7 @@ ngx_http_llm_admit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (charge->model) {
-        ctx->upstream.targets = &charge->model->targets;
+        ctx->balance.allowed = (uint64_t) -1;
         return NGX_OK;
     }
 

@@ -7,6 +7,8 @@
 
 
 #include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_balance.h>
+#include <ngx_http_llm_blame.h>
 #include <ngx_http_llm_request.h>
 #include <ngx_http_llm_upstream.h>
 #include <ngx_http_llm_limits.h>
@@ -16,12 +18,14 @@
 #include <ngx_http_llm_framing.h>
 #include <ngx_http_llm_judge.h>
 #include <ngx_http_llm_relay.h>
-#include <ngx_http_llm_route.h>
 #include <ngx_http_llm_dialect.h>
 
 
 static void ngx_http_llm_pass_resume(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_start(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_pass_nobody(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_pass_choose(ngx_http_request_t *r,
+    ngx_uint_t same);
 static ngx_int_t ngx_http_llm_pass_create(ngx_http_request_t *r);
 static void ngx_http_llm_pass_edit_options(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_call_t *call);
@@ -36,6 +40,8 @@ static ngx_int_t ngx_http_llm_pass_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_pass_filter_init(void *data);
 static ngx_int_t ngx_http_llm_pass_filter(void *data, ssize_t bytes);
+static void ngx_http_llm_pass_attempted(ngx_http_request_t *r,
+    ngx_http_llm_attempt_t *attempt);
 static ngx_uint_t ngx_http_llm_pass_judge(ngx_http_request_t *r,
     ngx_uint_t failure);
 static ngx_uint_t ngx_http_llm_pass_next(ngx_http_request_t *r,
@@ -49,18 +55,24 @@ static void ngx_http_llm_pass_ended(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
 static void ngx_http_llm_pass_cut(ngx_http_request_t *r, ngx_int_t rc);
 static void ngx_http_llm_pass_break(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_pass_models(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_pass_model(ngx_http_request_t *r,
-    ngx_str_t *name, ngx_str_t *body);
+
+
+/* the last one of the request */
+
+#define ngx_http_llm_pass_attempt(ctx)                                        \
+    ((ngx_http_llm_attempt_t *) (ctx)->charge->attempts.elts                  \
+     + (ctx)->charge->attempts.nelts - 1)
 
 
 static const ngx_http_llm_exchange_t  ngx_http_llm_pass_exchange = {
+    ngx_http_llm_pass_choose,
     ngx_http_llm_pass_create,
     ngx_http_llm_pass_reinit,
     ngx_http_llm_pass_process_header,
     ngx_http_llm_pass_filter_init,
     ngx_http_llm_pass_filter,
     ngx_http_llm_pass_finalize,
+    ngx_http_llm_pass_attempted,
     ngx_http_llm_pass_judge,
     ngx_http_llm_pass_next
 };
@@ -83,7 +95,7 @@ ngx_http_llm_pass_handler(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     if (ctx->charge->operation->methods & NGX_HTTP_GET) {
-        return ngx_http_llm_pass_models(r);
+        return ngx_http_llm_models(r);
     }
 
     if (ngx_http_llm_peer_wait(r, ngx_http_llm_pass_resume) == NGX_AGAIN) {
@@ -110,9 +122,59 @@ ngx_http_llm_pass_resume(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_llm_pass_start(ngx_http_request_t *r)
 {
+    ngx_int_t                  rc;
+    ngx_http_llm_ctx_t        *ctx;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    ctx->charge->passes++;
+    ngx_llm_health_earn(lmcf->health);
+
+    if (ngx_http_llm_balance_next(r) != NGX_OK) {
+        return ngx_http_llm_pass_nobody(r);
+    }
+
     ngx_http_llm_ping_start(r);
 
-    return ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange);
+    rc = ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange);
+
+    if (rc != NGX_DONE) {
+        ngx_http_llm_balance_release(r);
+    }
+
+    return rc;
+}
+
+
+/* drained, or as much in flight as there may be */
+
+static ngx_int_t
+ngx_http_llm_pass_nobody(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "no provider of llm_model \"%V\" may be asked now",
+                  &ctx->charge->model->pattern);
+
+    return ngx_http_llm_fault(&ctx->charge->error, NGX_HTTP_LLM_NO_PROVIDER,
+                              NULL, NULL);
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_choose(ngx_http_request_t *r, ngx_uint_t same)
+{
+    if (same) {
+        ngx_http_llm_balance_again(r);
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_balance_next(r);
 }
 
 
@@ -129,8 +191,7 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     target = ctx->upstream.target;
 
-    attempt = ctx->charge->attempts.elts;
-    attempt += ctx->charge->attempts.nelts - 1;
+    attempt = ngx_http_llm_pass_attempt(ctx);
 
     call.key = attempt->key;
     call.operation = ctx->charge->operation->suffix;
@@ -147,7 +208,9 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    ngx_http_llm_limits_arm(r, !ngx_http_llm_upstream_more(r));
+    ngx_http_llm_limits_arm(r, ctx->upstream.tries > 1
+                               && !(ngx_http_llm_upstream_more(r)
+                                    && ngx_http_llm_balance_more(r)));
 
     return ngx_http_llm_request_create(r, target->provider, &call, &ctx->view,
                                        &r->upstream->request_bufs);
@@ -318,6 +381,8 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
     ctx->upstream.committed = 1;
     ngx_http_llm_limits_arm(r, 0);
 
+    ngx_http_llm_blame_answered(r, ngx_http_llm_pass_attempt(ctx));
+
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
     if (llcf->intercept_errors && r->upstream->headers_in.status_n >= 400) {
@@ -378,11 +443,13 @@ ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (rc == NGX_OK) {
-        /* too long to be kept */
-        return ngx_http_llm_judge_fail(r, ctx->judge.verdict, NULL);
+        /* more is not kept */
+        return ngx_http_llm_judge_full(r);
     }
 
-    ngx_http_llm_limits_keep(r);
+    if (ngx_http_llm_pass_next(r, ctx->judge.verdict)) {
+        ngx_http_llm_limits_keep(r);
+    }
 
     return rc;
 }
@@ -423,6 +490,18 @@ ngx_http_llm_pass_filter(void *data, ssize_t bytes)
 }
 
 
+static void
+ngx_http_llm_pass_attempted(ngx_http_request_t *r,
+    ngx_http_llm_attempt_t *attempt)
+{
+    if (attempt->failure) {
+        ngx_http_llm_blame_failed(r, attempt);
+    }
+
+    ngx_http_llm_balance_release(r);
+}
+
+
 static ngx_uint_t
 ngx_http_llm_pass_judge(ngx_http_request_t *r, ngx_uint_t failure)
 {
@@ -446,7 +525,8 @@ static ngx_uint_t
 ngx_http_llm_pass_next(ngx_http_request_t *r, ngx_uint_t failure)
 {
     return ngx_http_llm_pass_moves_on(r, failure)
-           && ngx_http_llm_upstream_more(r);
+           && ngx_http_llm_upstream_more(r)
+           && ngx_http_llm_balance_more(r);
 }
 
 
@@ -495,6 +575,7 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     if (r->upstream->header_sent) {
         ngx_http_llm_pass_ended(r, ctx, rc);
+        ngx_http_llm_blame_ended(r, ngx_http_llm_pass_attempt(ctx));
 
     } else if (!ctx->upstream.committed
                && (rc == NGX_HTTP_BAD_GATEWAY
@@ -502,6 +583,8 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
     {
         ngx_http_llm_pass_failed(r, ctx, rc);
     }
+
+    ngx_http_llm_balance_release(r);
 }
 
 
@@ -642,77 +725,4 @@ ngx_http_llm_pass_break(ngx_http_request_t *r)
 
     r->keepalive = 0;
     c->error = 1;
-}
-
-
-static ngx_int_t
-ngx_http_llm_pass_models(ngx_http_request_t *r)
-{
-    ngx_int_t                       rc;
-    ngx_str_t                       name, body, *type;
-    ngx_http_complex_value_t        cv;
-    ngx_http_llm_main_conf_t       *lmcf;
-
-    static ngx_str_t  json = ngx_string("application/json");
-
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
-    type = &json;
-    body = lmcf->list;
-
-    ngx_http_llm_route_models_name(r, &name);
-
-    if (name.len) {
-        rc = ngx_http_llm_pass_model(r, &name, &body);
-
-        if (rc != NGX_OK) {
-            return rc;
-        }
-    }
-
-    rc = ngx_http_discard_request_body(r);
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
-    cv.value = body;
-
-    return ngx_http_send_response(r, NGX_HTTP_OK, type, &cv);
-}
-
-
-static ngx_int_t
-ngx_http_llm_pass_model(ngx_http_request_t *r, ngx_str_t *name,
-    ngx_str_t *body)
-{
-    u_char                    *p;
-    ngx_str_t                  rest;
-    ngx_http_llm_ctx_t        *ctx;
-    ngx_http_llm_main_conf_t  *lmcf;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
-
-    if (!ngx_http_llm_route_valid(name)
-        || ngx_http_llm_route_model(lmcf, name, &rest) == NULL)
-    {
-        return ngx_http_llm_fault(&ctx->charge->error,
-                                  NGX_HTTP_LLM_MODEL_NOT_FOUND, "model",
-                                  NULL);
-    }
-
-    p = ngx_pnalloc(r->pool, name->len
-                             + sizeof("{\"id\":\"\",\"object\":\"model\","
-                                      "\"created\":0,\"owned_by\":\"llm\"}"));
-    if (p == NULL) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    body->data = p;
-    body->len = ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
-                               "\"created\":0,\"owned_by\":\"llm\"}", name)
-                - p;
-
-    return NGX_OK;
 }

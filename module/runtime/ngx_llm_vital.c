@@ -298,6 +298,19 @@ ngx_llm_vital_drain(ngx_llm_vital_t *vital, ngx_uint_t on)
 
 
 void
+ngx_llm_vital_renew(ngx_llm_vital_t *vital)
+{
+    ngx_llm_vital_set(vital->failures, 0);
+    ngx_llm_vital_set(vital->wishes, 0);
+    ngx_llm_vital_set(vital->cooling, 0);
+    ngx_llm_vital_forget(vital);
+    ngx_llm_vital_set(vital->probing, 0);
+    ngx_llm_vital_set(vital->probe, 0);
+    ngx_llm_vital_set(vital->drained, 0);
+}
+
+
+void
 ngx_llm_vital_sample(ngx_llm_vital_t *vital, ngx_llm_health_average_e average,
     uint64_t usec, ngx_msec_t now)
 {
@@ -364,7 +377,7 @@ ngx_llm_vital_open_until(ngx_llm_vital_t *vital, ngx_msec_t now,
 }
 
 
-/* counts an attempt in the slot of its time; a slot that is too old is reused */
+/* counts an attempt in the slot of its time; one that is too old is reused */
 
 static void
 ngx_llm_vital_record(ngx_llm_vital_t *vital, ngx_msec_t now,

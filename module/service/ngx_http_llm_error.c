@@ -63,7 +63,11 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
     { 502, "upstream_error", "bad_answer",
       ngx_string("The provider's answer could not be used.") },
     { 504, "upstream_error", "upstream_timeout",
-      ngx_string("The provider did not answer in time.") }
+      ngx_string("The provider did not answer in time.") },
+    { 503, "service_unavailable_error", "no_provider_available",
+      ngx_string("No provider of this model can take the request now.") },
+    { 503, "service_unavailable_error", "policy_unsatisfiable",
+      ngx_string("No provider of this model meets what is required.") }
 };
 
 

@@ -10,6 +10,10 @@
 
 
 static ngx_uint_t ngx_http_llm_judge_class(ngx_uint_t status);
+static ngx_int_t ngx_http_llm_judge_refusal(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_uint_t ngx_http_llm_judge_verdict(ngx_llm_blame_e blame,
+    ngx_uint_t status);
 static ngx_int_t ngx_http_llm_judge_json(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_judge_stream(ngx_http_request_t *r,
@@ -24,11 +28,12 @@ static size_t ngx_http_llm_judge_data(u_char *start, u_char *last);
 ngx_int_t
 ngx_http_llm_judge_status(ngx_http_request_t *r)
 {
-    ngx_uint_t           status, verdict;
+    ngx_uint_t           status;
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     status = ctx->response.status.code;
+    ctx->judge.hint = -1;
 
     if (status >= 300 && status < 400) {
         return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
@@ -36,20 +41,11 @@ ngx_http_llm_judge_status(ngx_http_request_t *r)
     }
 
     if (status >= 400) {
-        verdict = ngx_http_llm_judge_class(status);
 
-        if (ctx->upstream.exchange->next(r, verdict)) {
-            ctx->judge.verdict = verdict;
-            ctx->judge.keeping = 1;
-            return NGX_OK;
-        }
+        /* whom it concerns, its body may know better */
 
-        if (verdict == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
-
-            /* it concerns our key, and may quote it */
-
-            return ngx_http_llm_judge_fail(r, verdict, NULL);
-        }
+        ctx->judge.verdict = ngx_http_llm_judge_class(status);
+        ctx->judge.keeping = 1;
 
         return NGX_OK;
     }
@@ -111,9 +107,17 @@ ngx_http_llm_judge_body(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     if (ctx->judge.keeping) {
-        return ctx->framing.complete
-               ? ngx_http_llm_judge_fail(r, ctx->judge.verdict, NULL)
-               : NGX_AGAIN;
+
+        if (ctx->framing.complete) {
+            return ngx_http_llm_judge_refusal(r, ctx);
+        }
+
+        /* where the close is the end, only what moves on is waited for */
+
+        return (ctx->framing.rest == -1 && !r->upstream->headers_in.chunked
+                && ctx->framing.held
+                && !ctx->upstream.exchange->next(r, ctx->judge.verdict))
+               ? ngx_http_llm_judge_refusal(r, ctx) : NGX_AGAIN;
     }
 
     if (ctx->response.status.code != NGX_HTTP_OK) {
@@ -134,6 +138,78 @@ ngx_http_llm_judge_body(ngx_http_request_t *r)
 
     return ctx->response.stream ? ngx_http_llm_judge_stream(r, ctx)
                                 : ngx_http_llm_judge_json(r, ctx);
+}
+
+
+ngx_int_t
+ngx_http_llm_judge_full(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    return ctx->judge.keeping ? ngx_http_llm_judge_refusal(r, ctx) : NGX_OK;
+}
+
+
+/* an error, all of it or as much as is held: it moves on, or is passed */
+
+static ngx_int_t
+ngx_http_llm_judge_refusal(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_uint_t  status;
+
+    status = ctx->response.status.code;
+
+    ctx->judge.blame = ngx_llm_blame(status, r->upstream->buffer.pos,
+                                     ctx->framing.held, &ctx->judge.hint);
+    ctx->judge.verdict = ngx_http_llm_judge_verdict(ctx->judge.blame, status);
+
+    /* what concerns our key may quote it */
+
+    if (ctx->judge.verdict == NGX_HTTP_LLM_NEXT_CREDENTIAL
+        || ctx->upstream.exchange->next(r, ctx->judge.verdict))
+    {
+        return ngx_http_llm_judge_fail(r, ctx->judge.verdict, NULL);
+    }
+
+    ctx->judge.keeping = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_llm_judge_verdict(ngx_llm_blame_e blame, ngx_uint_t status)
+{
+    switch (blame) {
+
+    case NGX_LLM_BLAME_REQUEST:
+        return NGX_HTTP_LLM_NEXT_OTHER;
+
+    case NGX_LLM_BLAME_CREDENTIAL:
+        return NGX_HTTP_LLM_NEXT_CREDENTIAL;
+
+    case NGX_LLM_BLAME_QUOTA:
+        return (status == NGX_HTTP_TOO_MANY_REQUESTS)
+               ? NGX_HTTP_LLM_NEXT_429 : NGX_HTTP_LLM_NEXT_CREDENTIAL;
+
+    case NGX_LLM_BLAME_NOT_FOUND:
+        return NGX_HTTP_LLM_NEXT_NOT_FOUND;
+
+    case NGX_LLM_BLAME_RATE:
+        return NGX_HTTP_LLM_NEXT_429;
+
+    case NGX_LLM_BLAME_OVERLOAD:
+        return NGX_HTTP_LLM_NEXT_5XX;
+
+    case NGX_LLM_BLAME_TIMEOUT:
+        return (status < 500) ? NGX_HTTP_LLM_NEXT_408
+                              : NGX_HTTP_LLM_NEXT_5XX;
+
+    default:
+        return ngx_http_llm_judge_class(status);
+    }
 }
 
 
@@ -230,6 +306,16 @@ ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
     status = event->error_status ? event->error_status
                                  : NGX_HTTP_BAD_GATEWAY;
 
+    ctx->judge.substitute.data = start;
+    ctx->judge.substitute.len = ctx->response.stream
+                                ? ngx_http_llm_judge_data(start, last)
+                                : (size_t) (last - start);
+
+    ctx->judge.blame = ngx_llm_blame(ctx->response.status.code,
+                                     ctx->judge.substitute.data,
+                                     ctx->judge.substitute.len,
+                                     &ctx->judge.hint);
+
     if (ctx->upstream.exchange->next(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER)
         || !event->error_object)
     {
@@ -237,14 +323,11 @@ ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
                                        "an error inside a 200");
     }
 
-    if (ngx_http_llm_judge_class(status) == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
+    if (ctx->judge.blame == NGX_LLM_BLAME_CREDENTIAL
+        || ngx_http_llm_judge_class(status) == NGX_HTTP_LLM_NEXT_CREDENTIAL)
+    {
         return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_CREDENTIAL, NULL);
     }
-
-    ctx->judge.substitute.data = start;
-    ctx->judge.substitute.len = ctx->response.stream
-                                ? ngx_http_llm_judge_data(start, last)
-                                : (size_t) (last - start);
 
     if (u->headers_in.content_type) {
         ngx_str_set(&u->headers_in.content_type->value, "application/json");
@@ -296,6 +379,7 @@ ngx_http_llm_judge_fail(ngx_http_request_t *r, ngx_uint_t verdict,
 
     ctx->judge.verdict = verdict;
     ctx->judge.failed = 1;
+    ngx_str_null(&ctx->judge.substitute);
 
     if (reason) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,

@@ -195,7 +195,7 @@ ngx_http_llm_peer_wait(ngx_http_request_t *r,
     void (*resume)(ngx_http_request_t *r))
 {
     ngx_int_t                 rc;
-    ngx_uint_t                i;
+    ngx_uint_t                i, n;
     ngx_http_cleanup_t       *cln;
     ngx_http_llm_ctx_t       *ctx;
     ngx_http_llm_target_t    *target;
@@ -203,11 +203,16 @@ ngx_http_llm_peer_wait(ngx_http_request_t *r,
     ngx_http_llm_loc_conf_t  *llcf;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-    target = ctx->upstream.targets->elts;
+    target = ctx->charge->model->targets.elts;
+    n = ctx->charge->model->targets.nelts;
     provider = NULL;
 
-    for (i = 0; i < ctx->upstream.targets->nelts; i++) {
+    for (i = 0; i < n; i++) {
         provider = target[i].provider;
+
+        if (!(ctx->balance.allowed & (uint64_t) 1 << i)) {
+            continue;
+        }
 
         if (provider->uscf != provider->block) {
             return NGX_OK;
@@ -224,7 +229,7 @@ ngx_http_llm_peer_wait(ngx_http_request_t *r,
         }
     }
 
-    if (i == ctx->upstream.targets->nelts || ctx->wait.timedout) {
+    if (i == n || ctx->wait.timedout) {
         return NGX_OK;
     }
 

@@ -21,8 +21,6 @@ static ngx_int_t ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
     ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc);
 static ngx_int_t ngx_http_llm_upstream_inner_get(ngx_http_request_t *r,
     ngx_http_llm_upstream_ctx_t *uc, ngx_peer_connection_t *pc);
-static void ngx_http_llm_upstream_enter(ngx_http_request_t *r,
-    ngx_http_llm_upstream_ctx_t *uc);
 static void ngx_http_llm_upstream_real_status(ngx_http_request_t *r);
 static void ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
@@ -31,7 +29,7 @@ static ngx_uint_t ngx_http_llm_upstream_failure(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_llm_upstream_go_on(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_uint_t failure);
 static void ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_str_t *outcome);
+    ngx_http_llm_ctx_t *ctx, ngx_uint_t failure, ngx_str_t *outcome);
 static void ngx_http_llm_upstream_notify(ngx_peer_connection_t *pc,
     void *data, ngx_uint_t type);
 #if (NGX_SSL)
@@ -47,9 +45,8 @@ ngx_int_t
 ngx_http_llm_upstream_start(ngx_http_request_t *r,
     const ngx_http_llm_exchange_t *exchange)
 {
-    ngx_http_llm_ctx_t     *ctx;
-    ngx_http_upstream_t    *u;
-    ngx_http_llm_target_t  *target;
+    ngx_http_llm_ctx_t   *ctx;
+    ngx_http_upstream_t  *u;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
@@ -59,13 +56,11 @@ ngx_http_llm_upstream_start(ngx_http_request_t *r,
 
     ctx->upstream.exchange = exchange;
     ctx->upstream.started = ngx_current_msec;
-    ctx->charge->passes++;
-
-    target = ctx->upstream.targets->elts;
+    ctx->upstream.chosen = 1;
 
     u = r->upstream;
 
-    u->conf = &target->provider->conf;
+    u->conf = &ctx->balance.target->provider->conf;
     u->output.tag = (ngx_buf_tag_t) &ngx_http_llm_module;
     u->buffering = 0;
 
@@ -146,7 +141,9 @@ ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
         if (provider->uscf == provider->block
             && ngx_llm_resolve_check(provider->resolve) != NGX_OK)
         {
-            ngx_http_llm_upstream_close_attempt(r, ctx, &dns);
+            ngx_http_llm_upstream_close_attempt(r, ctx,
+                                                NGX_HTTP_LLM_NEXT_ERROR,
+                                                &dns);
             continue;
         }
 
@@ -156,7 +153,8 @@ ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
             return rc;
         }
 
-        ngx_http_llm_upstream_close_attempt(r, ctx, &busy);
+        ngx_http_llm_upstream_close_attempt(r, ctx, NGX_HTTP_LLM_NEXT_ERROR,
+                                            &busy);
     }
 }
 
@@ -166,7 +164,6 @@ ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
 static ngx_int_t
 ngx_http_llm_upstream_choose(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_target_t        *target;
     ngx_http_llm_attempt_t       *attempt;
     ngx_http_llm_loc_conf_t      *llcf;
     ngx_http_llm_upstream_ctx_t  *uc;
@@ -175,18 +172,20 @@ ngx_http_llm_upstream_choose(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     if (uc->again) {
         uc->again = 0;
+        (void) uc->exchange->choose(r, 1);
 
     } else {
         llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-        if (uc->current == uc->targets->nelts
-            || uc->tries >= llcf->next_tries)
+        if (!uc->chosen
+            && (uc->tries >= llcf->next_tries
+                || uc->exchange->choose(r, 0) != NGX_OK))
         {
             return NGX_DECLINED;
         }
 
-        target = uc->targets->elts;
-        uc->target = &target[uc->current++];
+        uc->chosen = 0;
+        uc->target = ctx->balance.target;
         uc->fresh = 1;
         uc->stale = 0;
     }
@@ -200,7 +199,7 @@ ngx_http_llm_upstream_choose(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     attempt->provider = uc->target->provider;
     attempt->target = uc->target;
-    attempt->key = uc->target->provider->keys.elts;
+    attempt->key = ctx->balance.key;
     attempt->model = uc->target->model;
     attempt->start = ngx_current_msec;
     attempt->pass = ctx->charge->passes;
@@ -260,7 +259,6 @@ ngx_http_llm_upstream_delegate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (rc == NGX_OK || rc == NGX_DONE) {
         uc->live = 1;
-        ngx_http_llm_upstream_enter(r, uc);
     }
 
     return rc;
@@ -357,24 +355,6 @@ ngx_http_llm_upstream_inner_get(ngx_http_request_t *r,
 }
 
 
-/* in flight from here until the inner balancer gets its peer back */
-
-static void
-ngx_http_llm_upstream_enter(ngx_http_request_t *r,
-    ngx_http_llm_upstream_ctx_t *uc)
-{
-    ngx_http_llm_main_conf_t  *lmcf;
-
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
-
-    if (lmcf->metrics) {
-        uc->inflight = ngx_llm_metrics_enter(lmcf->metrics,
-                                             &uc->target->provider->name,
-                                             r->connection->log);
-    }
-}
-
-
 /* the attempt before was judged by us: $upstream_status says 502 for it */
 
 static void
@@ -415,11 +395,6 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
 
     uc->live = 0;
 
-    if (uc->inflight) {
-        (void) ngx_atomic_fetch_add(uc->inflight, -1);
-        uc->inflight = NULL;
-    }
-
     cached = pc->cached;
     failure = 0;
     ngx_str_null(&outcome);
@@ -441,7 +416,7 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     pc->cached = 0;
 
     if (failure == 0) {
-        ngx_http_llm_upstream_close_attempt(r, ctx, &outcome);
+        ngx_http_llm_upstream_close_attempt(r, ctx, 0, &outcome);
         return;
     }
 
@@ -463,7 +438,7 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
         return;
     }
 
-    ngx_http_llm_upstream_close_attempt(r, ctx, &outcome);
+    ngx_http_llm_upstream_close_attempt(r, ctx, failure, &outcome);
 
     pc->tries = ngx_http_llm_upstream_go_on(r, ctx, failure);
 }
@@ -527,15 +502,10 @@ ngx_http_llm_upstream_more(ngx_http_request_t *r)
     uc = &ctx->upstream;
     limit = llcf->next_timeout;
 
-    if (uc->committed || ctx->ping.sent || ctx->limits.expired
-        || ctx->stateful
-        || uc->tries >= llcf->next_tries
-        || (limit && ngx_current_msec - uc->started >= limit))
-    {
-        return 0;
-    }
-
-    return uc->current < uc->targets->nelts;
+    return !uc->committed && !ctx->ping.sent && !ctx->limits.expired
+           && !ctx->stateful
+           && uc->tries < llcf->next_tries
+           && (limit == 0 || ngx_current_msec - uc->started < limit);
 }
 
 
@@ -552,7 +522,7 @@ ngx_http_llm_upstream_go_on(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return 0;
     }
 
-    if (ngx_http_llm_upstream_more(r)) {
+    if (uc->exchange->next(r, failure)) {
         return 1;
     }
 
@@ -575,7 +545,7 @@ ngx_http_llm_upstream_go_on(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
 static void
 ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_str_t *outcome)
+    ngx_http_llm_ctx_t *ctx, ngx_uint_t failure, ngx_str_t *outcome)
 {
     ngx_http_llm_attempt_t  *attempt;
 
@@ -584,6 +554,7 @@ ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
 
     attempt->time = ngx_current_msec - attempt->start;
     attempt->outcome = *outcome;
+    attempt->failure = failure;
 
     if (ctx->response.parsed) {
         attempt->status = ctx->response.status.code;
@@ -599,6 +570,8 @@ ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
                       "llm_provider \"%V\" answered %ui",
                       &attempt->provider->name, attempt->status);
     }
+
+    ctx->upstream.exchange->ended(r, attempt);
 }
 
 

@@ -85,7 +85,9 @@ ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (lmcf->count && ngx_http_llm_conf_zone(cf, lmcf) != NGX_OK) {
+    if ((lmcf->count || lmcf->pass_line)
+        && ngx_http_llm_conf_zone(cf, lmcf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -108,9 +110,14 @@ ngx_http_llm_conf_zone(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
         return NGX_ERROR;
     }
 
-    lmcf->metrics = ngx_llm_metrics_create(cf, lmcf->zone);
+    if (lmcf->count) {
+        lmcf->metrics = ngx_llm_metrics_create(cf, lmcf->zone);
+        if (lmcf->metrics == NULL) {
+            return NGX_ERROR;
+        }
+    }
 
-    return lmcf->metrics ? NGX_OK : NGX_ERROR;
+    return ngx_http_llm_health_init(cf, lmcf);
 }
 
 

@@ -364,6 +364,10 @@ ngx_http_llm_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
+    if (lmcf->health) {
+        ngx_llm_health_worker(lmcf->health);
+    }
+
     provider = lmcf->providers.elts;
 
     for (i = 0; i < lmcf->providers.nelts; i++) {

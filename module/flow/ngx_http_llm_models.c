@@ -1,0 +1,85 @@
+/*
+ * GET models and models/NAME: what may be asked for, answered here.  A name
+ * is there if it resolves, listed or not.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_route.h>
+
+
+static ngx_int_t ngx_http_llm_models_one(ngx_http_request_t *r,
+    ngx_str_t *name, ngx_str_t *body);
+
+
+ngx_int_t
+ngx_http_llm_models(ngx_http_request_t *r)
+{
+    ngx_int_t                       rc;
+    ngx_str_t                       name, body, *type;
+    ngx_http_complex_value_t        cv;
+    ngx_http_llm_main_conf_t       *lmcf;
+
+    static ngx_str_t  json = ngx_string("application/json");
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    type = &json;
+    body = lmcf->list;
+
+    ngx_http_llm_route_models_name(r, &name);
+
+    if (name.len) {
+        rc = ngx_http_llm_models_one(r, &name, &body);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    rc = ngx_http_discard_request_body(r);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
+    cv.value = body;
+
+    return ngx_http_send_response(r, NGX_HTTP_OK, type, &cv);
+}
+
+
+static ngx_int_t
+ngx_http_llm_models_one(ngx_http_request_t *r, ngx_str_t *name,
+    ngx_str_t *body)
+{
+    u_char                    *p;
+    ngx_str_t                  rest;
+    ngx_http_llm_ctx_t        *ctx;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    if (!ngx_http_llm_route_valid(name)
+        || ngx_http_llm_route_model(lmcf, name, &rest) == NULL)
+    {
+        return ngx_http_llm_fault(&ctx->charge->error,
+                                  NGX_HTTP_LLM_MODEL_NOT_FOUND, "model",
+                                  NULL);
+    }
+
+    p = ngx_pnalloc(r->pool, name->len
+                             + sizeof("{\"id\":\"\",\"object\":\"model\","
+                                      "\"created\":0,\"owned_by\":\"llm\"}"));
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body->data = p;
+    body->len = ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
+                               "\"created\":0,\"owned_by\":\"llm\"}", name)
+                - p;
+
+    return NGX_OK;
+}
