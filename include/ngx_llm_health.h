@@ -42,11 +42,12 @@ ngx_int_t ngx_llm_health_add(ngx_conf_t *cf, ngx_llm_health_t *health,
 void ngx_llm_health_worker(ngx_llm_health_t *health);
 
 /*
- * The retry budget: a pass earns a tenth of an extra attempt.  spend() takes a
- * whole one: NGX_OK, or NGX_DECLINED if there is none.
+ * The retry budget: a pass earns a tenth of an extra attempt.  spend() takes
+ * so many whole ones: NGX_OK, or NGX_DECLINED if there is not one left.
  */
 void ngx_llm_health_earn(ngx_llm_health_t *health);
-ngx_int_t ngx_llm_health_spend(ngx_llm_health_t *health);
+ngx_int_t ngx_llm_health_spend(ngx_llm_health_t *health,
+    ngx_uint_t attempts);
 
 
 #endif /* _NGX_LLM_HEALTH_H_INCLUDED_ */

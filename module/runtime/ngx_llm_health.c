@@ -205,7 +205,7 @@ ngx_llm_health_earn(ngx_llm_health_t *health)
 
 
 ngx_int_t
-ngx_llm_health_spend(ngx_llm_health_t *health)
+ngx_llm_health_spend(ngx_llm_health_t *health, ngx_uint_t attempts)
 {
     ngx_atomic_uint_t  budget;
 
@@ -217,7 +217,8 @@ ngx_llm_health_spend(ngx_llm_health_t *health)
         }
 
     } while (!ngx_atomic_cmp_set(&health->sh->budget, budget,
-                                 budget - NGX_LLM_HEALTH_ATTEMPT));
+                                 budget - attempts
+                                          * NGX_LLM_HEALTH_ATTEMPT));
 
     return NGX_OK;
 }

@@ -47,9 +47,8 @@ static ngx_int_t ngx_http_llm_balance_take(ngx_http_request_t *r,
     ngx_uint_t forced);
 static ngx_int_t ngx_http_llm_balance_claim(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_msec_t now);
-static ngx_int_t ngx_http_llm_balance_afford(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_http_llm_target_t *target,
-    ngx_uint_t attempts);
+static ngx_uint_t ngx_http_llm_balance_free(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_target_t *target, ngx_uint_t attempts);
 
 
 ngx_int_t
@@ -61,9 +60,11 @@ ngx_http_llm_balance_next(ngx_http_request_t *r)
     ngx_http_llm_model_t           *model;
     ngx_http_llm_target_t          *target;
     const ngx_http_llm_policy_t    *policy;
+    ngx_http_llm_main_conf_t       *lmcf;
     ngx_http_llm_candidates_t       candidates;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
     model = ctx->charge->model;
     policy = ctx->stateful ? &ngx_http_llm_policy_state : model->policy;
     target = model->targets.elts;
@@ -85,9 +86,9 @@ ngx_http_llm_balance_next(ngx_http_request_t *r)
             *set &= ~((uint64_t) 1 << i);
 
             if (forced
-                && ngx_http_llm_balance_afford(r, ctx, &target[i],
-                                               candidates.attempts)
-                   != NGX_OK)
+                && !ngx_http_llm_balance_free(ctx, &target[i],
+                                              candidates.attempts)
+                && ngx_llm_health_spend(lmcf->health, 1) != NGX_OK)
             {
                 continue;
             }
@@ -145,22 +146,40 @@ ngx_http_llm_balance_release(ngx_http_request_t *r)
 ngx_uint_t
 ngx_http_llm_balance_more(ngx_http_request_t *r)
 {
-    uint64_t                    all;
+    uint64_t                    rest;
     ngx_uint_t                  i;
     ngx_http_llm_ctx_t         *ctx;
+    ngx_http_llm_target_t      *target;
+    ngx_http_llm_main_conf_t   *lmcf;
     ngx_http_llm_candidates_t   candidates;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     ngx_http_llm_balance_sort(r, ctx, &candidates);
 
-    all = 0;
-
-    for (i = 0; i < NGX_HTTP_LLM_SETS; i++) {
-        all |= candidates.sets[i];
+    for (i = 0; i < NGX_HTTP_LLM_SET_RESTING; i++) {
+        if (candidates.sets[i]) {
+            return 1;
+        }
     }
 
-    return all != 0;
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    target = ctx->charge->model->targets.elts;
+
+    rest = candidates.sets[NGX_HTTP_LLM_SET_RESTING]
+           | candidates.sets[NGX_HTTP_LLM_SET_FAILED];
+
+    for ( /* void */ ; rest; rest &= rest - 1) {
+
+        if (ngx_http_llm_balance_free(ctx, &target[__builtin_ctzll(rest)],
+                                      candidates.attempts)
+            || ngx_llm_health_spend(lmcf->health, 0) == NGX_OK)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 
@@ -484,19 +503,10 @@ ngx_http_llm_balance_claim(ngx_http_llm_ctx_t *ctx,
  * died is free.
  */
 
-static ngx_int_t
-ngx_http_llm_balance_afford(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+static ngx_uint_t
+ngx_http_llm_balance_free(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_uint_t attempts)
 {
-    ngx_http_llm_main_conf_t  *lmcf;
-
-    if (attempts == 0 || (attempts == 1 && !ctx->balance.forced)
-        || !ngx_llm_vital_open(target->provider->vital))
-    {
-        return NGX_OK;
-    }
-
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
-
-    return ngx_llm_health_spend(lmcf->health);
+    return attempts == 0 || (attempts == 1 && !ctx->balance.forced)
+           || !ngx_llm_vital_open(target->provider->vital);
 }
