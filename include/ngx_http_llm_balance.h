@@ -25,8 +25,5 @@ void ngx_http_llm_balance_release(ngx_http_request_t *r);
 /* 1: next() would find one, as far as one can see without taking it */
 ngx_uint_t ngx_http_llm_balance_more(ngx_http_request_t *r);
 
-/* seconds until one of the targets may be asked again, at least 1 */
-time_t ngx_http_llm_balance_wait(ngx_http_request_t *r);
-
 
 #endif /* _NGX_HTTP_LLM_BALANCE_H_INCLUDED_ */

@@ -183,29 +183,6 @@ ngx_http_llm_balance_more(ngx_http_request_t *r)
 }
 
 
-time_t
-ngx_http_llm_balance_wait(ngx_http_request_t *r)
-{
-    ngx_msec_t              now, left, least;
-    ngx_uint_t              i;
-    ngx_http_llm_ctx_t     *ctx;
-    ngx_http_llm_target_t  *target;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    target = ctx->charge->model->targets.elts;
-    now = ngx_current_msec;
-    least = 60000;
-
-    for (i = 0; i < ctx->charge->model->targets.nelts; i++) {
-        left = ngx_llm_vital_left(target[i].provider->vital, now);
-        least = ngx_min(least, left);
-    }
-
-    return ngx_max(1, (least + 999) / 1000);
-}
-
-
 static void
 ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_candidates_t *candidates)
