@@ -34,6 +34,7 @@ typedef struct {
     ngx_array_t                    models;       /* model_t *, file order */
     ngx_array_t                    exact;        /* name_t, sorted */
     ngx_array_t                    prefixes;     /* name_t, longest first */
+    ngx_array_t                    regexes;      /* regex_t, file order */
     ngx_http_llm_model_t          *fallback;     /* llm_model default */
     ngx_http_upstream_srv_conf_t   outer;        /* gives each attempt away */
     ngx_str_t                      list;         /* body of GET models */

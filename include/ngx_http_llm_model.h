@@ -54,6 +54,7 @@ struct ngx_http_llm_model_s {
     ngx_http_complex_value_t      *value;        /* balance hash VALUE */
     unsigned                       wildcard:1;   /* a target is "*" */
     unsigned                       exact:1;      /* pattern is a name */
+    unsigned                       prefix:1;     /* or ends with a '*' */
 };
 
 
@@ -75,6 +76,16 @@ extern const ngx_http_llm_policy_t  ngx_http_llm_policies[];
 
 /* by the state a provider keeps: previous_response_id, conversation */
 extern const ngx_http_llm_policy_t  ngx_http_llm_policy_state;
+
+
+#if (NGX_PCRE)
+
+typedef struct {
+    ngx_regex_t                   *regex;
+    ngx_http_llm_model_t          *model;
+} ngx_http_llm_regex_t;
+
+#endif
 
 
 typedef struct {                                 /* a name that resolves */

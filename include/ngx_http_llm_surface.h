@@ -73,6 +73,8 @@ char *ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_llm_model_balance(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 

@@ -7,6 +7,10 @@
 #include <ngx_http_llm_route.h>
 
 
+static ngx_http_llm_model_t *ngx_http_llm_route_regex(
+    ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
+
+
 #define ngx_http_llm_op(name, suffix, methods, allow, ends, usage)            \
     { ngx_string(name), ngx_string(suffix), methods, allow, ends, usage }
 
@@ -91,9 +95,10 @@ ngx_http_llm_model_t *
 ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
     ngx_str_t *rest)
 {
-    ngx_int_t             rc;
-    ngx_uint_t            i, left, right, middle;
-    ngx_http_llm_name_t  *exact, *prefix;
+    ngx_int_t              rc;
+    ngx_uint_t             i, left, right, middle;
+    ngx_http_llm_name_t   *exact, *prefix;
+    ngx_http_llm_model_t  *model;
 
     ngx_str_null(rest);
 
@@ -131,7 +136,32 @@ ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
         }
     }
 
-    return lmcf->fallback;
+    model = ngx_http_llm_route_regex(lmcf, name);
+
+    return model ? model : lmcf->fallback;
+}
+
+
+static ngx_http_llm_model_t *
+ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name)
+{
+#if (NGX_PCRE)
+
+    ngx_uint_t             i;
+    ngx_http_llm_regex_t  *regex;
+
+    regex = lmcf->regexes.elts;
+
+    for (i = 0; i < lmcf->regexes.nelts; i++) {
+
+        if (ngx_regex_exec(regex[i].regex, name, NULL, 0) >= 0) {
+            return regex[i].model;
+        }
+    }
+
+#endif
+
+    return NULL;
 }
 
 

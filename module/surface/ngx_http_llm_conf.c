@@ -56,6 +56,17 @@ ngx_http_llm_create_main_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+#if (NGX_PCRE)
+
+    if (ngx_array_init(&lmcf->regexes, cf->pool, 4,
+                       sizeof(ngx_http_llm_regex_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+#endif
+
     lmcf->zone_size = NGX_CONF_UNSET_SIZE;
 
     lmcf->outer.peer.init = ngx_http_llm_upstream_init_peer;

@@ -10,10 +10,13 @@
 
 static char *ngx_http_llm_model_pattern(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
+static char *ngx_http_llm_model_regex(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
 static char *ngx_http_llm_model_name(ngx_conf_t *cf, ngx_str_t *name,
     ngx_http_llm_model_t *model);
 static ngx_int_t ngx_http_llm_model_targets(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
+static uint64_t ngx_http_llm_model_seed(ngx_http_llm_target_t *target);
 static ngx_int_t ngx_http_llm_model_list(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 static int ngx_libc_cdecl ngx_http_llm_model_compare(const void *one,
@@ -41,8 +44,8 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (value[1].data[0] == '~'
-        || ngx_strlchr(value[1].data, value[1].data + value[1].len - 1, '*'))
+    if (value[1].data[0] != '~'
+        && ngx_strlchr(value[1].data, value[1].data + value[1].len - 1, '*'))
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid pattern \"%V\" of llm_model, \"*\" may "
@@ -58,7 +61,6 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     model->pattern = value[1];
     model->file = cf->conf_file->file.name;
     model->line = cf->conf_file->line;
-    model->policy = &ngx_http_llm_policies[0];
 
     if (ngx_array_init(&model->targets, cf->pool, 2,
                        sizeof(ngx_http_llm_target_t))
@@ -87,6 +89,10 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (model->policy == NULL) {
+        model->policy = &ngx_http_llm_policies[0];
+    }
+
     slot = ngx_array_push(&lmcf->models);
     if (slot == NULL) {
         return NGX_CONF_ERROR;
@@ -106,9 +112,16 @@ ngx_http_llm_model_pattern(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
     name = &model->pattern;
 
+    if (name->data[0] == '~') {
+        return ngx_http_llm_model_regex(cf, lmcf, model);
+    }
+
     if (name->len != sizeof("default") - 1
         || ngx_strncmp(name->data, "default", name->len) != 0)
     {
+        model->exact = !ngx_http_llm_model_is_prefix(name);
+        model->prefix = !model->exact;
+
         return ngx_http_llm_model_name(cf, name, model);
     }
 
@@ -121,6 +134,68 @@ ngx_http_llm_model_pattern(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     lmcf->fallback = model;
 
     return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_llm_model_regex(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_model_t *model)
+{
+#if (NGX_PCRE)
+
+    u_char                errstr[NGX_MAX_CONF_ERRSTR];
+    ngx_uint_t            i;
+    ngx_regex_compile_t   rc;
+    ngx_http_llm_regex_t *slot;
+
+    slot = lmcf->regexes.elts;
+
+    for (i = 0; i < lmcf->regexes.nelts; i++) {
+
+        if (ngx_http_llm_route_compare(&slot[i].model->pattern,
+                                       &model->pattern)
+            == 0)
+        {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "duplicate llm_model \"%V\"",
+                               &model->pattern);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    ngx_memzero(&rc, sizeof(ngx_regex_compile_t));
+
+    rc.pattern.data = model->pattern.data + 1;
+    rc.pattern.len = model->pattern.len - 1;
+    rc.pool = cf->pool;
+    rc.err.len = NGX_MAX_CONF_ERRSTR;
+    rc.err.data = errstr;
+
+    if (rc.pattern.len == 0 || ngx_regex_compile(&rc) != NGX_OK) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid expression of llm_model \"%V\": %V",
+                           &model->pattern, &rc.err);
+        return NGX_CONF_ERROR;
+    }
+
+    slot = ngx_array_push(&lmcf->regexes);
+    if (slot == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    slot->regex = rc.regex;
+    slot->model = model;
+
+    return NGX_CONF_OK;
+
+#else
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "llm_model \"%V\" needs an nginx with PCRE",
+                       &model->pattern);
+    return NGX_CONF_ERROR;
+
+#endif
 }
 
 
@@ -164,59 +239,6 @@ ngx_http_llm_model_name(ngx_conf_t *cf, ngx_str_t *name,
 
     slot->name = key;
     slot->model = model;
-
-    return NGX_CONF_OK;
-}
-
-
-char *
-ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_llm_model_t  *model = conf;
-
-    ngx_str_t              *value;
-    ngx_http_llm_target_t  *target;
-
-    value = cf->args->elts;
-
-    target = ngx_array_push(&model->targets);
-    if (target == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(target, sizeof(ngx_http_llm_target_t));
-
-    target->name = value[1];
-    target->line = cf->conf_file->line;
-    target->weight = 1;
-
-    if (cf->args->nelts == 2) {
-        return NGX_CONF_OK;
-    }
-
-    target->model = value[2];
-
-    if (value[2].len == 1 && value[2].data[0] == '*') {
-
-        if (!ngx_http_llm_model_is_prefix(&model->pattern)) {
-            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                               "target model \"*\" needs a pattern with "
-                               "\"*\", llm_model is \"%V\"", &model->pattern);
-            return NGX_CONF_ERROR;
-        }
-
-        target->wildcard = 1;
-        model->wildcard = 1;
-        return NGX_CONF_OK;
-    }
-
-    if (!ngx_http_llm_route_valid(&value[2])
-        || ngx_strlchr(value[2].data, value[2].data + value[2].len, '*'))
-    {
-        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "invalid target model \"%V\"", &value[2]);
-        return NGX_CONF_ERROR;
-    }
 
     return NGX_CONF_OK;
 }
@@ -320,9 +342,40 @@ ngx_http_llm_model_targets(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
                           &model->file, target[i].line);
             return NGX_ERROR;
         }
+
+        target[i].seed = ngx_http_llm_model_seed(&target[i]);
     }
 
     return NGX_OK;
+}
+
+
+/*
+ * Its place in a hash depends on what it is, not on where it stands: FNV-1a of
+ * the provider's name and the model, the same in each process and generation.
+ */
+
+static uint64_t
+ngx_http_llm_model_seed(ngx_http_llm_target_t *target)
+{
+    size_t       i;
+    uint64_t     seed;
+    ngx_uint_t   n;
+
+    ngx_str_t  *parts[] = { &target->name, &target->model };
+
+    seed = 0xcbf29ce484222325;
+
+    for (n = 0; n < 2; n++) {
+
+        for (i = 0; i < parts[n]->len; i++) {
+            seed = (seed ^ parts[n]->data[i]) * 0x100000001b3;
+        }
+
+        seed = (seed ^ 0xff) * 0x100000001b3;
+    }
+
+    return seed;
 }
 
 
@@ -363,9 +416,7 @@ ngx_http_llm_model_list(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
             name = n ? &alias[n - 1] : &model[i]->pattern;
 
-            if (n == 0 && (model[i] == lmcf->fallback
-                           || ngx_http_llm_model_is_prefix(name)))
-            {
+            if (n == 0 && !model[i]->exact) {
                 continue;
             }
 

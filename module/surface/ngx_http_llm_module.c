@@ -243,8 +243,15 @@ static ngx_command_t  ngx_http_llm_commands[] = {
     /* inside llm_model */
 
     { ngx_string("target"),
-      NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_TAKE12,
+      NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_1MORE,
       ngx_http_llm_model_target,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("balance"),
+      NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_TAKE12,
+      ngx_http_llm_model_balance,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
