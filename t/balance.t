@@ -52,7 +52,7 @@ sub ask {
     my @who;
     for (1 .. $n) {
         my $body = { model => 'm', %body };
-        $c->send_request('POST', '/v1/chat/completions',
+        $c->send_request(path => '/v1/chat/completions',
                          headers => [ [ 'X-Key' => $body{user} // '' ] ],
                          keepalive => 1, body => JSON::PP::encode_json($body));
         push @who, $c->read_response->header('x-llm-provider');
@@ -165,13 +165,14 @@ sub share {
                      . 'llm_model w { target c weight=2; target d;'
                      . ' balance least_busy; }');
     $fakes{a}->mode('gate');
+    my $before = $fakes{a}->count;
     my @busy = map {
         my $c = LLM::Client->connect($gw);
-        $c->send_request('POST', '/v1/chat/completions',
+        $c->send_request(path => '/v1/chat/completions',
                          body => '{"model":"m"}');
         $c;
     } 1;
-    wait_for(sub { $fakes{a}->open_connections }, 5, 'one waits at a');
+    $fakes{a}->wait_requests($before + 1);
     is(share(ask($gw, 10))->{b}, 10, 'least_busy: who has nothing in flight');
     $fakes{a}->open_gate('open');
     $_->read_response for @busy;

@@ -200,7 +200,7 @@ sub statuses { my ($gw, $n, %opt) = @_; return map { ask($gw, %opt)->status } 1 
 # Keys
 
 {
-    my ($gw, $p, $f) = story(keys => "key $KEY_1; key $KEY_2;");
+    my ($gw, $p, $f) = story(workers => 1, keys => "key $KEY_1; key $KEY_2;");
     my %seen;
     statuses($gw, 4);
     $seen{ $_->{headers}{authorization} }++ for $p->requests;
@@ -273,7 +273,7 @@ CONF
     $p->mode('gate open');
     my @busy = map {
         my $c = LLM::Client->connect($gw);
-        $c->send_request('POST', '/v1/chat/completions',
+        $c->send_request(path => '/v1/chat/completions',
                          body => '{"model":"m"}');
         $p->wait_requests($_);
         $c;
@@ -296,7 +296,7 @@ CONF
     my ($gw, $p, $f) = story(provider => 'max_concurrency 1;', workers => 1);
     $p->mode('gate never');
     my $c = LLM::Client->connect($gw);
-    $c->send_request('POST', '/v1/chat/completions', body => '{"model":"m"}');
+    $c->send_request(path => '/v1/chat/completions', body => '{"model":"m"}');
     $p->wait_requests(1);
     my ($pid) = $gw->worker_pids;
     kill 'KILL', $pid;

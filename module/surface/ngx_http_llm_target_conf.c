@@ -77,7 +77,11 @@ ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
             rv = param->set(cf, target, &value[i]);
 
-        } else if (i == 2) {
+        } else if (i == 2
+                   && ngx_strlchr(value[i].data, value[i].data + value[i].len,
+                                  '=')
+                      == NULL)
+        {
             rv = ngx_http_llm_target_model(cf, model, target, &value[i]);
 
         } else {
