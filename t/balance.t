@@ -17,7 +17,7 @@ sub fake {
         return (status(503), json({ error => { message => 'down' } }))
             if $mode eq 'down';
         return (gate('open'), json({ choices => [] })) if $mode eq 'gate';
-        return (head, delay($mode),
+        return (delay($mode),
                 sse({ choices => [ { delta => { content => 'x' } } ] },
                     { choices => [ { finish_reason => 'stop' } ] },
                     '[DONE]')) if $req->{json}{stream};
