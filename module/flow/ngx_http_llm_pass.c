@@ -9,6 +9,7 @@
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_balance.h>
 #include <ngx_http_llm_blame.h>
+#include <ngx_http_llm_splice.h>
 #include <ngx_http_llm_request.h>
 #include <ngx_http_llm_upstream.h>
 #include <ngx_http_llm_limits.h>
@@ -27,12 +28,6 @@ static ngx_int_t ngx_http_llm_pass_nobody(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_choose(ngx_http_request_t *r,
     ngx_uint_t same);
 static ngx_int_t ngx_http_llm_pass_create(ngx_http_request_t *r);
-static void ngx_http_llm_pass_edit_options(ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_call_t *call);
-static ngx_int_t ngx_http_llm_pass_edit_model(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_http_llm_call_t *call);
-static void ngx_http_llm_pass_edit(ngx_http_llm_call_t *call, size_t pos,
-    size_t len, ngx_str_t *text);
 static ngx_int_t ngx_http_llm_pass_reinit(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_process_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_head(ngx_http_request_t *r);
@@ -195,16 +190,13 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
 
     call.key = attempt->key;
     call.operation = ctx->charge->operation->suffix;
-    call.nedits = 0;
     call.model = target->wildcard ? ctx->rest
                                   : target->model.len ? target->model
                                                       : ctx->name;
 
     attempt->model = call.model;
 
-    ngx_http_llm_pass_edit_options(ctx, &call);
-
-    if (ngx_http_llm_pass_edit_model(r, ctx, &call) != NGX_OK) {
+    if (ngx_http_llm_splice(r, ctx, target->provider, &call) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -214,117 +206,6 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
 
     return ngx_http_llm_request_create(r, target->provider, &call, &ctx->view,
                                        &r->upstream->request_bufs);
-}
-
-
-/*
- * A stream's usage is sent only to those who ask.  We ask where the client
- * says nothing, and leave the chunk out again; what it says is left alone.
- */
-
-static void
-ngx_http_llm_pass_edit_options(ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_call_t *call)
-{
-    ngx_llm_facts_t  *facts;
-
-    static ngx_str_t  member =
-        ngx_string("\"stream_options\":{\"include_usage\":true},");
-    static ngx_str_t  value = ngx_string("{\"include_usage\":true}");
-    static ngx_str_t  first = ngx_string("\"include_usage\":true,");
-    static ngx_str_t  only = ngx_string("\"include_usage\":true");
-
-    facts = &ctx->charge->facts;
-
-    ctx->include_usage = (facts->stream
-                          && facts->include_usage == NGX_LLM_USAGE_UNSET
-                          && ctx->charge->operation->usage
-                          && ctx->upstream.target->provider->stream_usage);
-
-    if (!ctx->include_usage) {
-        return;
-    }
-
-    if (facts->options_null_size) {
-        ngx_http_llm_pass_edit(call, facts->options_null_pos,
-                               facts->options_null_size, &value);
-
-    } else if (facts->options_size == 0) {
-        ngx_http_llm_pass_edit(call, facts->members_pos, 0, &member);
-
-    } else {
-        ngx_http_llm_pass_edit(call, facts->options_pos + 1, 0,
-                               facts->options_empty ? &only : &first);
-    }
-}
-
-
-static ngx_int_t
-ngx_http_llm_pass_edit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_call_t *call)
-{
-    u_char           *p, *raw;
-    ngx_str_t         text;
-    ngx_llm_facts_t  *facts;
-
-    facts = &ctx->charge->facts;
-    raw = ctx->view.data + facts->model_pos;
-
-    if (facts->model_size == call->model.len + 2
-        && ngx_memcmp(raw + 1, call->model.data, call->model.len) == 0)
-    {
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(r->pool, call->model.len + sizeof("\"model\":\"\","));
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    text.data = p;
-
-    if (facts->model_size || facts->model_null_size) {
-        text.len = ngx_sprintf(p, "\"%V\"", &call->model) - p;
-
-        if (facts->model_size) {
-            ngx_http_llm_pass_edit(call, facts->model_pos, facts->model_size,
-                                   &text);
-        } else {
-            ngx_http_llm_pass_edit(call, facts->model_null_pos,
-                                   facts->model_null_size, &text);
-        }
-
-        return NGX_OK;
-    }
-
-    /* llm_pass MODEL names it, the client does not */
-
-    text.len = ngx_sprintf(p, facts->empty ? "\"model\":\"%V\""
-                                           : "\"model\":\"%V\",",
-                           &call->model)
-               - p;
-    ngx_http_llm_pass_edit(call, facts->members_pos, 0, &text);
-
-    return NGX_OK;
-}
-
-
-/* edits go by rising position, those at one position in order of arrival */
-
-static void
-ngx_http_llm_pass_edit(ngx_http_llm_call_t *call, size_t pos, size_t len,
-    ngx_str_t *text)
-{
-    ngx_uint_t  i;
-
-    for (i = call->nedits; i > 0 && call->edits[i - 1].pos > pos; i--) {
-        call->edits[i] = call->edits[i - 1];
-    }
-
-    call->edits[i].pos = pos;
-    call->edits[i].len = len;
-    call->edits[i].text = *text;
-    call->nedits++;
 }
 
 

@@ -1,0 +1,140 @@
+/*
+ * Which bytes of the client's body change for one attempt (REQ-45): the name
+ * of the model, and what this provider needs to be otherwise.  Called by the
+ * flow for each attempt; the edits are carried out where the request is
+ * written, the body itself is never touched.
+ */
+
+
+#include <ngx_http_llm_splice.h>
+
+
+static void ngx_http_llm_splice_options(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call);
+static ngx_int_t ngx_http_llm_splice_model(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_call_t *call);
+static void ngx_http_llm_splice_edit(ngx_http_llm_call_t *call, size_t pos,
+    size_t len, ngx_str_t *text);
+
+
+ngx_int_t
+ngx_http_llm_splice(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call)
+{
+    call->nedits = 0;
+
+    ngx_http_llm_splice_options(ctx, provider, call);
+
+    return ngx_http_llm_splice_model(r, ctx, call);
+}
+
+
+/*
+ * A stream's usage is sent only to those who ask.  We ask where the client
+ * says nothing, and leave the chunk out again; what it says is left alone.
+ */
+
+static void
+ngx_http_llm_splice_options(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call)
+{
+    ngx_llm_facts_t  *facts;
+
+    static ngx_str_t  member =
+        ngx_string("\"stream_options\":{\"include_usage\":true},");
+    static ngx_str_t  value = ngx_string("{\"include_usage\":true}");
+    static ngx_str_t  first = ngx_string("\"include_usage\":true,");
+    static ngx_str_t  only = ngx_string("\"include_usage\":true");
+
+    facts = &ctx->charge->facts;
+
+    ctx->include_usage = (facts->stream
+                          && facts->include_usage == NGX_LLM_USAGE_UNSET
+                          && ctx->charge->operation->usage
+                          && provider->stream_usage);
+
+    if (!ctx->include_usage) {
+        return;
+    }
+
+    if (facts->options_null_size) {
+        ngx_http_llm_splice_edit(call, facts->options_null_pos,
+                                 facts->options_null_size, &value);
+
+    } else if (facts->options_size == 0) {
+        ngx_http_llm_splice_edit(call, facts->members_pos, 0, &member);
+
+    } else {
+        ngx_http_llm_splice_edit(call, facts->options_pos + 1, 0,
+                                 facts->options_empty ? &only : &first);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_call_t *call)
+{
+    u_char           *p, *raw;
+    ngx_str_t         text;
+    ngx_llm_facts_t  *facts;
+
+    facts = &ctx->charge->facts;
+    raw = ctx->view.data + facts->model_pos;
+
+    if (facts->model_size == call->model.len + 2
+        && ngx_memcmp(raw + 1, call->model.data, call->model.len) == 0)
+    {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, call->model.len + sizeof("\"model\":\"\","));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text.data = p;
+
+    if (facts->model_size || facts->model_null_size) {
+        text.len = ngx_sprintf(p, "\"%V\"", &call->model) - p;
+
+        if (facts->model_size) {
+            ngx_http_llm_splice_edit(call, facts->model_pos,
+                                     facts->model_size, &text);
+        } else {
+            ngx_http_llm_splice_edit(call, facts->model_null_pos,
+                                     facts->model_null_size, &text);
+        }
+
+        return NGX_OK;
+    }
+
+    /* llm_pass MODEL names it, the client does not */
+
+    text.len = ngx_sprintf(p, facts->empty ? "\"model\":\"%V\""
+                                           : "\"model\":\"%V\",",
+                           &call->model)
+               - p;
+    ngx_http_llm_splice_edit(call, facts->members_pos, 0, &text);
+
+    return NGX_OK;
+}
+
+
+/* edits go by rising position, those at one position in order of arrival */
+
+static void
+ngx_http_llm_splice_edit(ngx_http_llm_call_t *call, size_t pos, size_t len,
+    ngx_str_t *text)
+{
+    ngx_uint_t  i;
+
+    for (i = call->nedits; i > 0 && call->edits[i - 1].pos > pos; i--) {
+        call->edits[i] = call->edits[i - 1];
+    }
+
+    call->edits[i].pos = pos;
+    call->edits[i].len = len;
+    call->edits[i].text = *text;
+    call->nedits++;
+}
