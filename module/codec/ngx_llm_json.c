@@ -17,6 +17,11 @@ typedef struct {
     const u_char                 *value;      /* has a name that we know, and */
     const u_char                 *value_end;  /* its raw value                */
 
+    const u_char                 *key;        /* its opening quote */
+    const u_char                 *before;     /* end of the value before it */
+    size_t                       *next;       /* wants the next key's place */
+    const ngx_llm_json_member_t  *state;      /* that made it stateful */
+
     ngx_uint_t                    seen;       /* bit per member of the seven */
     const char                   *escaped;    /* one whose key has escapes */
     ngx_llm_facts_t              *facts;
@@ -37,6 +42,7 @@ struct ngx_llm_json_member_s {
     ngx_llm_json_set_pt           set;
     size_t                        offset;     /* of an integer in the facts */
     uint64_t                      min;
+    size_t                        place;      /* of one there; 0: none */
     const char                   *expected;   /* NULL: not one of the seven */
 };
 
@@ -46,6 +52,7 @@ static ngx_int_t ngx_llm_json_scan(ngx_uint_t level, const u_char *body,
 static const u_char *ngx_llm_json_document(ngx_llm_json_t *j);
 static const u_char *ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p);
 static ngx_int_t ngx_llm_json_match(ngx_llm_json_t *j);
+static void ngx_llm_json_place(ngx_llm_json_t *j);
 static void ngx_llm_json_take(ngx_llm_json_t *j);
 static const u_char *ngx_llm_json_options(ngx_llm_json_t *j,
     const u_char *p);
@@ -59,6 +66,9 @@ static ngx_uint_t ngx_llm_json_set_stateful(ngx_llm_json_t *j);
 static void ngx_llm_json_refuse(ngx_llm_json_t *j, ngx_uint_t code,
     const char *reason, const u_char *p);
 
+static void ngx_llm_json_span(const ngx_llm_place_t *place,
+    ngx_llm_json_span_t *span);
+
 
 #define ngx_llm_json_name(str)      sizeof(str) - 1, str
 
@@ -68,33 +78,37 @@ static void ngx_llm_json_refuse(ngx_llm_json_t *j, ngx_uint_t code,
 
 static const ngx_llm_json_member_t  ngx_llm_json_members[] = {
 
-    { ngx_llm_json_name("model"), ngx_llm_json_set_model, 0, 0,
+    { ngx_llm_json_name("model"), ngx_llm_json_set_model, 0, 0, 0,
       "a string is expected" },
 
-    { ngx_llm_json_name("stream"), ngx_llm_json_set_stream, 0, 0,
+    { ngx_llm_json_name("stream"), ngx_llm_json_set_stream, 0, 0, 0,
       "true or false is expected" },
 
     { ngx_llm_json_name("stream_options"), ngx_llm_json_set_options, 0, 0,
-      "an object is expected" },
+      offsetof(ngx_llm_facts_t, options_place), "an object is expected" },
 
     { ngx_llm_json_name("max_tokens"), ngx_llm_json_set_integer,
-      offsetof(ngx_llm_facts_t, max_tokens), 0, NGX_LLM_JSON_COUNT },
+      offsetof(ngx_llm_facts_t, max_tokens), 0,
+      offsetof(ngx_llm_facts_t, max_tokens_place), NGX_LLM_JSON_COUNT },
 
     { ngx_llm_json_name("max_completion_tokens"), ngx_llm_json_set_integer,
       offsetof(ngx_llm_facts_t, max_completion_tokens), 0,
-      NGX_LLM_JSON_COUNT },
+      offsetof(ngx_llm_facts_t, max_completion_place), NGX_LLM_JSON_COUNT },
 
     { ngx_llm_json_name("max_output_tokens"), ngx_llm_json_set_integer,
-      offsetof(ngx_llm_facts_t, max_output_tokens), 0, NGX_LLM_JSON_COUNT },
+      offsetof(ngx_llm_facts_t, max_output_tokens), 0, 0,
+      NGX_LLM_JSON_COUNT },
 
     { ngx_llm_json_name("n"), ngx_llm_json_set_integer,
-      offsetof(ngx_llm_facts_t, n), 1, NGX_LLM_JSON_ONE },
+      offsetof(ngx_llm_facts_t, n), 1, 0, NGX_LLM_JSON_ONE },
+
+    /* of these two the first one counts */
 
     { ngx_llm_json_name("previous_response_id"), ngx_llm_json_set_stateful,
-      0, 0, NULL },
+      0, 0, 0, NULL },
 
     { ngx_llm_json_name("conversation"), ngx_llm_json_set_stateful,
-      0, 0, NULL }
+      0, 0, 0, NULL }
 };
 
 #define NGX_LLM_JSON_MEMBERS                                                  \
@@ -129,12 +143,7 @@ ngx_llm_json_scan(ngx_uint_t level, const u_char *body, size_t len,
     ngx_llm_json_t  j;
 
     ngx_memzero(err, sizeof(ngx_llm_json_error_t));
-    ngx_memzero(facts, sizeof(ngx_llm_facts_t));
-
-    facts->max_tokens = -1;
-    facts->max_completion_tokens = -1;
-    facts->max_output_tokens = -1;
-    facts->n = -1;
+    ngx_llm_facts_init(facts);
 
     if (len == 0) {
         err->code = NGX_LLM_JSON_INVALID;
@@ -225,6 +234,14 @@ ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p)
             return v;
         }
 
+        j->key = j->walk.key - 1;
+        j->before = first ? NULL : p;
+
+        if (j->next != NULL) {
+            *j->next = j->key - j->walk.string.start;
+            j->next = NULL;
+        }
+
         if (ngx_llm_json_match(j) != NGX_OK) {
             return NULL;
         }
@@ -246,6 +263,7 @@ ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p)
         if (j->member != NULL) {
             j->value = v;
             j->value_end = p;
+            ngx_llm_json_place(j);
             ngx_llm_json_take(j);
         }
     }
@@ -306,6 +324,28 @@ ngx_llm_json_match(ngx_llm_json_t *j)
     j->seen |= (ngx_uint_t) 1 << i;
 
     return NGX_OK;
+}
+
+
+/* null has a place, too: it can be what a server does not take */
+
+static void
+ngx_llm_json_place(ngx_llm_json_t *j)
+{
+    const u_char     *start;
+    ngx_llm_place_t  *place;
+
+    if (j->member->place == 0) {
+        return;
+    }
+
+    place = (ngx_llm_place_t *) ((u_char *) j->facts + j->member->place);
+    start = j->walk.string.start;
+
+    place->key = j->key - start;
+    place->end = j->value_end - start;
+    place->before = j->before ? j->before - start : 0;
+    j->next = &place->next;
 }
 
 
@@ -386,7 +426,7 @@ ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)
 static ngx_uint_t
 ngx_llm_json_set_model(ngx_llm_json_t *j)
 {
-    size_t            i, len;
+    size_t            len;
     ngx_llm_facts_t  *facts;
 
     if (*j->value != '"') {
@@ -400,16 +440,7 @@ ngx_llm_json_set_model(ngx_llm_json_t *j)
     len = ngx_llm_string_decode(facts->model, NGX_LLM_MODEL_LEN, j->value + 1,
                                 j->value_end - 1);
 
-    facts->invalid_model = (len == 0 || len > NGX_LLM_MODEL_LEN);
-
-    for (i = 0; i < len && !facts->invalid_model; i++) {
-        facts->invalid_model = facts->model[i] < 0x21
-                               || facts->model[i] > 0x7e
-                               || facts->model[i] == '"'
-                               || facts->model[i] == '\\';
-    }
-
-    facts->model_len = facts->invalid_model ? 0 : len;
+    ngx_llm_facts_name(facts, len);
 
     return 1;
 }
@@ -484,6 +515,12 @@ ngx_llm_json_set_stateful(ngx_llm_json_t *j)
 {
     j->facts->stateful = 1;
 
+    if (j->state == NULL || j->member <= j->state) {
+        j->state = j->member;
+        j->facts->state_pos = j->value - j->walk.string.start;
+        j->facts->state_size = j->value_end - j->value;
+    }
+
     return 1;
 }
 
@@ -500,4 +537,53 @@ ngx_llm_json_refuse(ngx_llm_json_t *j, ngx_uint_t code, const char *reason,
         j->err->reason = reason;
         j->err->pos = p - j->walk.string.start;
     }
+}
+
+
+ngx_uint_t
+ngx_llm_json_cut(const ngx_llm_place_t *one, const ngx_llm_place_t *two,
+    ngx_llm_json_span_t *spans, ngx_uint_t *empty)
+{
+    ngx_uint_t              n;
+    ngx_llm_place_t         last;
+    const ngx_llm_place_t  *first;
+
+    first = (one->key < two->key) ? one : two;
+    last = (one->key < two->key) ? *two : *one;
+    n = 0;
+
+    if (first->key && first->end == last.before) {
+
+        /* side by side they share a comma, so they go as one */
+
+        last.key = first->key;
+        last.before = first->before;
+
+    } else if (first->key) {
+        ngx_llm_json_span(first, &spans[n++]);
+    }
+
+    *empty = (n == 0 && last.key && last.before == 0 && last.next == 0);
+
+    if (last.key) {
+        ngx_llm_json_span(&last, &spans[n++]);
+    }
+
+    return n;
+}
+
+
+/* with the comma before it, the first one with that behind it */
+
+static void
+ngx_llm_json_span(const ngx_llm_place_t *place, ngx_llm_json_span_t *span)
+{
+    if (place->before) {
+        span->pos = place->before;
+        span->len = place->end - place->before;
+        return;
+    }
+
+    span->pos = place->key;
+    span->len = (place->next ? place->next : place->end) - place->key;
 }

@@ -25,6 +25,43 @@ check(int cond)
 }
 
 
+/* two members less, and still an object */
+
+static void
+check_cut(const u_char *body, size_t size, const ngx_llm_facts_t *f)
+{
+    size_t                pos, len;
+    u_char               *rest;
+    ngx_uint_t            i, n, all;
+    ngx_llm_facts_t       facts;
+    ngx_llm_json_span_t   spans[2];
+    ngx_llm_json_error_t  err;
+
+    rest = malloc(size);
+    check(rest != NULL);
+
+    n = ngx_llm_json_cut(&f->options_place, &f->max_tokens_place, spans, &all);
+    pos = 0;
+    len = 0;
+
+    for (i = 0; i < n; i++) {
+        check(spans[i].pos >= pos && spans[i].pos + spans[i].len < size);
+        memcpy(rest + len, body + pos, spans[i].pos - pos);
+        len += spans[i].pos - pos;
+        pos = spans[i].pos + spans[i].len;
+    }
+
+    memcpy(rest + len, body + pos, size - pos);
+    len += size - pos;
+
+    check(ngx_llm_json_facts(rest, len, &facts, &err) == NGX_OK);
+    check(facts.options_place.key == 0 && facts.max_tokens_place.key == 0);
+    check(facts.empty == (f->empty || all));
+
+    free(rest);
+}
+
+
 static void
 check_facts(const u_char *body, size_t size, const ngx_llm_facts_t *f)
 {
@@ -52,6 +89,12 @@ check_facts(const u_char *body, size_t size, const ngx_llm_facts_t *f)
         check(f->options_size == 0 && f->options_null_size == 4);
         check(memcmp(body + f->options_null_pos, "null", 4) == 0);
     }
+
+    if (f->state_size) {
+        check(f->stateful && f->state_pos + f->state_size < size);
+    }
+
+    check_cut(body, size, f);
 
     for (sum = f->outside, i = 0; i < NGX_LLM_CLASS_N; i++) {
         sum += f->counts[i];

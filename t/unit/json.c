@@ -568,6 +568,118 @@ stream(void)
 }
 
 
+static void
+state_claim(const char *body, const char *value, const char *claim)
+{
+    (void) scan_str(body);
+    is_str(body + f.state_pos, f.state_size, value, claim);
+}
+
+
+static void
+state_claims(void)
+{
+    state_claim("{\"a\":1, \"previous_response_id\" : \"r\\u0031\" }",
+                "\"r\\u0031\"", "state is told as it is written");
+    state_claim("{\"conversation\":{\"id\":\"c\"}}", "{\"id\":\"c\"}",
+                "a conversation may be an object");
+    state_claim("{\"conversation\":\"c\",\"previous_response_id\":\"r\"}",
+                "\"r\"", "previous_response_id goes before conversation");
+    state_claim("{\"previous_response_id\":\"r\",\"conversation\":\"c\"}",
+                "\"r\"", "... in any order");
+    state_claim("{\"previous_response_id\":null,\"conversation\":\"c\"}",
+                "\"c\"", "... but null");
+    state_claim("{\"conversation\":null}", "", "null has no place");
+}
+
+
+/* what is left of body when stream_options and max_tokens are cut out */
+
+static void
+cut_claim(const char *body, const char *want, ngx_uint_t empty)
+{
+    char                  out[256];
+    size_t                pos, len;
+    ngx_uint_t            i, n, all, none;
+    ngx_llm_json_span_t   spans[2];
+
+    len = strlen(body);
+    pos = 0;
+    out[0] = '\0';
+
+    if (scan_str(body) != NGX_OK) {
+        ok(0, "%s is JSON", body);
+        return;
+    }
+
+    n = ngx_llm_json_cut(&f.options_place, &f.max_tokens_place, spans, &all);
+    none = (f.empty || all);
+
+    for (i = 0; i < n; i++) {
+        strncat(out, body + pos, spans[i].pos - pos);
+        pos = spans[i].pos + spans[i].len;
+    }
+
+    strncat(out, body + pos, len - pos);
+
+    ok(scan_str(out) == NGX_OK && f.empty == none && none == empty
+       && f.options_place.key == 0 && f.max_tokens_place.key == 0,
+       "REQ-45: %s is JSON without them", body);
+    is_str(out, strlen(out), want, "... and else as it was");
+}
+
+
+static void
+cut_claims(void)
+{
+    char          body[256], want[256];
+    size_t        i, k;
+    ngx_uint_t    mask, members, left;
+
+    static const char *const  member[] = {
+        "\"a\" : [{\"max_tokens\":1}]", "\"stream_options\": {\"x\": {}}",
+        "\"b\":\"stream_options\"", "\"max_tokens\" :null", "\"c\":0"
+    };
+
+    cut_claim("{}", "{}", 1);
+    cut_claim("{\"a\":1}", "{\"a\":1}", 0);
+    cut_claim("{\"stream_options\":{}}", "{}", 1);
+    cut_claim(" {\n\"max_tokens\" : 5\r\n} ", " {\n\r\n} ", 1);
+    cut_claim("{ \"stream_options\" : null , \"max_tokens\" : 1 }", "{  }",
+              1);
+    cut_claim("{ \"a\" : 1 , \"stream_options\" : {} , \"b\" : 2 }",
+              "{ \"a\" : 1 , \"b\" : 2 }", 0);
+    cut_claim("{ \"stream_options\" : {} , \"b\" : 2 }",
+              "{ \"b\" : 2 }", 0);
+
+    /* each choice of these members, in both directions */
+
+    for (mask = 1; mask < 64; mask++) {
+
+        strcpy(body, "{");
+        strcpy(want, "{");
+        members = 0;
+        left = 0;
+
+        for (i = 0; i < 5; i++) {
+            k = (mask & 32) ? 4 - i : i;
+
+            if (!(mask & (1u << k))) {
+                continue;
+            }
+
+            strcat(strcat(body, members++ ? "," : ""), member[k]);
+
+            if (k % 2 == 0) {
+                strcat(strcat(want, left++ ? "," : ""), member[k]);
+            }
+        }
+
+        cut_claim(strcat(body, "}"), strcat(want, "}"), left == 0);
+    }
+}
+
+
 /* what counts must be, a byte at a time; the body is valid */
 
 static int
@@ -1098,6 +1210,8 @@ main(void)
     model();
     integers();
     stream();
+    state_claims();
+    cut_claims();
     counts();
     truncated();
     strings();

@@ -1,0 +1,118 @@
+/*
+ * ngx_llm_facts.h: what is known of a request body.  Everything is a value or
+ * an offset into the body, and stays true as long as the body's bytes do.
+ */
+
+#ifndef _NGX_LLM_FACTS_H_INCLUDED_
+#define _NGX_LLM_FACTS_H_INCLUDED_
+
+
+#include "ngx_llm_codec.h"
+
+
+#define NGX_LLM_MODEL_LEN       256   /* longest model name, decoded */
+
+/* ngx_llm_facts_t.include_usage */
+#define NGX_LLM_USAGE_UNSET     0
+#define NGX_LLM_USAGE_TRUE      1
+#define NGX_LLM_USAGE_FALSE     2     /* present, but not true */
+
+/*
+ * ngx_llm_facts_t.counts: raw bytes inside of strings (keys too), an escape
+ * counts as the bytes it is written with: \n is one of PUNCT, one of PROSE.
+ * The four and .outside add up to the length of the body.
+ */
+#define NGX_LLM_CLASS_PROSE     0     /* A-Z a-z 0-9 and space */
+#define NGX_LLM_CLASS_PUNCT     1     /* all other ASCII */
+#define NGX_LLM_CLASS_OTHER     2     /* multi-byte characters but CJK */
+#define NGX_LLM_CLASS_CJK       3     /* three bytes with lead E3-ED or EF */
+#define NGX_LLM_CLASS_N         4
+
+
+/* where a member of the outer object stands, to be cut out or renamed */
+
+typedef struct {
+    size_t      key;                 /* its opening quote; 0 = absent */
+    size_t      end;                 /* behind its value */
+    size_t      before;              /* the end before it; 0 = the first */
+    size_t      next;                /* the next key's quote; 0 = the last */
+} ngx_llm_place_t;
+
+
+typedef struct {
+    u_char      model[NGX_LLM_MODEL_LEN];  /* decoded, no final NUL */
+    size_t      model_len;           /* 0 = absent, null or invalid_model */
+    size_t      model_pos;           /* raw string in the body, with quotes */
+    size_t      model_size;          /* 0 = absent or null */
+    size_t      model_null_pos;      /* the word null of model */
+    size_t      model_null_size;     /* 0 = not null */
+
+    size_t      members_pos;         /* just behind the outer '{' */
+
+    size_t      options_pos;         /* stream_options, braces included */
+    size_t      options_size;        /* 0 = absent or null */
+    size_t      options_null_pos;    /* the word null of stream_options */
+    size_t      options_null_size;   /* 0 = not null */
+
+    ngx_llm_place_t  options_place;  /* these three: null is present */
+    ngx_llm_place_t  max_tokens_place;
+    ngx_llm_place_t  max_completion_place;
+
+    size_t      state_pos;           /* raw value that makes it stateful: */
+    size_t      state_size;          /* previous_response_id goes first */
+
+    ngx_int_t   max_tokens;          /* these four: -1 = absent or null */
+    ngx_int_t   max_completion_tokens;
+    ngx_int_t   max_output_tokens;
+    ngx_int_t   n;
+
+    uint64_t    counts[NGX_LLM_CLASS_N];   /* bytes inside of strings */
+    size_t      outside;             /* all other bytes, quotes included */
+
+    unsigned    empty:1;             /* the outer object has no members */
+    unsigned    options_empty:1;     /* stream_options is an empty object */
+    unsigned    include_usage:2;     /* true if true in any duplicate */
+    unsigned    stream:1;            /* stream is true */
+    unsigned    stream_set:1;        /* stream is true or false */
+    unsigned    invalid_model:1;     /* a string, but not 1-256 of 0x21-0x7e
+                                        without '"' and '\' */
+    unsigned    stateful:1;          /* previous_response_id, conversation:
+                                        present, not null */
+} ngx_llm_facts_t;
+
+
+/* before a body is read: four integers are -1, all else is 0 */
+
+static ngx_inline void
+ngx_llm_facts_init(ngx_llm_facts_t *facts)
+{
+    ngx_memzero(facts, sizeof(ngx_llm_facts_t));
+
+    facts->max_tokens = -1;
+    facts->max_completion_tokens = -1;
+    facts->max_output_tokens = -1;
+    facts->n = -1;
+}
+
+
+/* len bytes of a name, or the first of them, are in model: is it a name? */
+
+static ngx_inline void
+ngx_llm_facts_name(ngx_llm_facts_t *facts, size_t len)
+{
+    size_t  i;
+
+    facts->invalid_model = (len == 0 || len > NGX_LLM_MODEL_LEN);
+
+    for (i = 0; i < len && !facts->invalid_model; i++) {
+        facts->invalid_model = facts->model[i] < 0x21
+                               || facts->model[i] > 0x7e
+                               || facts->model[i] == '"'
+                               || facts->model[i] == '\\';
+    }
+
+    facts->model_len = facts->invalid_model ? 0 : len;
+}
+
+
+#endif /* _NGX_LLM_FACTS_H_INCLUDED_ */
