@@ -9,23 +9,83 @@
 #include <ngx_http_llm_splice.h>
 
 
+static ngx_uint_t ngx_http_llm_splice_quirks(ngx_http_llm_ctx_t *ctx,
+    ngx_uint_t quirks, ngx_http_llm_call_t *call);
 static void ngx_http_llm_splice_options(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call);
 static ngx_int_t ngx_http_llm_splice_model(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_http_llm_call_t *call);
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_call_t *call, ngx_uint_t empty);
 static void ngx_http_llm_splice_edit(ngx_http_llm_call_t *call, size_t pos,
     size_t len, ngx_str_t *text);
 
+
+/*
+ * Four edits at most: stream_options is either cut out or added to, one of
+ * the token limits is cut out, the other one renamed, the model is replaced.
+ */
 
 ngx_int_t
 ngx_http_llm_splice(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call)
 {
+    ngx_uint_t  empty;
+
     call->nedits = 0;
 
+    empty = ngx_http_llm_splice_quirks(ctx, provider->quirks, call);
     ngx_http_llm_splice_options(ctx, provider, call);
 
-    return ngx_http_llm_splice_model(r, ctx, call);
+    return ngx_http_llm_splice_model(r, ctx, call, empty);
+}
+
+
+/* what a server does not take goes; 1: no member is left */
+
+static ngx_uint_t
+ngx_http_llm_splice_quirks(ngx_http_llm_ctx_t *ctx, ngx_uint_t quirks,
+    ngx_http_llm_call_t *call)
+{
+    ngx_uint_t              i, n, all;
+    ngx_llm_facts_t        *facts;
+    ngx_llm_json_span_t     spans[2];
+    const ngx_llm_place_t  *options, *limit, *renamed;
+
+    static ngx_str_t              nothing = ngx_null_string;
+    static ngx_str_t              key = ngx_string("\"max_tokens\"");
+    static const ngx_llm_place_t  none;
+
+    facts = &ctx->charge->facts;
+
+    options = &none;
+    limit = &none;
+    renamed = &facts->max_completion_place;
+
+    if (quirks & NGX_HTTP_LLM_QUIRK_NO_STREAM_OPTIONS) {
+        options = &facts->options_place;
+    }
+
+    if ((quirks & NGX_HTTP_LLM_QUIRK_MAX_TOKENS) && renamed->key) {
+
+        /* of two limits the one that it knows stays, but null is none */
+
+        if (facts->max_tokens == -1) {
+            limit = &facts->max_tokens_place;
+
+            ngx_http_llm_splice_edit(call, renamed->key,
+                                     sizeof("\"max_completion_tokens\"") - 1,
+                                     &key);
+        } else {
+            limit = renamed;
+        }
+    }
+
+    n = ngx_llm_json_cut(options, limit, spans, &all);
+
+    for (i = 0; i < n; i++) {
+        ngx_http_llm_splice_edit(call, spans[i].pos, spans[i].len, &nothing);
+    }
+
+    return facts->empty || all;
 }
 
 
@@ -51,7 +111,9 @@ ngx_http_llm_splice_options(ngx_http_llm_ctx_t *ctx,
     ctx->include_usage = (facts->stream
                           && facts->include_usage == NGX_LLM_USAGE_UNSET
                           && ctx->charge->operation->usage
-                          && provider->stream_usage);
+                          && provider->stream_usage
+                          && !(provider->quirks
+                               & NGX_HTTP_LLM_QUIRK_NO_STREAM_OPTIONS));
 
     if (!ctx->include_usage) {
         return;
@@ -73,7 +135,7 @@ ngx_http_llm_splice_options(ngx_http_llm_ctx_t *ctx,
 
 static ngx_int_t
 ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_call_t *call)
+    ngx_http_llm_call_t *call, ngx_uint_t empty)
 {
     u_char           *p, *raw;
     ngx_str_t         text;
@@ -111,8 +173,8 @@ ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     /* llm_pass MODEL names it, the client does not */
 
-    text.len = ngx_sprintf(p, facts->empty ? "\"model\":\"%V\""
-                                           : "\"model\":\"%V\",",
+    text.len = ngx_sprintf(p, empty ? "\"model\":\"%V\""
+                                    : "\"model\":\"%V\",",
                            &call->model)
                - p;
     ngx_http_llm_splice_edit(call, facts->members_pos, 0, &text);
@@ -121,16 +183,26 @@ ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* edits go by rising position, those at one position in order of arrival */
+/*
+ * Edits go by rising position; at one position what is put in stands before
+ * what is taken out, else those that came first.
+ */
 
 static void
 ngx_http_llm_splice_edit(ngx_http_llm_call_t *call, size_t pos, size_t len,
     ngx_str_t *text)
 {
-    ngx_uint_t  i;
+    ngx_uint_t            i;
+    ngx_http_llm_edit_t  *edit;
 
-    for (i = call->nedits; i > 0 && call->edits[i - 1].pos > pos; i--) {
-        call->edits[i] = call->edits[i - 1];
+    for (i = call->nedits; i > 0; i--) {
+        edit = &call->edits[i - 1];
+
+        if (edit->pos < pos || (edit->pos == pos && (len || edit->len == 0))) {
+            break;
+        }
+
+        call->edits[i] = *edit;
     }
 
     call->edits[i].pos = pos;
