@@ -42,12 +42,13 @@ typedef struct {
 typedef struct {
     u_char      model[NGX_LLM_MODEL_LEN];  /* decoded, no final NUL */
     size_t      model_len;           /* 0 = absent, null or invalid_model */
-    size_t      model_pos;           /* raw string in the body, with quotes */
+    size_t      model_pos;           /* raw, of JSON with its quotes */
     size_t      model_size;          /* 0 = absent or null */
     size_t      model_null_pos;      /* the word null of model */
     size_t      model_null_size;     /* 0 = not null */
 
-    size_t      members_pos;         /* just behind the outer '{' */
+    size_t      members_pos;         /* just behind the outer '{'; of a form */
+    size_t      delimiter_size;      /* the first "--boundary", its length */
 
     size_t      options_pos;         /* stream_options, braces included */
     size_t      options_size;        /* 0 = absent or null */
@@ -69,6 +70,7 @@ typedef struct {
     uint64_t    counts[NGX_LLM_CLASS_N];   /* bytes inside of strings */
     size_t      outside;             /* all other bytes, quotes included */
 
+    unsigned    form:1;              /* multipart/form-data, no JSON */
     unsigned    empty:1;             /* the outer object has no members */
     unsigned    options_empty:1;     /* stream_options is an empty object */
     unsigned    include_usage:2;     /* true if true in any duplicate */
