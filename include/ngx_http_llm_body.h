@@ -15,6 +15,13 @@
 ngx_int_t ngx_http_llm_body_plain(ngx_http_request_t *r);
 
 /*
+ * What Content-Type says of the body.  NGX_OK: a form, whose boundary points
+ * into the header.  NGX_DECLINED: application/json.  NGX_ERROR: anything else,
+ * none, or more than one.
+ */
+ngx_int_t ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary);
+
+/*
  * As ngx_http_read_client_request_body(), into one piece of memory if it is
  * short enough for memory.  The handler calls body_done() first of all.
  */

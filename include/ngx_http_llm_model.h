@@ -17,6 +17,7 @@ typedef struct {
     const char                    *allow;        /* the same, for Allow */
     ngx_uint_t                     ends;         /* NGX_LLM_ENDS_... */
     unsigned                       usage:1;      /* stream_options known */
+    unsigned                       form:1;       /* takes multipart, too */
 } ngx_http_llm_operation_t;
 
 

@@ -37,6 +37,7 @@ typedef struct {
 #define ngx_memzero(buf, n)       (void) memset(buf, 0, n)
 #define ngx_memcpy(dst, src, n)   (void) memcpy(dst, src, n)
 #define ngx_memcmp(s1, s2, n)     memcmp(s1, s2, n)
+#define ngx_strlen(s)             strlen((const char *) s)
 
 #else
 

@@ -29,10 +29,10 @@ ngx_int_t ngx_llm_form_boundary(const u_char *type, size_t len,
     ngx_str_t *boundary);
 
 /*
- * NGX_OK: the body is a whole form and facts->form is set; model and stream
- * are those of its fields, members_pos is its first delimiter, "--" and the
+ * Sets facts->form.  NGX_OK: the body is a whole form; model and stream are
+ * those of its fields, members_pos is its first delimiter, "--" and the
  * boundary, delimiter_size bytes of it.  outside counts all but the content
- * of files, counts are 0.  NGX_ERROR: *err says why not, the facts are
+ * of files, counts are 0.  NGX_ERROR: *err says why not, all other facts are
  * unspecified: INVALID if it is no form, wherever it breaks, else the first
  * field that is given twice (DUPLICATE) or is no such value (TYPE).  boundary
  * is valid, body may be NULL if len is 0.

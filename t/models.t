@@ -177,6 +177,10 @@ my %operation = (
     'responses'          => 'responses',
     'moderations'        => 'moderations',
     'images/generations' => 'images',
+    'images/edits'       => 'images',
+    'audio/transcriptions' => 'audio',
+    'audio/translations' => 'audio',
+    'audio/speech'       => 'audio',
 );
 
 for my $suffix (sort keys %operation) {

@@ -132,6 +132,9 @@ ngx_llm_form_facts(const u_char *body, size_t len, const ngx_str_t *boundary,
     ngx_memzero(err, sizeof(ngx_llm_json_error_t));
     ngx_llm_facts_init(facts);
 
+    facts->form = 1;
+    facts->outside = len;
+
     if (len == 0) {
         err->code = NGX_LLM_JSON_INVALID;
         err->reason = "body is empty";
@@ -143,11 +146,7 @@ ngx_llm_form_facts(const u_char *body, size_t len, const ngx_str_t *boundary,
     form.facts = facts;
     form.err = err;
 
-    facts->form = 1;
-    facts->outside = len;
-
     p = ngx_llm_form_first(&form);
-
     if (p == NULL) {
         return NGX_ERROR;
     }

@@ -26,7 +26,7 @@ ngx_llm_param_word(const u_char *pos, const u_char *last, const char *lowcase)
         return NULL;
     }
 
-    p += strlen(lowcase);
+    p += ngx_strlen(lowcase);
 
     return (p == last || *p == ';' || *p == ' ' || *p == '\t') ? p : NULL;
 }
@@ -125,7 +125,7 @@ ngx_llm_param_quoted(const u_char *p, const u_char *last,
 ngx_uint_t
 ngx_llm_param_is(const ngx_str_t *s, const char *lowcase)
 {
-    return s->len == strlen(lowcase) && ngx_llm_param_begins(s, lowcase);
+    return s->len == ngx_strlen(lowcase) && ngx_llm_param_begins(s, lowcase);
 }
 
 

@@ -8,6 +8,7 @@
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_route.h>
+#include <ngx_llm_form.h>
 
 
 typedef ngx_int_t (*ngx_http_llm_step_pt)(ngx_http_request_t *r,
@@ -21,6 +22,8 @@ static ngx_int_t ngx_http_llm_admit_read(ngx_http_request_t *r,
 static void ngx_http_llm_admit_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_admit_facts(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_scan(ngx_http_llm_ctx_t *ctx,
+    ngx_str_t *boundary, ngx_llm_json_error_t *err);
 static ngx_int_t ngx_http_llm_admit_malformed(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_json_error_t *err);
 static ngx_int_t ngx_http_llm_admit_model(ngx_http_request_t *r,
@@ -192,6 +195,7 @@ ngx_http_llm_admit_body(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_llm_admit_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
+    ngx_str_t               boundary;
     ngx_llm_facts_t        *facts;
     ngx_llm_json_error_t    err;
     ngx_http_llm_charge_t  *charge;
@@ -207,9 +211,16 @@ ngx_http_llm_admit_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (ngx_llm_json_facts(ctx->view.data, ctx->view.len, facts, &err)
-        != NGX_OK)
+    ngx_str_null(&boundary);
+
+    if (charge->operation->form
+        && ngx_http_llm_body_type(r, &boundary) == NGX_ERROR)
     {
+        return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_INVALID_FORM,
+                                  NULL, NULL);
+    }
+
+    if (ngx_http_llm_admit_scan(ctx, &boundary, &err) != NGX_OK) {
         return ngx_http_llm_admit_malformed(r, ctx, &err);
     }
 
@@ -221,6 +232,21 @@ ngx_http_llm_admit_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
                      && charge->operation->ends == NGX_LLM_ENDS_RESPONSE);
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_admit_scan(ngx_http_llm_ctx_t *ctx, ngx_str_t *boundary,
+    ngx_llm_json_error_t *err)
+{
+    ngx_llm_facts_t  *facts;
+
+    facts = &ctx->charge->facts;
+
+    return boundary->len
+           ? ngx_llm_form_facts(ctx->view.data, ctx->view.len, boundary,
+                                facts, err)
+           : ngx_llm_json_facts(ctx->view.data, ctx->view.len, facts, err);
 }
 
 
@@ -243,7 +269,8 @@ ngx_http_llm_admit_malformed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         break;
 
     default:
-        fault = NGX_HTTP_LLM_INVALID_JSON;
+        fault = ctx->charge->facts.form ? NGX_HTTP_LLM_INVALID_FORM
+                                        : NGX_HTTP_LLM_INVALID_JSON;
     }
 
     p = ngx_pnalloc(r->pool, ngx_strlen(err->reason) + NGX_SIZE_T_LEN

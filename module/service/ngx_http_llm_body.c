@@ -7,6 +7,8 @@
 
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_list.h>
+#include <ngx_llm_form.h>
+#include <ngx_llm_param.h>
 #include <sys/mman.h>
 
 
@@ -34,6 +36,42 @@ ngx_http_llm_body_plain(ngx_http_request_t *r)
             return NGX_DECLINED;
         }
     }
+}
+
+
+ngx_int_t
+ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary)
+{
+    ngx_int_t               rc;
+    ngx_str_t              *type;
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
+
+    h = ngx_http_llm_list_find(&cursor, "Content-Type",
+                               sizeof("Content-Type") - 1);
+
+    /* all of them travel: another reader may take another one */
+
+    if (h == NULL
+        || ngx_http_llm_list_find(&cursor, "Content-Type",
+                                  sizeof("Content-Type") - 1)
+           != NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    type = &h->value;
+    rc = ngx_llm_form_boundary(type->data, type->len, boundary);
+
+    if (rc == NGX_DECLINED
+        && ngx_llm_param_word(type->data, type->data + type->len,
+                              "application/json")
+           == NULL)
+    {
+        return NGX_ERROR;
+    }
+
+    return rc;
 }
 
 

@@ -40,6 +40,9 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
 
     { 400, "invalid_request_error", "invalid_json",
       ngx_string("The body of the request is not a JSON object.") },
+    { 400, "invalid_request_error", "invalid_form",
+      ngx_string("The operation takes multipart/form-data with a valid "
+                 "boundary, or application/json.") },
     { 400, "invalid_request_error", "duplicate_key",
       ngx_string("A member of the request occurs twice.") },
     { 400, "invalid_request_error", "invalid_type",

@@ -15,6 +15,8 @@ static void ngx_http_llm_splice_options(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call);
 static ngx_int_t ngx_http_llm_splice_model(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_call_t *call, ngx_uint_t empty);
+static ngx_int_t ngx_http_llm_splice_form(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_call_t *call);
 static void ngx_http_llm_splice_edit(ngx_http_llm_call_t *call, size_t pos,
     size_t len, ngx_str_t *text);
 
@@ -31,6 +33,11 @@ ngx_http_llm_splice(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_uint_t  empty;
 
     call->nedits = 0;
+    ctx->include_usage = 0;
+
+    if (ctx->charge->facts.form) {
+        return ngx_http_llm_splice_form(r, ctx, call);
+    }
 
     empty = ngx_http_llm_splice_quirks(ctx, provider->quirks, call);
     ngx_http_llm_splice_options(ctx, provider, call);
@@ -177,6 +184,58 @@ ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
                                     : "\"model\":\"%V\",",
                            &call->model)
                - p;
+    ngx_http_llm_splice_edit(call, facts->members_pos, 0, &text);
+
+    return NGX_OK;
+}
+
+
+/* the value of a form's field; or a part in front of all others */
+
+static ngx_int_t
+ngx_http_llm_splice_form(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_call_t *call)
+{
+    u_char           *p;
+    ngx_str_t         text, delimiter;
+    ngx_llm_facts_t  *facts;
+
+    static ngx_str_t  header =
+        ngx_string(CRLF "Content-Disposition: form-data; name=\"model\""
+                   CRLF CRLF);
+
+    facts = &ctx->charge->facts;
+
+    if (facts->model_size) {
+
+        if (facts->model_size != call->model.len
+            || ngx_memcmp(ctx->view.data + facts->model_pos, call->model.data,
+                          call->model.len)
+               != 0)
+        {
+            ngx_http_llm_splice_edit(call, facts->model_pos,
+                                     facts->model_size, &call->model);
+        }
+
+        return NGX_OK;
+    }
+
+    /* llm_pass MODEL names it, the client does not */
+
+    delimiter.data = ctx->view.data + facts->members_pos;
+    delimiter.len = facts->delimiter_size;
+
+    p = ngx_pnalloc(r->pool, delimiter.len + header.len + call->model.len
+                             + sizeof(CRLF));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    text.data = p;
+    text.len = ngx_sprintf(p, "%V%V%V" CRLF, &delimiter, &header,
+                           &call->model)
+               - p;
+
     ngx_http_llm_splice_edit(call, facts->members_pos, 0, &text);
 
     return NGX_OK;
