@@ -15,6 +15,7 @@
 #include <ngx_llm_event.h>
 #include <ngx_llm_pull.h>
 #include <ngx_llm_sse.h>
+#include <ngx_llm_usage.h>
 
 
 #define NGX_LLM_ANSWER_JSON     0
@@ -27,17 +28,8 @@
 #define NGX_LLM_ENDS_ANY        2    /* the body's end */
 
 #define NGX_LLM_FINISH_REASON   32
-#define NGX_LLM_ANSWER_TOKENS   6    /* members of usage, from 1 */
+#define NGX_LLM_ANSWER_TOKENS   7    /* members of usage, from 1 */
 #define NGX_LLM_ANSWER_START    256  /* of an event, remembered */
-
-
-typedef struct {                     /* tokens; -1: not given */
-    int64_t         prompt;
-    int64_t         completion;
-    int64_t         total;           /* not given: prompt + completion */
-    int64_t         cached;          /* of prompt */
-    int64_t         reasoning;       /* of completion (xAI: beside it) */
-} ngx_llm_usage_t;
 
 
 typedef struct {

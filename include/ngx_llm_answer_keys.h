@@ -10,7 +10,7 @@
 #include <ngx_llm_pull.h>
 
 
-/* what a value is to us; the first five index tokens[] */
+/* what a value is to us; those up to reasoning index tokens[] */
 
 enum {
     ngx_llm_answer_none = 0,
@@ -18,6 +18,7 @@ enum {
     ngx_llm_answer_completion,
     ngx_llm_answer_total,
     ngx_llm_answer_cached,
+    ngx_llm_answer_cache_write,
     ngx_llm_answer_reasoning,
 
     ngx_llm_answer_usage,

@@ -55,6 +55,7 @@ ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind)
     a->usage.completion = -1;
     a->usage.total = -1;
     a->usage.cached = -1;
+    a->usage.cache_write = -1;
     a->usage.reasoning = -1;
 
     ngx_llm_sse_init(&a->sse);
@@ -426,6 +427,7 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
     a->pending.completion = n[ngx_llm_answer_completion];
     a->pending.total = n[ngx_llm_answer_total];
     a->pending.cached = n[ngx_llm_answer_cached];
+    a->pending.cache_write = n[ngx_llm_answer_cache_write];
     a->pending.reasoning = n[ngx_llm_answer_reasoning];
 
     if (a->pending.total < 0) {

@@ -36,6 +36,8 @@ static const ngx_llm_pull_key_t  ngx_llm_answer_root_keys[] = {
 };
 
 
+/* in OpenAI's shape of usage what a cache has to do with is part of prompt */
+
 static const ngx_llm_pull_key_t  ngx_llm_answer_usage_keys[] = {
     ngx_llm_answer_key("total_tokens", total),
     ngx_llm_answer_key("input_tokens", prompt),
@@ -46,7 +48,9 @@ static const ngx_llm_pull_key_t  ngx_llm_answer_usage_keys[] = {
     ngx_llm_answer_path("prompt_tokens_details", none, details),
     ngx_llm_answer_path("output_tokens_details", none, details),
     ngx_llm_answer_key("prompt_cache_hit_tokens", cached),
+    ngx_llm_answer_key("cache_read_input_tokens", cached),
     ngx_llm_answer_path("completion_tokens_details", none, details),
+    ngx_llm_answer_key("cache_creation_input_tokens", cache_write),
     ngx_llm_pull_null_key
 };
 
@@ -54,6 +58,8 @@ static const ngx_llm_pull_key_t  ngx_llm_answer_usage_keys[] = {
 static const ngx_llm_pull_key_t  ngx_llm_answer_details_keys[] = {
     ngx_llm_answer_key("cached_tokens", cached),
     ngx_llm_answer_key("reasoning_tokens", reasoning),
+    ngx_llm_answer_key("cache_write_tokens", cache_write),
+    ngx_llm_answer_key("cache_creation_tokens", cache_write),
     ngx_llm_pull_null_key
 };
 

@@ -255,6 +255,30 @@ static const row_t  usages[] = {
       "\"prompt_tokens_details\":{\"cached_tokens\":1},"
       "\"input_tokens_details\":{\"cached_tokens\":0}}}",
       "1/2/3/1/-1 - 1" },
+    { "DeepSeek: what the cache had",
+      "{\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,"
+      "\"prompt_cache_hit_tokens\":6,\"prompt_cache_miss_tokens\":3}}",
+      "9/1/10/6/-1 - 1" },
+    { "cache writes in the details",
+      "{\"usage\":{\"prompt_tokens\":9,\"prompt_tokens_details\":"
+      "{\"cached_tokens\":2,\"cache_write_tokens\":5}}}",
+      "9/-1/9/2/-1 write 5 - 1" },
+    { "  by another name",
+      "{\"usage\":{\"prompt_tokens\":9,\"prompt_tokens_details\":"
+      "{\"cache_creation_tokens\":0}}}", "9/-1/9/-1/-1 write 0 - 1" },
+    { "  by Anthropic's names, beside the details, are no further tokens",
+      "{\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":1,"
+      "\"prompt_tokens_details\":{\"cached_tokens\":2},"
+      "\"cache_read_input_tokens\":2,\"cache_creation_input_tokens\":4,"
+      "\"cache_creation\":{\"ephemeral_5m_input_tokens\":4}}}",
+      "9/1/10/2/-1 write 4 - 1" },
+    { "  of the usage before are forgotten",
+      "{\"usage\":{\"prompt_tokens\":9,\"cache_creation_input_tokens\":4},"
+      "\"usage\":{\"prompt_tokens\":8,\"cache_creation_input_tokens\":"
+      "null}}", "8/-1/8/-1/-1 - 1" },
+    { "  that are no count spoil the whole",
+      "{\"usage\":{\"prompt_tokens\":9,\"cache_creation_input_tokens\":"
+      "-4}}", "no usage bad - 1" },
     { "2^53 - 1 is a count",
       "{\"usage\":{\"total_tokens\":9007199254740991}}",
       "-1/-1/9007199254740991/-1/-1 - 1" },
@@ -1041,6 +1065,10 @@ show(const ngx_llm_answer_t *a, char *out)
         out += sprintf(out, "%jd/%jd/%jd/%jd/%jd", (intmax_t) u->prompt,
                        (intmax_t) u->completion, (intmax_t) u->total,
                        (intmax_t) u->cached, (intmax_t) u->reasoning);
+
+        if (u->cache_write >= 0) {
+            out += sprintf(out, " write %jd", (intmax_t) u->cache_write);
+        }
 
     } else {
         out += sprintf(out, "no usage");
