@@ -7,6 +7,7 @@
 
 
 #include <ngx_llm_metrics.h>
+#include <ngx_llm_prices.h>
 #include <ngx_http_llm_model.h>
 
 
@@ -49,7 +50,9 @@ typedef struct {
     ngx_llm_zone_t                *zone;         /* NULL: nobody needs it */
     ngx_llm_health_t              *health;       /* NULL: no llm_pass */
     ngx_llm_metrics_t             *metrics;      /* NULL: nothing is counted */
+    ngx_llm_prices_t              *prices;       /* llm_prices, or NULL */
     unsigned                       count:1;      /* there is a page for it */
+    unsigned                       priced:1;     /* somebody has a price */
 #if (NGX_SSL)
     X509_STORE                    *trusted;      /* the system's bundle */
 #endif

@@ -47,14 +47,20 @@ typedef enum {
 
 ngx_http_llm_usage_e ngx_http_llm_settle_usage(ngx_http_llm_charge_t *charge);
 
+/*
+ * What the answer costs, in nano-USD, by the tokens its provider has counted;
+ * NGX_LLM_PRICE_UNKNOWN: there are none, or their price is not known.
+ */
+int64_t ngx_http_llm_settle_cost(ngx_http_llm_charge_t *charge);
+
 /* a filter that makes the charge of what was answered before admission */
 ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
 
 
-/* adds a request that has ended to the metrics, once for each charge;
-   unknown: its tokens could not be read */
+/* adds a request that has ended to the metrics, once for each charge; cost is
+   nano-USD, or NGX_LLM_PRICE_UNKNOWN */
 void ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
-    ngx_uint_t unknown);
+    ngx_http_llm_usage_e usage, int64_t cost);
 
 
 #endif /* _NGX_HTTP_LLM_FLOW_H_INCLUDED_ */

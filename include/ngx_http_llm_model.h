@@ -27,7 +27,8 @@ typedef struct {
     ngx_str_t                      model;        /* "": client's name */
     ngx_uint_t                     line;         /* of the configuration */
     ngx_int_t                      weight;
-    ngx_llm_price_t               *price;        /* price=, or NULL */
+    const ngx_llm_price_t         *price;        /* price=, or of a constant
+                                                    model; NULL: neither */
     ngx_llm_vital_t               *vital;        /* NULL: nobody calls */
     ngx_int_t                      current;      /* a worker's, of its turn */
     uint64_t                       seed;         /* of its place in a hash */

@@ -89,6 +89,18 @@ ngx_int_t ngx_http_llm_health_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 
+/* price_conf: llm_prices and price= */
+
+char *ngx_http_llm_price_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* value is what stands behind price= */
+char *ngx_http_llm_price_param(ngx_conf_t *cf, ngx_http_llm_target_t *target,
+    ngx_str_t *value);
+
+/* after model_init: the prices that no request can change */
+void ngx_http_llm_price_init(ngx_http_llm_main_conf_t *lmcf);
+
+
 /* metrics_page, status: content handlers */
 
 ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);

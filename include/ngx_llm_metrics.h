@@ -41,6 +41,8 @@ typedef struct {
 
 typedef struct {
     ngx_atomic_t      tokens[4];     /* prompt, cached, completion, reasoning */
+    ngx_atomic_t      cost;          /* nano-USD */
+    ngx_atomic_t      unpriced;      /* answers whose cost is not known */
     ngx_llm_histogram_t ttft;
     ngx_llm_histogram_t duration;
 } ngx_llm_series_answers_t;
@@ -53,7 +55,6 @@ typedef struct {
 
 
 typedef struct ngx_llm_series_s  ngx_llm_series_t;
-
 struct ngx_llm_series_s {            /* in the zone; fixed once published */
     ngx_llm_series_t *next;          /* of its bucket */
     ngx_llm_series_t *older;         /* of its kind */
@@ -81,10 +82,12 @@ typedef struct {
     ngx_str_t         provider;
     ngx_str_t         status;        /* its class */
     int64_t           tokens[4];     /* as above; -1: not known */
+    int64_t           cost;          /* nano-USD; -1: not known */
     ngx_msec_t        duration;
     ngx_msec_t        ttft;          /* if timed */
     unsigned          timed:1;
     unsigned          unknown:1;     /* its usage could not be read */
+    unsigned          unpriced:1;    /* it was, but its cost is not known */
 } ngx_llm_sample_t;
 
 
@@ -101,10 +104,8 @@ void ngx_llm_metrics_request(ngx_llm_metrics_t *metrics,
 void ngx_llm_metrics_attempt(ngx_llm_metrics_t *metrics, ngx_str_t *provider,
     ngx_str_t *outcome, ngx_log_t *log);
 
-/*
- * The gauge of a provider, one more already: who gets it takes one away when
- * the attempt has ended.  NULL: no room.
- */
+/* the gauge of a provider, one more already: who gets it takes one away when
+   the attempt has ended; NULL: no room */
 ngx_atomic_t *ngx_llm_metrics_enter(ngx_llm_metrics_t *metrics,
     ngx_str_t *provider, ngx_log_t *log);
 

@@ -142,7 +142,7 @@ sub tokens {
     is($r->header('Content-Type'), 'text/plain; version=0.0.4', '  its type');
     is_deeply(parse_metrics($r->body), { metrics_dropped_total => 0 },
               '  and no series on it');
-    is(scalar(() = $r->body =~ /^# TYPE /mg), 8, '  but every family');
+    is(scalar(() = $r->body =~ /^# TYPE /mg), 10, '  but every family');
 
     is_deeply(moved($gw, sub { get($gw, '/metrics') }), {},
               '  reading it counts nothing');

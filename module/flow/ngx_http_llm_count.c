@@ -47,7 +47,7 @@ static const struct {
 
 void
 ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
-    ngx_uint_t unknown)
+    ngx_http_llm_usage_e usage, int64_t cost)
 {
     ngx_str_t                  outcome;
     ngx_uint_t                 i;
@@ -88,7 +88,14 @@ ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
     sample.duration = ngx_current_msec - charge->start;
     sample.ttft = charge->ttft;
     sample.timed = charge->timed;
-    sample.unknown = unknown;
+    sample.unknown = (usage == NGX_HTTP_LLM_USAGE_UNKNOWN);
+    sample.cost = cost;
+
+    /* llm_meter alone does not know the model: nobody could give it a price */
+
+    sample.unpriced = (lmcf->priced && cost == NGX_LLM_PRICE_UNKNOWN
+                       && usage == NGX_HTTP_LLM_USAGE_PROVIDER
+                       && (charge->asked.len || charge->attempts.nelts));
 
     ngx_llm_metrics_request(lmcf->metrics, &sample, r->connection->log);
 }

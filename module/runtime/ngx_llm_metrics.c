@@ -130,6 +130,14 @@ ngx_llm_metrics_request(ngx_llm_metrics_t *metrics, ngx_llm_sample_t *sample,
             }
         }
 
+        if (sample->cost > 0) {
+            (void) ngx_atomic_fetch_add(&answers->cost, sample->cost);
+        }
+
+        if (sample->unpriced) {
+            (void) ngx_atomic_fetch_add(&answers->unpriced, 1);
+        }
+
         ngx_llm_metrics_time(&answers->duration, sample->duration);
 
         if (sample->timed) {

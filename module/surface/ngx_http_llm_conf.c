@@ -92,6 +92,8 @@ ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    ngx_http_llm_price_init(lmcf);
+
     if (ngx_http_llm_endpoint_check(cf, lmcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }

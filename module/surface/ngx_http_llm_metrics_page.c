@@ -45,6 +45,12 @@ static ngx_int_t ngx_http_llm_metrics_number(
 static ngx_int_t ngx_http_llm_metrics_tokens(
     ngx_http_llm_metrics_page_t *page, const ngx_http_llm_family_t *family,
     ngx_llm_series_t *series);
+static ngx_int_t ngx_http_llm_metrics_cost(
+    ngx_http_llm_metrics_page_t *page, const ngx_http_llm_family_t *family,
+    ngx_llm_series_t *series);
+static ngx_int_t ngx_http_llm_metrics_some(
+    ngx_http_llm_metrics_page_t *page, const ngx_http_llm_family_t *family,
+    ngx_llm_series_t *series);
 static ngx_int_t ngx_http_llm_metrics_histogram(
     ngx_http_llm_metrics_page_t *page, const ngx_http_llm_family_t *family,
     ngx_llm_series_t *series);
@@ -77,6 +83,12 @@ static const ngx_http_llm_family_t  ngx_http_llm_families[] = {
     ngx_http_llm_family("tokens_total", "counter",
                         "Tokens as the provider counts them.",
                         ANSWERS, answers, tokens, tokens),
+    ngx_http_llm_family("cost_usd_total", "counter",
+                        "What answers with usage and a known price cost.",
+                        ANSWERS, answers, cost, cost),
+    ngx_http_llm_family("cost_unknown_total", "counter",
+                        "Answers with usage whose price is not known.",
+                        ANSWERS, answers, unpriced, some),
     ngx_http_llm_family("usage_unknown_total", "counter",
                         "Answers whose usage could not be read.",
                         PROVIDERS, providers, unknown, number),
@@ -229,6 +241,49 @@ ngx_http_llm_metrics_tokens(ngx_http_llm_metrics_page_t *page,
     }
 
     return NGX_OK;
+}
+
+
+/* in USD, once there was any; what is too much starts again from 0 */
+
+static ngx_int_t
+ngx_http_llm_metrics_cost(ngx_http_llm_metrics_page_t *page,
+    const ngx_http_llm_family_t *family, ngx_llm_series_t *series)
+{
+    int64_t     nano;
+    ngx_buf_t  *b;
+
+    nano = *(ngx_atomic_t *) ((u_char *) series->cells + family->offset)
+           & INT64_MAX;
+
+    if (nano == 0) {
+        return NGX_OK;
+    }
+
+    if (ngx_http_llm_metrics_begin(page, family, "", series) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    b = page->buf;
+    b->last = ngx_sprintf(b->last - 1, "} ");
+    b->last = ngx_llm_price_print(b->last, nano);
+    *b->last++ = LF;
+
+    return NGX_OK;
+}
+
+
+/* a number that most will never see */
+
+static ngx_int_t
+ngx_http_llm_metrics_some(ngx_http_llm_metrics_page_t *page,
+    const ngx_http_llm_family_t *family, ngx_llm_series_t *series)
+{
+    ngx_atomic_t  *cell;
+
+    cell = (ngx_atomic_t *) ((u_char *) series->cells + family->offset);
+
+    return *cell ? ngx_http_llm_metrics_number(page, family, series) : NGX_OK;
 }
 
 

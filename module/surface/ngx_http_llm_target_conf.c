@@ -31,11 +31,12 @@ static char *ngx_http_llm_target_backup(ngx_conf_t *cf,
 static ngx_http_llm_param_t  ngx_http_llm_target_params[] = {
     { ngx_string("weight="), ngx_http_llm_target_weight },
     { ngx_string("backup"), ngx_http_llm_target_backup },
+    { ngx_string("price="), ngx_http_llm_price_param },
     { ngx_null_string, NULL }
 };
 
 
-/* target PROVIDER [MODEL] [weight=N] [backup] */
+/* target PROVIDER [MODEL] [weight=N] [backup] [price=IN,OUT[,CACHED]] */
 
 char *
 ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)

@@ -34,6 +34,8 @@ static ngx_int_t ngx_http_llm_value_tokens(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_llm_value_source(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_cost(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_ttft(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_finish(ngx_http_request_t *r,
@@ -66,6 +68,7 @@ static ngx_http_variable_t  ngx_http_llm_vars[] = {
     ngx_http_llm_tokens("reasoning", reasoning),
     ngx_http_llm_tokens("total", total),
     ngx_http_llm_var("usage_source", ngx_http_llm_value_source),
+    ngx_http_llm_var("cost", ngx_http_llm_value_cost),
     ngx_http_llm_var("ttft", ngx_http_llm_value_ttft),
     ngx_http_llm_var("finish_reason", ngx_http_llm_value_finish),
     ngx_http_llm_var("stream_end", ngx_http_llm_value_end),
@@ -357,6 +360,29 @@ ngx_http_llm_value_source(ngx_http_request_t *r,
     };
 
     *value = sources[ngx_http_llm_settle_usage(charge)];
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_cost(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
+    ngx_str_t *value)
+{
+    int64_t  cost;
+
+    cost = ngx_http_llm_settle_cost(charge);
+
+    if (cost == NGX_LLM_PRICE_UNKNOWN) {
+        return NGX_DECLINED;
+    }
+
+    value->data = ngx_pnalloc(r->pool, NGX_LLM_PRICE_LEN);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = ngx_llm_price_print(value->data, cost) - value->data;
 
     return NGX_OK;
 }

@@ -7,7 +7,8 @@ package LLM::Metrics;
 #   my $moved = moved($gw, sub { ... });  # what has changed, by how much
 #
 # A key is the name less nginx_llm_ and the values of the labels, in their
-# order.  moved leaves out what depends on the clock: buckets and sums.
+# order.  moved leaves out what depends on the clock: buckets and sums; money
+# has nine decimals there.
 
 use strict;
 use warnings;
@@ -40,7 +41,8 @@ sub moved {
     $what->();
     my $after = read_metrics($gw);
 
-    return { map { $_ => $after->{$_} - ($before->{$_} // 0) }
+    return { map { my $n = $after->{$_} - ($before->{$_} // 0);
+                   $_ => /_usd_total/ ? sprintf('%.9f', $n) : $n }
              grep { !/_bucket|_sum/ && $after->{$_} != ($before->{$_} // 0) }
              keys %$after };
 }
@@ -77,7 +79,8 @@ sub parse_metrics {
         croak "suffix: $line" unless $type eq 'histogram'
             ? $suffix =~ /^_(?:bucket|sum|count)$/ : $suffix eq '';
         croak "negative: $line" if $number < 0;
-        croak "fraction: $line" if $suffix ne '_sum' && $number =~ /\./;
+        croak "fraction: $line"
+            if $suffix ne '_sum' && $name !~ /_usd_total$/ && $number =~ /\./;
 
         my @values = $labels =~ /="((?:[^"\\]|\\.)*)"/g;
         my $key = join ' ', $sample =~ s/^nginx_llm_//r, @values;
