@@ -71,7 +71,8 @@ CONF
     llm_model gpt-4o-transcribe { target p tr; }
     llm_model same { target p; }
     llm_model fixed { target p the-model; }
-    llm_model moved { target down d; target cut a-longer-name;
+    llm_model moved { target down d weight=99;
+                      target cut a-longer-name weight=9;
                       target p m; }
     llm_model default { target p; }
 CONF

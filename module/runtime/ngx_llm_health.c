@@ -99,7 +99,10 @@ ngx_llm_health_add(ngx_conf_t *cf, ngx_llm_health_t *health,
 
     p = ngx_cpymem(p, provider->data, provider->len);
     *p++ = '\0';
-    ngx_memcpy(p, name->data, name->len);
+
+    if (name->len) {
+        ngx_memcpy(p, name->data, name->len);
+    }
 
     return NGX_OK;
 }
