@@ -59,6 +59,12 @@ typedef struct {
 } ngx_http_llm_main_conf_t;
 
 
+typedef struct {                                 /* of llm_require */
+    ngx_str_t                      label;
+    ngx_http_complex_value_t       value;
+} ngx_http_llm_requirement_t;
+
+
 typedef struct {
     ngx_http_complex_value_t      *model;        /* llm_pass MODEL, or NULL */
     ngx_http_llm_timeouts_t        timeouts;
@@ -72,6 +78,9 @@ typedef struct {
     ngx_array_t                   *next_statuses;  /* ngx_uint_t, http_NNN */
     ngx_int_t                      next_tries;
     ngx_msec_t                     next_timeout;
+    ngx_array_t                   *require;      /* requirement_t, or NULL */
+    ngx_str_t                      require_file; /* where it is written */
+    ngx_uint_t                     require_line;
     ngx_http_handler_pt            page;         /* llm_metrics, llm_status */
     unsigned                       pass:1;       /* llm_pass is here */
 } ngx_http_llm_loc_conf_t;

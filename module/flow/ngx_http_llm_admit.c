@@ -7,6 +7,7 @@
 
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_body.h>
+#include <ngx_http_llm_require.h>
 #include <ngx_http_llm_route.h>
 #include <ngx_llm_form.h>
 
@@ -30,6 +31,8 @@ static ngx_int_t ngx_http_llm_admit_model(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_name(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_policy(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 
 
 static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
@@ -37,6 +40,7 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
     ngx_http_llm_admit_read,
     ngx_http_llm_admit_facts,
     ngx_http_llm_admit_model,
+    ngx_http_llm_admit_policy,
     NULL
 };
 
@@ -335,7 +339,6 @@ ngx_http_llm_admit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (charge->model) {
-        ctx->balance.allowed = (uint64_t) -1;
         return NGX_OK;
     }
 
@@ -395,4 +398,47 @@ invalid:
 
     return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_INVALID_MODEL,
                               "model", NULL);
+}
+
+
+/* who may have the request at all: for every attempt, backups too */
+
+static ngx_int_t
+ngx_http_llm_admit_policy(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    u_char     *p;
+    ngx_int_t   rc;
+    ngx_str_t   label, message;
+
+    if (ctx->charge->model == NULL) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_llm_require(r, ctx->charge->model, &ctx->balance.allowed,
+                              &label);
+
+    if (rc == NGX_OK) {
+        return NGX_OK;
+    }
+
+    p = ngx_pnalloc(r->pool, sizeof("No provider of this model meets what is "
+                                    "required of ``.")
+                             + label.len);
+
+    if (rc == NGX_ERROR || p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "no provider of llm_model \"%V\" meets what llm_require "
+                  "wants of \"%V\"", &ctx->charge->model->pattern, &label);
+
+    message.data = p;
+    message.len = ngx_sprintf(p, "No provider of this model meets what is "
+                                 "required of `%V`.", &label)
+                  - p;
+
+    return ngx_http_llm_fault(&ctx->charge->error,
+                              NGX_HTTP_LLM_POLICY_UNSATISFIABLE, NULL,
+                              &message);
 }

@@ -423,7 +423,9 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 
     status = r->headers_out.status;
 
-    if (charge && charge->attempts.nelts
+    if (charge
+        && (charge->attempts.nelts
+            || charge->error.fault == NGX_HTTP_LLM_POLICY_UNSATISFIABLE)
         && (status == 408 || status == 409 || status == 429 || status >= 500)
         && ngx_http_llm_add_header(r, "x-should-retry", &no) != NGX_OK)
     {

@@ -228,6 +228,16 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         clcf->handler = conf->pass ? ngx_http_llm_pass_handler : conf->page;
     }
 
+    if (conf->require == NULL) {
+        conf->require = prev->require;
+        conf->require_file = prev->require_file;
+        conf->require_line = prev->require_line;
+    }
+
+    if (conf->pass && conf->require) {
+        ngx_http_llm_require_check(cf, conf);
+    }
+
     if (conf->page) {
         /* what an operator asks is no client's request */
         conf->meter = 0;

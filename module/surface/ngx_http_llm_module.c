@@ -118,6 +118,14 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_http_llm_conf_ping,
       ngx_http_llm_loc_offset(ping) },
 
+    { ngx_string("llm_require"),
+      NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
+                        |NGX_HTTP_LIF_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_conf_require,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
     { ngx_string("llm_next_provider"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
       ngx_http_llm_conf_next,

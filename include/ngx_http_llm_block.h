@@ -1,0 +1,67 @@
+/*
+ * ngx_http_llm_block.h: llm_provider and llm_model, and the directives inside
+ * of them, as the command table names them.
+ */
+
+#ifndef _NGX_HTTP_LLM_BLOCK_H_INCLUDED_
+#define _NGX_HTTP_LLM_BLOCK_H_INCLUDED_
+
+
+#include <ngx_http_llm.h>
+
+
+/* where the directives of our own blocks may stand; bits nginx does not use */
+
+#define NGX_HTTP_LLM_PROVIDER_CONF  0x00100000
+#define NGX_HTTP_LLM_MODEL_CONF     0x00200000
+
+
+/* block: what llm_provider and llm_model have in common */
+
+/*
+ * Parses the block { } whose directives are of cmd_type; their conf pointer
+ * is conf.
+ */
+char *ngx_http_llm_block_parse(ngx_conf_t *cf, ngx_uint_t cmd_type,
+    void *conf);
+
+/* NGX_OK, or NGX_ERROR: not a name that may be given (logged) */
+ngx_int_t ngx_http_llm_block_name(ngx_conf_t *cf, const char *what,
+    ngx_str_t *name);
+
+
+/* provider_conf: llm_provider and what is in it */
+
+char *ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_provider_type(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_provider_api(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_provider_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_provider_label(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_provider_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+
+/* model_conf: llm_model and what is in it */
+
+char *ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_model_balance(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* resolves targets, sorts names, writes the list; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_llm_model_init(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+
+#endif /* _NGX_HTTP_LLM_BLOCK_H_INCLUDED_ */
