@@ -30,24 +30,6 @@ ngx_int_t ngx_http_llm_block_name(ngx_conf_t *cf, const char *what,
     ngx_str_t *name);
 
 
-/* provider_conf: llm_provider and what is in it */
-
-char *ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_provider_type(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_provider_api(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_provider_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_provider_label(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_provider_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-
 /* model_conf: llm_model and what is in it */
 
 char *ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd,

@@ -5,6 +5,7 @@
 
 
 #include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_provider_conf.h>
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_header.h>
 #include <ngx_http_llm_meter.h>
