@@ -46,15 +46,22 @@ typedef struct {
 } ngx_http_llm_key_t;
 
 
-/* what a server lacks of OpenAI's API, by its host */
+/* what a server lacks of OpenAI's API, by its host or the quirks directive */
 
 #define NGX_HTTP_LLM_QUIRK_MAX_TOKENS         0x0001  /* reads only that */
 #define NGX_HTTP_LLM_QUIRK_NO_STREAM_OPTIONS  0x0002  /* refuses the member */
+#define NGX_HTTP_LLM_QUIRK_OFF                0x0004  /* only while parsing */
 
 
 typedef struct {
     ngx_str_t                      name;
     const ngx_http_llm_dialect_t  *dialect;
+
+    ngx_uint_t                     type;         /* these two choose it: an */
+    ngx_uint_t                     api;          /* index of provider_type.c */
+    ngx_str_t                      region;       /* each of these "": none */
+    ngx_str_t                      project;
+    ngx_str_t                      api_version;
 
     ngx_str_t                      endpoint;     /* as written */
     ngx_str_t                      host;         /* Host, and SNI less port */

@@ -10,22 +10,68 @@
 #include <ngx_http_llm.h>
 
 
-/* provider_conf: the block; endpoint, credentials, headers, labels */
+/* provider_conf: the block; endpoint, headers, labels */
 
 char *ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_provider_type(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_provider_api(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
 char *ngx_http_llm_provider_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_llm_provider_label(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_llm_provider_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+
+/* provider_type: the dialect, and what follows from it */
+
+char *ngx_http_llm_provider_type(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_provider_api(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* post handler of region, project and api_version */
+char *ngx_http_llm_provider_word(ngx_conf_t *cf, void *post, void *data);
+
+/*
+ * At the closing brace: sets provider->dialect; what is set beside it must
+ * have a meaning for it.  NGX_OK or NGX_ERROR (logged).
+ */
+ngx_int_t ngx_http_llm_provider_type_done(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider);
+
+/*
+ * Then: the endpoint where none is configured, from cf->pool.  NGX_OK or
+ * NGX_ERROR: there is none, or not without a region (logged).
+ */
+ngx_int_t ngx_http_llm_provider_type_endpoint(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider, ngx_str_t *endpoint);
+
+/*
+ * Then, with provider->url: provider->quirks become those of the directive,
+ * else those its host is known for.  NGX_OK or NGX_ERROR (logged).
+ */
+ngx_int_t ngx_http_llm_provider_type_quirks(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider);
+
+/*
+ * With all targets known: no model of a target may mean something else in a
+ * URL of its provider.  NGX_OK or NGX_ERROR (logged).
+ */
+ngx_int_t ngx_http_llm_provider_type_check(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+
+/* provider_key: credentials */
+
+char *ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/*
+ * At the closing brace: the head of each key, from cf->pool; without any
+ * credential there is one that sends none.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_llm_provider_key_done(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider);
 
 
 /* provider_tls */

@@ -27,7 +27,7 @@ ok(@files > 1, 'conf/ has files');
 for my $path (@files) {
     my ($name) = $path =~ m{((?:conf|docker)/[^/]*)$};
     my $text = slurp($path);
-    my %env = map { $_ => 'dummy' } $text =~ /\benv:(\w+)/g;
+    my %env = map { $_ => "dummy $_" } $text =~ /\benv:(\w+)/g;
 
     my ($status, $said) = LLM::Nginx->check(
         conf => local_conf($text),

@@ -238,6 +238,9 @@ llm_provider p {
     header Host elsewhere.test;
     header Authorization $http_authorization;
     header X-Empty "";
+    key a; key b;
+    max_concurrency 8;
+    quirks max_tokens;
     stream_usage off;
     connect_timeout 1s; header_timeout 1s; first_token_timeout 1s;
     idle_timeout 1s; timeout 1m;

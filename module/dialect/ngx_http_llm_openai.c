@@ -1,7 +1,8 @@
 /*
- * The OpenAI dialect: any server that speaks OpenAI's own API.  Body and
- * answer pass as they are, the endpoint is the whole base path, the key is a
- * bearer token.
+ * OpenAI's API, at OpenAI, at any compatible server and at the clouds that
+ * serve it beside their own.  Body and answer pass as they are, the endpoint
+ * is the whole base path, the key is a bearer token: where these differ, they
+ * differ in data only.
  */
 
 
@@ -11,17 +12,65 @@
 static ngx_int_t ngx_http_llm_openai_uri(ngx_pool_t *pool,
     ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call,
     ngx_str_t *uri);
-static ngx_int_t ngx_http_llm_openai_head(ngx_conf_t *cf,
-    ngx_http_llm_provider_t *provider, ngx_http_llm_key_t *key);
-static ngx_uint_t ngx_http_llm_openai_overridden(
-    ngx_http_llm_provider_t *provider, const char *lowcase);
 
 
 const ngx_http_llm_dialect_t  ngx_http_llm_openai = {
     ngx_string("openai"),
     ngx_string("https://api.openai.com/v1"),
+    ngx_null_string,
+    ngx_string("Authorization"),
+    ngx_string("Bearer "),
+    NGX_HTTP_LLM_TAKES_PATH|NGX_HTTP_LLM_TAKES_QUIRKS,
     ngx_http_llm_openai_uri,
-    ngx_http_llm_openai_head
+    NULL
+};
+
+
+const ngx_http_llm_dialect_t  ngx_http_llm_bedrock = {
+    ngx_string("bedrock"),
+    ngx_string("https://bedrock-runtime."),
+    ngx_string(".amazonaws.com/openai/v1"),
+    ngx_string("Authorization"),
+    ngx_string("Bearer "),
+    NGX_HTTP_LLM_TAKES_PATH|NGX_HTTP_LLM_TAKES_REGION,
+    ngx_http_llm_openai_uri,
+    NULL
+};
+
+
+const ngx_http_llm_dialect_t  ngx_http_llm_gemini = {
+    ngx_string("gemini"),
+    ngx_string("https://generativelanguage.googleapis.com/v1beta/openai"),
+    ngx_null_string,
+    ngx_string("Authorization"),
+    ngx_string("Bearer "),
+    NGX_HTTP_LLM_TAKES_PATH,
+    ngx_http_llm_openai_uri,
+    NULL
+};
+
+
+const ngx_http_llm_dialect_t  ngx_http_llm_anthropic = {
+    ngx_string("anthropic"),
+    ngx_string("https://api.anthropic.com/v1"),
+    ngx_null_string,
+    ngx_string("Authorization"),
+    ngx_string("Bearer "),
+    NGX_HTTP_LLM_TAKES_PATH,
+    ngx_http_llm_openai_uri,
+    NULL
+};
+
+
+const ngx_http_llm_dialect_t  ngx_http_llm_oci = {
+    ngx_string("oci"),
+    ngx_string("https://inference.generativeai."),
+    ngx_string(".oci.oraclecloud.com/openai/v1"),
+    ngx_string("Authorization"),
+    ngx_string("Bearer "),
+    NGX_HTTP_LLM_TAKES_PATH|NGX_HTTP_LLM_TAKES_REGION,
+    ngx_http_llm_openai_uri,
+    NULL
 };
 
 
@@ -48,70 +97,4 @@ ngx_http_llm_openai_uri(ngx_pool_t *pool, ngx_http_llm_provider_t *provider,
     ngx_memcpy(p, call->operation.data, call->operation.len);
 
     return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_llm_openai_head(ngx_conf_t *cf, ngx_http_llm_provider_t *provider,
-    ngx_http_llm_key_t *key)
-{
-    u_char  *p;
-
-    p = ngx_pnalloc(cf->pool, sizeof("Host: " CRLF) + provider->host.len
-                              + sizeof("Accept-Encoding: identity" CRLF)
-                              + sizeof("Authorization: Bearer " CRLF)
-                              + key->secret.len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    key->head.data = p;
-
-    if (!ngx_http_llm_openai_overridden(provider, "host")) {
-        p = ngx_sprintf(p, "Host: %V" CRLF, &provider->host);
-    }
-
-    if (!ngx_http_llm_openai_overridden(provider, "accept-encoding")) {
-        p = ngx_sprintf(p, "Accept-Encoding: identity" CRLF);
-    }
-
-    if (key->secret.len
-        && !ngx_http_llm_openai_overridden(provider, "authorization"))
-    {
-        p = ngx_sprintf(p, "Authorization: Bearer %V" CRLF, &key->secret);
-    }
-
-    key->head.len = p - key->head.data;
-
-    return NGX_OK;
-}
-
-
-/* "header" of llm_provider wins over what is written here */
-
-static ngx_uint_t
-ngx_http_llm_openai_overridden(ngx_http_llm_provider_t *provider,
-    const char *lowcase)
-{
-    ngx_uint_t                  i;
-    ngx_http_llm_set_header_t  *header;
-
-    if (provider->headers == NULL) {
-        return 0;
-    }
-
-    header = provider->headers->elts;
-
-    for (i = 0; i < provider->headers->nelts; i++) {
-
-        if (header[i].lowcase.len == ngx_strlen(lowcase)
-            && ngx_memcmp(header[i].lowcase.data, lowcase,
-                          header[i].lowcase.len)
-               == 0)
-        {
-            return 1;
-        }
-    }
-
-    return 0;
 }

@@ -9,6 +9,7 @@
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_require.h>
 #include <ngx_http_llm_route.h>
+#include <ngx_http_llm_dialect.h>
 #include <ngx_llm_form.h>
 
 
@@ -33,6 +34,8 @@ static ngx_int_t ngx_http_llm_admit_name(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_policy(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_fits(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 
 
 static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
@@ -41,6 +44,7 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
     ngx_http_llm_admit_facts,
     ngx_http_llm_admit_model,
     ngx_http_llm_admit_policy,
+    ngx_http_llm_admit_fits,
     NULL
 };
 
@@ -441,4 +445,51 @@ ngx_http_llm_admit_policy(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     return ngx_http_llm_fault(&ctx->charge->error,
                               NGX_HTTP_LLM_POLICY_UNSATISFIABLE, NULL,
                               &message);
+}
+
+
+/* a name that would be part of a URL must not turn it elsewhere */
+
+static ngx_int_t
+ngx_http_llm_admit_fits(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    uint64_t                       bit, left;
+    ngx_str_t                     *name;
+    ngx_uint_t                     i;
+    ngx_http_llm_model_t          *model;
+    ngx_http_llm_target_t         *target;
+    const ngx_http_llm_dialect_t  *dialect;
+
+    model = ctx->charge->model;
+
+    if (model == NULL) {
+        return NGX_OK;
+    }
+
+    target = model->targets.elts;
+    left = 0;
+
+    for (i = 0; i < model->targets.nelts; i++) {
+        bit = (uint64_t) 1 << i;
+        dialect = target[i].provider->dialect;
+
+        /* a target's own model was checked with the configuration */
+
+        name = target[i].wildcard ? &ctx->rest
+                                  : target[i].model.len ? NULL : &ctx->name;
+
+        if (name && dialect->fits && !dialect->fits(target[i].provider, name))
+        {
+            ctx->balance.allowed &= ~bit;
+        }
+
+        left |= ctx->balance.allowed & bit;
+    }
+
+    if (left) {
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_fault(&ctx->charge->error, NGX_HTTP_LLM_INVALID_MODEL,
+                              "model", NULL);
 }

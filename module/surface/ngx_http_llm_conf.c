@@ -5,6 +5,7 @@
 
 
 #include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_provider_conf.h>
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_header.h>
 #include <ngx_http_llm_upstream.h>
@@ -88,7 +89,9 @@ ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_llm_model_init(cf, lmcf) != NGX_OK) {
+    if (ngx_http_llm_model_init(cf, lmcf) != NGX_OK
+        || ngx_http_llm_provider_type_check(cf, lmcf) != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 

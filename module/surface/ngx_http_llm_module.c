@@ -27,7 +27,10 @@ static ngx_int_t ngx_http_llm_init_process(ngx_cycle_t *cycle);
     NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_llm_loc_conf_t, name), NULL
 
 #define ngx_http_llm_provider_offset(name)                                    \
-    NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_llm_provider_t, name), NULL
+    ngx_http_llm_provider_post(name, NULL)
+
+#define ngx_http_llm_provider_post(name, post)                                \
+    NGX_HTTP_LOC_CONF_OFFSET, offsetof(ngx_http_llm_provider_t, name), post
 
 
 static ngx_conf_num_bounds_t  ngx_http_llm_tries_bounds = {
@@ -35,9 +38,26 @@ static ngx_conf_num_bounds_t  ngx_http_llm_tries_bounds = {
 };
 
 
+static ngx_conf_num_bounds_t  ngx_http_llm_concurrency_bounds = {
+    ngx_conf_check_num_bounds, 1, NGX_MAX_INT32_VALUE
+};
+
+
 static ngx_conf_post_t  ngx_http_llm_zone_size = {
     ngx_http_llm_conf_zone_size
 };
+
+
+static ngx_conf_post_t  ngx_http_llm_word = { ngx_http_llm_provider_word };
+
+
+static ngx_conf_bitmask_t  ngx_http_llm_quirks[] = {
+    { ngx_string("max_tokens"), NGX_HTTP_LLM_QUIRK_MAX_TOKENS },
+    { ngx_string("no_stream_options"), NGX_HTTP_LLM_QUIRK_NO_STREAM_OPTIONS },
+    { ngx_string("off"), NGX_HTTP_LLM_QUIRK_OFF },
+    { ngx_null_string, 0 }
+};
+
 
 static ngx_http_handler_pt  ngx_http_llm_metrics = ngx_http_llm_metrics_handler;
 static ngx_http_handler_pt  ngx_http_llm_status = ngx_http_llm_status_handler;
@@ -174,17 +194,32 @@ static ngx_command_t  ngx_http_llm_commands[] = {
     { ngx_string("type"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
       ngx_http_llm_provider_type,
-      ngx_http_llm_provider_offset(dialect) },
+      ngx_http_llm_provider_offset(type) },
 
     { ngx_string("api"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
       ngx_http_llm_provider_api,
-      ngx_http_llm_provider_offset(dialect) },
+      ngx_http_llm_provider_offset(api) },
 
     { ngx_string("endpoint"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
       ngx_http_llm_provider_endpoint,
       ngx_http_llm_provider_offset(endpoint) },
+
+    { ngx_string("region"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      ngx_http_llm_provider_post(region, &ngx_http_llm_word) },
+
+    { ngx_string("project"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      ngx_http_llm_provider_post(project, &ngx_http_llm_word) },
+
+    { ngx_string("api_version"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      ngx_http_llm_provider_post(api_version, &ngx_http_llm_word) },
 
     { ngx_string("key"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
@@ -200,6 +235,17 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE2,
       ngx_http_llm_provider_set_header,
       ngx_http_llm_provider_offset(headers) },
+
+    { ngx_string("quirks"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_1MORE,
+      ngx_conf_set_bitmask_slot,
+      ngx_http_llm_provider_post(quirks, ngx_http_llm_quirks) },
+
+    { ngx_string("max_concurrency"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_num_slot,
+      ngx_http_llm_provider_post(max_concurrency,
+                                 &ngx_http_llm_concurrency_bounds) },
 
     { ngx_string("stream_usage"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_FLAG,

@@ -1,16 +1,14 @@
 /*
- * llm_provider: an endpoint, a credential, limits; checked as far as one
+ * llm_provider: an endpoint, headers, labels, limits; checked as far as one
  * provider can be checked alone.
  */
 
 
 #include <ngx_http_llm_surface.h>
 #include <ngx_http_llm_provider_conf.h>
-#include <ngx_http_llm_dialect.h>
 #include <ngx_http_llm_endpoint.h>
 #include <ngx_http_llm_header.h>
 #include <ngx_http_llm_peer.h>
-#include <ngx_llm_secret.h>
 
 
 #define NGX_HTTP_LLM_DAY  86400000
@@ -20,18 +18,10 @@ static ngx_http_llm_provider_t *ngx_http_llm_provider_create(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
 static char *ngx_http_llm_provider_done(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
-static ngx_int_t ngx_http_llm_provider_keys(ngx_conf_t *cf,
-    ngx_http_llm_provider_t *provider);
 static ngx_int_t ngx_http_llm_provider_url(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider, ngx_str_t *endpoint);
 static ngx_int_t ngx_http_llm_provider_upstream(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
-
-
-static const ngx_http_llm_dialect_t  *ngx_http_llm_dialects[] = {
-    &ngx_http_llm_openai,
-    NULL
-};
 
 
 /* what a provider sends back and a client must not see */
@@ -144,6 +134,8 @@ ngx_http_llm_provider_create(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     provider->file = cf->conf_file->file.name;
     provider->line = cf->conf_file->line;
 
+    provider->type = NGX_CONF_UNSET_UINT;
+    provider->api = NGX_CONF_UNSET_UINT;
     provider->stream_usage = NGX_CONF_UNSET;
     provider->max_concurrency = NGX_CONF_UNSET;
     provider->ssl_verify = NGX_CONF_UNSET;
@@ -169,26 +161,20 @@ ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_conf_init_value(provider->max_concurrency, 0);
     ngx_conf_init_value(provider->ssl_verify, 1);
 
-    if (provider->dialect == NULL) {
-        provider->dialect = &ngx_http_llm_openai;
+    if (ngx_http_llm_provider_type_done(cf, provider) != NGX_OK) {
+        return NGX_CONF_ERROR;
     }
 
-    if (provider->endpoint.data == NULL) {
-
-        /* a copy: parsing may write into it */
-
-        endpoint.len = provider->dialect->endpoint.len;
-        endpoint.data = ngx_pstrdup(cf->pool,
-                                    (ngx_str_t *) &provider->dialect->endpoint);
-
-        if (endpoint.data == NULL
-            || ngx_http_llm_provider_url(cf, provider, &endpoint) != NGX_OK)
-        {
-            return NGX_CONF_ERROR;
-        }
+    if (provider->endpoint.data == NULL
+        && (ngx_http_llm_provider_type_endpoint(cf, provider, &endpoint)
+            != NGX_OK
+            || ngx_http_llm_provider_url(cf, provider, &endpoint) != NGX_OK))
+    {
+        return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_llm_provider_keys(cf, provider) != NGX_OK
+    if (ngx_http_llm_provider_type_quirks(cf, provider) != NGX_OK
+        || ngx_http_llm_provider_key_done(cf, provider) != NGX_OK
         || ngx_http_llm_endpoint_create(cf, provider, ngx_http_llm_peer_init)
            != NGX_OK
         || ngx_http_llm_provider_upstream(cf, lmcf, provider) != NGX_OK)
@@ -197,91 +183,6 @@ ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     }
 
     return NGX_CONF_OK;
-}
-
-
-/* without a credential there is one that sends none */
-
-static ngx_int_t
-ngx_http_llm_provider_keys(ngx_conf_t *cf, ngx_http_llm_provider_t *provider)
-{
-    ngx_uint_t           i;
-    ngx_http_llm_key_t  *key;
-
-    if (provider->keys.nelts == 0) {
-        key = ngx_array_push(&provider->keys);
-        if (key == NULL) {
-            return NGX_ERROR;
-        }
-
-        ngx_memzero(key, sizeof(ngx_http_llm_key_t));
-    }
-
-    key = provider->keys.elts;
-
-    for (i = 0; i < provider->keys.nelts; i++) {
-
-        if (provider->dialect->head(cf, provider, &key[i]) != NGX_OK) {
-            return NGX_ERROR;
-        }
-    }
-
-    return NGX_OK;
-}
-
-
-char *
-ngx_http_llm_provider_type(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_llm_provider_t  *provider = conf;
-
-    ngx_str_t                      *value;
-    ngx_uint_t                      i;
-    const ngx_http_llm_dialect_t   *dialect;
-
-    if (provider->dialect) {
-        return "is duplicate";
-    }
-
-    value = cf->args->elts;
-
-    for (i = 0; ngx_http_llm_dialects[i]; i++) {
-        dialect = ngx_http_llm_dialects[i];
-
-        if (dialect->type.len == value[1].len
-            && ngx_strcmp(dialect->type.data, value[1].data) == 0)
-        {
-            provider->dialect = dialect;
-            return NGX_CONF_OK;
-        }
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "unknown type \"%V\" of llm_provider \"%V\"",
-                       &value[1], &provider->name);
-
-    return NGX_CONF_ERROR;
-}
-
-
-char *
-ngx_http_llm_provider_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_llm_provider_t  *provider = conf;
-
-    ngx_str_t  *value;
-
-    value = cf->args->elts;
-
-    if (ngx_strcmp(value[1].data, "openai") == 0) {
-        return NGX_CONF_OK;
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "api \"%V\" is not built for the type of "
-                       "llm_provider \"%V\"", &value[1], &provider->name);
-
-    return NGX_CONF_ERROR;
 }
 
 
@@ -387,28 +288,6 @@ ngx_http_llm_provider_url(ngx_conf_t *cf, ngx_http_llm_provider_t *provider,
     provider->host = (u->no_port || u->port == port) ? u->host : u->url;
 
     return NGX_OK;
-}
-
-
-char *
-ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
-{
-    ngx_http_llm_provider_t  *provider = conf;
-
-    ngx_str_t           *value;
-    ngx_http_llm_key_t  *key;
-
-    key = ngx_array_push(&provider->keys);
-    if (key == NULL) {
-        return NGX_CONF_ERROR;
-    }
-
-    ngx_memzero(key, sizeof(ngx_http_llm_key_t));
-
-    value = cf->args->elts;
-
-    return (ngx_llm_secret_read(cf, &value[1], &key->secret) == NGX_OK)
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
 
