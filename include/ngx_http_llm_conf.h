@@ -81,8 +81,10 @@ typedef struct {
     ngx_array_t                   *require;      /* requirement_t, or NULL */
     ngx_str_t                      require_file; /* where it is written */
     ngx_uint_t                     require_line;
-    ngx_http_handler_pt            page;         /* llm_metrics, llm_status */
+    ngx_http_handler_pt            page;         /* an operator's */
+    ngx_array_t                   *admin_from;   /* cidr_t, of llm_admin */
     unsigned                       pass:1;       /* llm_pass is here */
+    unsigned                       admin_near:1; /* by a unix socket */
 } ngx_http_llm_loc_conf_t;
 
 

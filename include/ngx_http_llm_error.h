@@ -35,6 +35,7 @@ typedef enum {
     NGX_HTTP_LLM_UPSTREAM_TIMEOUT,
     NGX_HTTP_LLM_NO_PROVIDER,
     NGX_HTTP_LLM_POLICY_UNSATISFIABLE,
+    NGX_HTTP_LLM_FORBIDDEN,
     NGX_HTTP_LLM_FAULTS              /* how many there are */
 } ngx_http_llm_fault_e;
 

@@ -33,6 +33,8 @@ void ngx_http_llm_require_check(ngx_conf_t *cf,
 /* llm_metrics, llm_status: cmd->post points to the content handler */
 char *ngx_http_llm_conf_page(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+char *ngx_http_llm_conf_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
 /* post handler of llm_zone */
 char *ngx_http_llm_conf_zone_size(ngx_conf_t *cf, void *post, void *data);
 
@@ -54,10 +56,11 @@ char *ngx_http_llm_price_param(ngx_conf_t *cf, ngx_http_llm_target_t *target,
 void ngx_http_llm_price_init(ngx_http_llm_main_conf_t *lmcf);
 
 
-/* metrics_page, status: content handlers */
+/* metrics_page, status, admin: content handlers */
 
 ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_status_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_llm_admin_handler(ngx_http_request_t *r);
 
 
 /* variables */

@@ -70,7 +70,9 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
     { 503, "service_unavailable_error", "no_provider_available",
       ngx_string("No provider of this model can take the request now.") },
     { 503, "service_unavailable_error", "policy_unsatisfiable",
-      ngx_string("No provider of this model meets what is required.") }
+      ngx_string("No provider of this model meets what is required.") },
+    { 403, "permission_error", NULL,
+      ngx_string("You may not do that.") }
 };
 
 

@@ -225,6 +225,8 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->pass = prev->pass;
         conf->model = prev->model;
         conf->page = prev->page;
+        conf->admin_from = prev->admin_from;
+        conf->admin_near = prev->admin_near;
     }
 
     if (clcf->lmt_excpt && clcf->handler == NULL) {

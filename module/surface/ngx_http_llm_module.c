@@ -61,6 +61,7 @@ static ngx_conf_bitmask_t  ngx_http_llm_quirks[] = {
 
 static ngx_http_handler_pt  ngx_http_llm_metrics = ngx_http_llm_metrics_handler;
 static ngx_http_handler_pt  ngx_http_llm_status = ngx_http_llm_status_handler;
+static ngx_http_handler_pt  ngx_http_llm_admin = ngx_http_llm_admin_handler;
 
 
 static ngx_command_t  ngx_http_llm_commands[] = {
@@ -113,6 +114,13 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       &ngx_http_llm_status },
+
+    { ngx_string("llm_admin"),
+      NGX_HTTP_LLM_PASS_CONF|NGX_CONF_ANY,
+      ngx_http_llm_conf_admin,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      &ngx_http_llm_admin },
 
     { ngx_string("llm_meter"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,

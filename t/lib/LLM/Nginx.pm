@@ -14,6 +14,7 @@ use warnings;
 
 use Carp qw(croak);
 use Cwd qw(abs_path);
+use IO::Socket::UNIX;
 use Test::More ();
 
 use LLM::Util qw(slow wait_for poll_until tempdir slurp spew root_dir
@@ -301,6 +302,22 @@ sub problems {
 }
 
 
+# what was known of the providers is forgotten: all, or those of the names
+sub resume {
+    my ($self, @names) = @_;
+
+    @names = $self->conf =~ /^\s*llm_provider\s+([\w-]+)/mg unless @names;
+    for my $name (@names) {
+        my $c = IO::Socket::UNIX->new(Peer => "$self->{dir}/admin")
+            or croak "no admin socket: $!";
+        print $c "POST /providers/$name/resume HTTP/1.0\r\n\r\n";
+        my $said = join '', <$c>;
+        croak "resume $name: $said" unless $said =~ m{^HTTP/1.1 200 };
+    }
+    return;
+}
+
+
 sub no_alerts {
     my ($self, $allowed, $name) = @_;
 
@@ -501,6 +518,11 @@ sub _conf {
     if (defined $opt->{server}) {
         $http .= "server { listen 127.0.0.1:%%PORT%%;\n$opt->{server}\n}\n";
     }
+
+    # for resume(); the socket's path is short enough for the kernel
+    $http .= "server { listen unix:$dir/admin; access_log off;"
+             . " location / { llm_admin; } }\n"
+        if $http =~ /^\s*llm_provider\s/m && $http =~ /\bllm_pass\b/;
 
     my ($main, $events) = map { $_ // '' } @$opt{qw(main events)};
     return <<"END";
