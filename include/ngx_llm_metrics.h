@@ -50,7 +50,6 @@ typedef struct {
 
 typedef struct {
     ngx_atomic_t      unknown;       /* answers whose usage was not read */
-    ngx_atomic_t      inflight;      /* attempts that run now */
 } ngx_llm_series_providers_t;
 
 
@@ -103,11 +102,6 @@ void ngx_llm_metrics_request(ngx_llm_metrics_t *metrics,
     ngx_llm_sample_t *sample, ngx_log_t *log);
 void ngx_llm_metrics_attempt(ngx_llm_metrics_t *metrics, ngx_str_t *provider,
     ngx_str_t *outcome, ngx_log_t *log);
-
-/* the gauge of a provider, one more already: who gets it takes one away when
-   the attempt has ended; NULL: no room */
-ngx_atomic_t *ngx_llm_metrics_enter(ngx_llm_metrics_t *metrics,
-    ngx_str_t *provider, ngx_log_t *log);
 
 /* the series of a kind, newest first: before is NULL for the first one */
 ngx_llm_series_t *ngx_llm_metrics_next(ngx_llm_metrics_t *metrics,

@@ -42,7 +42,7 @@ my $second = LLM::Fake->openai;
 my $hole = LLM::Fake->blackhole;
 
 my $gw = LLM::Nginx->new(
-    vars => { P => $p, SLOW => $slow, S => $second, HOLE => $hole },
+    forget => 1, vars => { P => $p, SLOW => $slow, S => $second, HOLE => $hole },
     access_format => '$http_x_tag|$status|$llm_stream_end|$llm_attempts',
     http => <<'CONF');
     upstream pool { server 127.0.0.1:%%P%%; keepalive 8; }
@@ -50,9 +50,9 @@ my $gw = LLM::Nginx->new(
     llm_provider slow { endpoint http://127.0.0.1:%%SLOW%%/v1; }
     llm_provider s { endpoint http://127.0.0.1:%%S%%/v1; }
     llm_provider hole { endpoint http://127.0.0.1:%%HOLE%%/v1; }
-    llm_model m { target p; target s; }
+    llm_model m { target p; target s backup; }
     llm_model slow { target slow; }
-    llm_model hole { target hole; target s; }
+    llm_model hole { target hole; target s backup; }
 
     server {
         listen 127.0.0.1:%%PORT%%;

@@ -85,19 +85,19 @@ llm_provider hole { endpoint http://127.0.0.1:%%HOLE%%/v1; }
 llm_provider named { endpoint http://nowhere.invalid/v1; }
 upstream f.test { server 127.0.0.1:%%TLS%%; }
 
-llm_model two { target p x-model; target f a-longer-y-model; }
-llm_model secure { target p x; target s a-longer-y-model; }
-llm_model secure_refused { target refused x; target s y; }
-llm_model backwards { target s y; target p x; }
-llm_model refused { target refused; target f; }
-llm_model hole { target hole; target f; }
-llm_model named { target named; target f; }
-llm_model kept { target p; target refused; }
-llm_model kept_timeout { target p; target hole; }
-llm_model kept_dns { target p; target named; }
-llm_model kept_two { target p; target p2; target refused; }
-llm_model three_dead { target refused; target hole; target f; }
-llm_model four_dead { target p; target p3; target p4; target p5; }
+llm_model two { target p x-model; target f a-longer-y-model backup; }
+llm_model secure { target p x; target s a-longer-y-model backup; }
+llm_model secure_refused { target refused x; target s y backup; }
+llm_model backwards { target s y; target p x backup; }
+llm_model refused { target refused; target f backup; }
+llm_model hole { target hole; target f backup; }
+llm_model named { target named; target f backup; }
+llm_model kept { target p; target refused backup; }
+llm_model kept_timeout { target p; target hole backup; }
+llm_model kept_dns { target p; target named backup; }
+llm_model kept_two { target p weight=9999; target p2 weight=99; target refused; }
+llm_model three_dead { target refused weight=9999; target hole weight=99; target f; }
+llm_model four_dead { target p weight=9999; target p3 weight=999; target p4 weight=99; target p5; }
 llm_model cheap { target f; }
 CONF
 
@@ -105,7 +105,7 @@ CONF
 $vars{CONNECT} = 300 * slow();
 
 my $gw = LLM::Nginx->new(
-    vars => \%vars,
+    forget => 1, vars => \%vars,
     access_format => '$http_x_tag|$uri $status provider=$llm_provider '
         . 'attempts=$llm_attempts model=$llm_target_model '
         . 'us=$llm_upstream_status upstream="$upstream_status"',
@@ -341,7 +341,8 @@ for my $condition (@conditions) {
 
 {
     my $other = eval {
-        LLM::Nginx->new(vars => \%vars, http => "$PROVIDERS\n" . <<'CONF');
+        LLM::Nginx->new(forget => 1, vars => \%vars,
+                        http => "$PROVIDERS\n" . <<'CONF');
 server {
     listen 127.0.0.1:%%PORT%%;
     location / { llm_pass; llm_next_provider http_503 http_409; }

@@ -227,7 +227,7 @@ my $p = LLM::Fake->new(
 my $f = LLM::Fake->new(answer => sub { json('{"choices":[],"me":"f"}') });
 
 my $gw = LLM::Nginx->new(
-    vars => { P => $p, F => $f }, access_format => '$llm_attempts',
+    forget => 1, vars => { P => $p, F => $f }, access_format => '$llm_attempts',
     http => <<'CONF');
 client_max_body_size 64m;
 llm_header_timeout 3s;
@@ -236,7 +236,7 @@ llm_idle_timeout 3s;
 llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
 llm_provider f { endpoint http://127.0.0.1:%%F%%/v1; }
 llm_model solo { target p; }
-llm_model two { target p; target f; }
+llm_model two { target p; target f backup; }
 server { listen 127.0.0.1:%%PORT%%; location / { llm_pass; } }
 CONF
 

@@ -79,14 +79,14 @@ my $p = LLM::Fake->new(answer => sub {
 my $q = LLM::Fake->openai;
 
 my $gw = LLM::Nginx->new(
-    vars => { P => $p, Q => $q },
+    forget => 1, vars => { P => $p, Q => $q },
     access_format => '$http_x_tag|$status|$llm_attempts|$llm_usage_source',
     http => <<'CONF');
     upstream pool { server 127.0.0.1:%%P%%; keepalive 8; }
     llm_provider p { endpoint http://pool/v1; key sk-canary-0123456789; }
     llm_provider q { endpoint http://127.0.0.1:%%Q%%/v1; }
     llm_model alone { target p; }
-    llm_model both  { target p; target q; }
+    llm_model both  { target p; target q backup; }
 
     server {
         listen 127.0.0.1:%%PORT%%;

@@ -43,7 +43,7 @@ my $p = LLM::Fake->new(
 my $f = LLM::Fake->new(answer => sub { json({ choices => [], from => 'f' }) });
 
 my $gw = LLM::Nginx->new(
-    vars => { P => $p, F => $f },
+    forget => 1, vars => { P => $p, F => $f },
     access_format => '$http_x_tag|$status $llm_attempts', http => <<'CONF');
 client_max_body_size 8m;
 client_body_buffer_size 16k;
@@ -51,7 +51,7 @@ llm_header_timeout 800ms;
 llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
 llm_provider f { endpoint http://127.0.0.1:%%F%%/v1; }
 llm_model p { target p; }
-llm_model two { target p; target f; }
+llm_model two { target p; target f backup; }
 server {
     listen 127.0.0.1:%%PORT%%;
     location / { llm_pass; }

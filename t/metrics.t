@@ -140,9 +140,12 @@ sub tokens {
     my $r = get($gw, '/metrics');
     is($r->status, 200, 'a page before any request');
     is($r->header('Content-Type'), 'text/plain; version=0.0.4', '  its type');
-    is_deeply(parse_metrics($r->body), { metrics_dropped_total => 0 },
-              '  and no series on it');
-    is(scalar(() = $r->body =~ /^# TYPE /mg), 10, '  but every family');
+    my $m = parse_metrics($r->body);
+    is_deeply(counted($m), { metrics_dropped_total => 0 },
+              '  nothing is counted on it');
+    is($m->{'provider_state p'}, 1, '  every provider is up');
+    is($m->{'provider_inflight f'}, 0, '  and nothing runs there');
+    is(scalar(() = $r->body =~ /^# TYPE /mg), 14, '  every family is there');
 
     is_deeply(moved($gw, sub { get($gw, '/metrics') }), {},
               '  reading it counts nothing');
@@ -352,7 +355,7 @@ is((grep { $_ } map { read_metrics($gw)->{"provider_inflight $_"} }
 
 {
     my $before = read_metrics($gw);
-    delete @$before{grep { /inflight/ } keys %$before};
+    delete @$before{grep { /inflight|_state/ } keys %$before};
     ok($gw->reload, 'a reload');
     my $m = read_metrics($gw);
     is_deeply({ map { $_ => $m->{$_} } keys %$before }, $before,
@@ -360,7 +363,7 @@ is((grep { $_ } map { read_metrics($gw)->{"provider_inflight $_"} }
 
     ok($gw->reload(http => $HTTP =~ s/llm_zone 1m/llm_zone 2m/r),
        'a reload with another size');
-    is_deeply(read_metrics($gw), { metrics_dropped_total => 0 },
+    is_deeply(counted(read_metrics($gw)), { metrics_dropped_total => 0 },
               '  starts empty');
     counts('  and counts', sub { ask('m', 'bare') }, {
         'requests_total chat m p 2xx' => 1, 'attempts_total p 200' => 1,
@@ -466,7 +469,7 @@ CONF
     my $models = join '', map { "llm_model model-$_ { target f; }\n" }
                           1 .. 300;
     my $small = LLM::Nginx->new(vars => \%vars, http => <<"CONF",
-llm_zone 32k;
+llm_zone 256k;
 llm_provider f { endpoint http://127.0.0.1:%%F%%/v1; }
 $models
 server {
@@ -543,3 +546,10 @@ CONF
 }
 
 done_testing;
+
+
+# without what is read from the records of the providers
+sub counted {
+    my ($m) = @_;
+    return { map { $_ => $m->{$_} } grep { !/^provider_/ } keys %$m };
+}

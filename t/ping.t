@@ -37,13 +37,13 @@ my $p = LLM::Fake->new(answer => sub {
 my $f = LLM::Fake->openai;
 
 my $gw = LLM::Nginx->new(
-    vars => { P => $p, F => $f }, access_format => '$status $llm_attempts '
+    forget => 1, vars => { P => $p, F => $f }, access_format => '$status $llm_attempts '
         . '$llm_stream_end',
     http => <<'CONF');
     llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
     llm_provider f { endpoint http://127.0.0.1:%%F%%/v1; }
     llm_model p { target p; }
-    llm_model two { target p; target f; }
+    llm_model two { target p; target f backup; }
     gzip on;
     gzip_types *;
     llm_ping 40ms;

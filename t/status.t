@@ -23,7 +23,7 @@ my $HTTP = <<'CONF';
 llm_provider p { endpoint http://127.0.0.1:%%P%%/secret-path;
                  key %%KEY%%; header X-Own %%HEADER%%; }
 llm_provider pp { endpoint http://127.0.0.1:%%REFUSED%%/v1; }
-llm_model m { target pp never; target p x; alias one two; }
+llm_model m { target pp never; target p x backup; alias one two; }
 llm_model local/* { target p *; }
 llm_model default { target p; }
 server {
@@ -63,9 +63,15 @@ sub ask { return post_json($gw, $CHAT, { model => $_[0], user => $_[1] // '' }) 
         =~ /NGX_HTTP_LLM_VERSION\s+"(.*)"/;
     is($doc->{version}, $version, '  with our version');
     like($doc->{nginx}, qr/^1\.\d+\.\d+$/, '  and nginx\'s');
+    my %well = (state => 'up', inflight => 0, ttft_ms => undef,
+                cooldown_ms => 0, attempts => {},
+                keys => [ { index => 0, state => 'up' } ]);
     is_deeply($doc->{providers}, [
-        { name => 'p', inflight => 0, attempts => {} },
-        { name => 'pp', inflight => 0, attempts => {} } ],
+        { %well, name => 'p', targets => [
+            map { { model => $_, state => 'up' } } 'x', 'local/*',
+                                                   'default' ] },
+        { %well, name => 'pp', targets => [
+            { model => 'never', state => 'up' } ] } ],
         '  every provider, in the order of the file');
     is_deeply($doc->{models}, [
         { model => 'm', aliases => [ 'one', 'two' ], targets => [
@@ -93,9 +99,9 @@ sub ask { return post_json($gw, $CHAT, { model => $_[0], user => $_[1] // '' }) 
     ask('x', 418);
     wait_for(sub { now_is()->{providers}[0]{attempts}{'4xx'} }, 3,
              'attempts');
-    is_deeply(now_is()->{providers}, [
-        { name => 'p', inflight => 0, attempts => { 200 => 2, '4xx' => 1 } },
-        { name => 'pp', inflight => 0, attempts => { connect => 2 } } ],
+    is_deeply([ map { [ @$_{qw(name inflight attempts)} ] }
+                @{ now_is()->{providers} } ], [
+        [ 'p', 0, { 200 => 2, '4xx' => 1 } ], [ 'pp', 0, { connect => 2 } ] ],
         'attempts by outcome, of each provider its own');
 
     my $n = $p->count;

@@ -72,7 +72,7 @@ my $hole = LLM::Fake->blackhole;
 my $mute = LLM::Fake->silent;
 
 my $gw = LLM::Nginx->new(
-    vars => { P => $p, F => $f, HOLE => $hole, MUTE => $mute },
+    forget => 1, vars => { P => $p, F => $f, HOLE => $hole, MUTE => $mute },
     access_format => '$http_x_tag|$status $llm_stream_end $llm_attempts',
     http => <<'CONF');
 client_max_body_size 16m;
@@ -95,17 +95,17 @@ llm_provider hasty_hole {
 llm_provider brief { endpoint http://127.0.0.1:%%P%%/v1; timeout 200ms; }
 
 llm_model p { target p; }
-llm_model p_f { target p; target f; }
+llm_model p_f { target p; target f backup; }
 llm_model hole { target hole; }
-llm_model hole_f { target hole; target f; }
+llm_model hole_f { target hole; target f backup; }
 llm_model mute { target mute; }
-llm_model mute_f { target mute; target f; }
+llm_model mute_f { target mute; target f backup; }
 llm_model patient { target patient; }
 llm_model hasty { target hasty; }
-llm_model hasty_f { target hasty; target f; }
+llm_model hasty_f { target hasty; target f backup; }
 llm_model hasty_hole { target hasty_hole; }
 llm_model brief { target brief; }
-llm_model brief_f { target brief; target f; }
+llm_model brief_f { target brief; target f backup; }
 
 # one limit is small, the others are not
 llm_connect_timeout 20s;

@@ -91,13 +91,13 @@ my $p = LLM::Fake->new(answer => sub {
 my $second = LLM::Fake->openai;
 
 my $gw = LLM::Nginx->new(
-    vars => { P => $p, S => $second },
+    forget => 1, vars => { P => $p, S => $second },
     access_format => '$http_x_tag|$llm_stream_end|$status|$llm_attempts',
     http => <<'CONF');
     upstream pool { server 127.0.0.1:%%P%%; keepalive 8; }
     llm_provider p { endpoint http://pool/v1; }
     llm_provider s { endpoint http://127.0.0.1:%%S%%/v1; }
-    llm_model m { target p; target s; }
+    llm_model m { target p; target s backup; }
     llm_model alone { target p; }
 
     server {

@@ -189,26 +189,6 @@ ngx_llm_metrics_attempt(ngx_llm_metrics_t *metrics, ngx_str_t *provider,
 }
 
 
-ngx_atomic_t *
-ngx_llm_metrics_enter(ngx_llm_metrics_t *metrics, ngx_str_t *provider,
-    ngx_log_t *log)
-{
-    ngx_llm_series_providers_t  *providers;
-
-    ngx_str_t  *labels[] = { provider, NULL };
-
-    providers = ngx_llm_metrics_cells(metrics, NGX_LLM_SERIES_PROVIDERS,
-                                      labels, log);
-    if (providers == NULL) {
-        return NULL;
-    }
-
-    (void) ngx_atomic_fetch_add(&providers->inflight, 1);
-
-    return &providers->inflight;
-}
-
-
 ngx_llm_series_t *
 ngx_llm_metrics_next(ngx_llm_metrics_t *metrics, ngx_llm_series_e kind,
     ngx_llm_series_t *before)

@@ -8,7 +8,7 @@
 #include <ngx_llm_vital.h>
 
 
-#define NGX_LLM_VITAL_PROCESSES   256    /* those beyond are not reclaimed */
+#define NGX_LLM_VITAL_PROCESSES   128    /* those beyond are not reclaimed */
 
 #define NGX_LLM_VITAL_ROW         3      /* failures in a row */
 #define NGX_LLM_VITAL_ENOUGH      10     /* attempts that say something */
@@ -54,7 +54,7 @@ struct ngx_llm_vital_s {
     uint64_t  window[NGX_LLM_VITAL_SLOTS];
 
     /* of inflight, by ngx_process_slot: written by that process alone */
-    uint32_t  lent[NGX_LLM_VITAL_PROCESSES];
+    uint16_t  lent[NGX_LLM_VITAL_PROCESSES];
 };
 
 
@@ -78,7 +78,7 @@ ngx_llm_vital_size(void)
 void
 ngx_llm_vital_reclaim(ngx_llm_vital_t *vital, ngx_uint_t process)
 {
-    uint32_t  lent;
+    uint16_t  lent;
 
     if (process >= NGX_LLM_VITAL_PROCESSES) {
         return;

@@ -6,6 +6,7 @@
 
 
 #include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_provider_state.h>
 
 
 #define NGX_HTTP_LLM_METRICS_PAGE    16384
@@ -21,6 +22,19 @@ typedef struct {
     ngx_buf_t     *buf;              /* NULL before the first one */
     size_t         size;             /* of all that is full */
 } ngx_http_llm_metrics_page_t;
+
+
+/* of a line, beside its name */
+#define NGX_HTTP_LLM_GAUGE_LINE  128
+
+
+typedef struct {
+    const char                    *name;
+    const char                    *type;
+    const char                    *help;
+    u_char                      *(*value)(u_char *p,
+                                          ngx_http_llm_provider_t *provider);
+} ngx_http_llm_gauge_t;
 
 
 typedef struct ngx_http_llm_family_s  ngx_http_llm_family_t;
@@ -39,6 +53,18 @@ struct ngx_http_llm_family_s {
 
 static ngx_int_t ngx_http_llm_metrics_write(ngx_http_request_t *r,
     ngx_http_llm_metrics_page_t *page);
+static ngx_int_t ngx_http_llm_metrics_providers(
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_metrics_page_t *page);
+static u_char *ngx_http_llm_metrics_inflight(u_char *p,
+    ngx_http_llm_provider_t *provider);
+static u_char *ngx_http_llm_metrics_state(u_char *p,
+    ngx_http_llm_provider_t *provider);
+static u_char *ngx_http_llm_metrics_cooldowns(u_char *p,
+    ngx_http_llm_provider_t *provider);
+static u_char *ngx_http_llm_metrics_opens(u_char *p,
+    ngx_http_llm_provider_t *provider);
+static u_char *ngx_http_llm_metrics_ttft(u_char *p,
+    ngx_http_llm_provider_t *provider);
 static ngx_int_t ngx_http_llm_metrics_number(
     ngx_http_llm_metrics_page_t *page, const ngx_http_llm_family_t *family,
     ngx_llm_series_t *series);
@@ -101,11 +127,28 @@ static const ngx_http_llm_family_t  ngx_http_llm_families[] = {
     ngx_http_llm_family("duration_seconds", "histogram",
                         "Time from admission to the end of the request.",
                         ANSWERS, answers, duration, histogram),
-    ngx_http_llm_family("provider_inflight", "gauge",
-                        "Attempts that run now.",
-                        PROVIDERS, providers, inflight, number),
-
     { NULL, NULL, NULL, 0, 0, NULL }
+};
+
+
+/* of each provider there is, read when they are asked for */
+
+static const ngx_http_llm_gauge_t  ngx_http_llm_gauges[] = {
+    { "nginx_llm_provider_inflight", "gauge", "Attempts that run now.",
+      ngx_http_llm_metrics_inflight },
+    { "nginx_llm_provider_state", "gauge",
+      "1 up, 0.5 probing, 0 cooling or drained.",
+      ngx_http_llm_metrics_state },
+    { "nginx_llm_provider_cooldowns_total", "counter",
+      "Times it, or a key of it, was told to rest.",
+      ngx_http_llm_metrics_cooldowns },
+    { "nginx_llm_provider_breaker_opens_total", "counter",
+      "Times it had failed too often.",
+      ngx_http_llm_metrics_opens },
+    { "nginx_llm_provider_ttft_ewma_seconds", "gauge",
+      "Time to the first event of a stream, averaged.",
+      ngx_http_llm_metrics_ttft },
+    { NULL, NULL, NULL, NULL }
 };
 
 
@@ -181,8 +224,98 @@ ngx_http_llm_metrics_write(ngx_http_request_t *r,
         }
     }
 
+    if (ngx_http_llm_metrics_providers(lmcf, page) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_llm_metrics_dropped(page,
                                         ngx_llm_metrics_dropped(metrics));
+}
+
+
+static ngx_int_t
+ngx_http_llm_metrics_providers(ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_metrics_page_t *page)
+{
+    ngx_uint_t                   i;
+    ngx_http_llm_provider_t    **provider;
+    const ngx_http_llm_gauge_t  *gauge;
+
+    provider = lmcf->providers.elts;
+
+    for (gauge = ngx_http_llm_gauges; gauge->name; gauge++) {
+
+        if (ngx_http_llm_metrics_head(page, gauge->name, gauge->type,
+                                      gauge->help)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+
+        for (i = 0; i < lmcf->providers.nelts; i++) {
+
+            if (ngx_http_llm_metrics_room(page, NGX_HTTP_LLM_GAUGE_LINE
+                                                + provider[i]->name.len)
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            page->buf->last = ngx_sprintf(page->buf->last,
+                                          "%s{provider=\"%V\"} ",
+                                          gauge->name, &provider[i]->name);
+            page->buf->last = gauge->value(page->buf->last, provider[i]);
+            *page->buf->last++ = LF;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static u_char *
+ngx_http_llm_metrics_inflight(u_char *p, ngx_http_llm_provider_t *provider)
+{
+    return ngx_sprintf(p, "%ui", ngx_http_llm_provider_inflight(provider));
+}
+
+
+static u_char *
+ngx_http_llm_metrics_state(u_char *p, ngx_http_llm_provider_t *provider)
+{
+    static const char  *values[] = { "1", "0.5", "0", "0" };
+
+    return ngx_sprintf(p, "%s",
+                       values[ngx_http_llm_provider_state(provider)]);
+}
+
+
+static u_char *
+ngx_http_llm_metrics_cooldowns(u_char *p, ngx_http_llm_provider_t *provider)
+{
+    return ngx_sprintf(p, "%ui", ngx_http_llm_provider_cooldowns(provider));
+}
+
+
+static u_char *
+ngx_http_llm_metrics_opens(u_char *p, ngx_http_llm_provider_t *provider)
+{
+    return ngx_sprintf(p, "%ui", provider->vital
+                                 ? ngx_llm_vital_openings(provider->vital)
+                                 : 0);
+}
+
+
+static u_char *
+ngx_http_llm_metrics_ttft(u_char *p, ngx_http_llm_provider_t *provider)
+{
+    uint64_t  usec;
+
+    usec = provider->vital ? ngx_llm_vital_measured(provider->vital,
+                                                    NGX_LLM_HEALTH_TTFT)
+                           : 0;
+
+    return ngx_sprintf(p, "%uL.%06uL", usec / 1000000, usec % 1000000);
 }
 
 

@@ -7,6 +7,7 @@
 
 
 #include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_provider_state.h>
 #include <ngx_http_llm_list.h>
 
 
@@ -24,7 +25,12 @@ static ngx_int_t ngx_http_llm_status_body(ngx_http_request_t *r,
     ngx_str_t *body);
 static size_t ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf);
 static u_char *ngx_http_llm_status_provider(u_char *p,
-    ngx_llm_metrics_t *metrics, ngx_str_t *provider);
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
+static u_char *ngx_http_llm_status_keys(u_char *p,
+    ngx_http_llm_provider_t *provider);
+static u_char *ngx_http_llm_status_targets(u_char *p,
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
+static u_char *ngx_http_llm_status_state(u_char *p, ngx_llm_vital_t *vital);
 static u_char *ngx_http_llm_status_attempts(u_char *p,
     ngx_llm_metrics_t *metrics, ngx_str_t *provider);
 static ngx_uint_t ngx_http_llm_status_is(ngx_llm_series_t *series,
@@ -157,8 +163,7 @@ ngx_http_llm_status_body(ngx_http_request_t *r, ngx_str_t *body)
     provider = lmcf->providers.elts;
 
     for (i = 0; i < lmcf->providers.nelts; i++) {
-        p = ngx_http_llm_status_provider(p, lmcf->metrics,
-                                         &provider[i]->name);
+        p = ngx_http_llm_status_provider(p, lmcf, provider[i]);
     }
 
     p = ngx_http_llm_status_close(p, "],\"models\":[");
@@ -193,8 +198,9 @@ ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf)
     provider = lmcf->providers.elts;
 
     for (i = 0; i < lmcf->providers.nelts; i++) {
-        size += NGX_HTTP_LLM_STATUS_ITEM + NGX_HTTP_LLM_STATUS_ATTEMPTS
-                + 6 * provider[i]->name.len;
+        size += 2 * NGX_HTTP_LLM_STATUS_ITEM + NGX_HTTP_LLM_STATUS_ATTEMPTS
+                + 6 * provider[i]->name.len
+                + NGX_HTTP_LLM_STATUS_ITEM * provider[i]->keys.nelts;
     }
 
     model = lmcf->models.elts;
@@ -211,8 +217,11 @@ ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf)
         target = model[i]->targets.elts;
 
         for (n = 0; n < model[i]->targets.nelts; n++) {
-            size += NGX_HTTP_LLM_STATUS_ITEM
-                    + 6 * (target[n].name.len + target[n].model.len);
+            /* below its model, and below its provider */
+
+            size += 2 * NGX_HTTP_LLM_STATUS_ITEM
+                    + 6 * (target[n].name.len + target[n].model.len)
+                    + 6 * (target[n].model.len + model[i]->pattern.len);
         }
     }
 
@@ -221,29 +230,103 @@ ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf)
 
 
 static u_char *
-ngx_http_llm_status_provider(u_char *p, ngx_llm_metrics_t *metrics,
-    ngx_str_t *provider)
+ngx_http_llm_status_provider(u_char *p, ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_provider_t *provider)
 {
-    ngx_llm_series_t            *series;
-    ngx_llm_series_providers_t  *cells;
+    uint64_t  ttft;
+
+    ttft = provider->vital ? ngx_llm_vital_measured(provider->vital,
+                                                    NGX_LLM_HEALTH_TTFT)
+                           : 0;
 
     p = ngx_sprintf(p, "{\"name\":");
-    p = ngx_http_llm_status_string(p, provider);
+    p = ngx_http_llm_status_string(p, &provider->name);
+    p = ngx_sprintf(p, ",\"state\":\"%s\",\"inflight\":%ui,\"ttft_ms\":",
+                    ngx_http_llm_state_name(
+                                       ngx_http_llm_provider_state(provider)),
+                    ngx_http_llm_provider_inflight(provider));
 
-    series = ngx_llm_metrics_next(metrics, NGX_LLM_SERIES_PROVIDERS, NULL);
+    p = ttft ? ngx_sprintf(p, "%uL", ttft / 1000) : ngx_sprintf(p, "null");
 
-    while (series && !ngx_http_llm_status_is(series, provider)) {
-        series = ngx_llm_metrics_next(metrics, NGX_LLM_SERIES_PROVIDERS,
-                                      series);
-    }
+    p = ngx_sprintf(p, ",\"cooldown_ms\":%M,\"keys\":[",
+                    ngx_http_llm_provider_left(provider));
+    p = ngx_http_llm_status_keys(p, provider);
 
-    cells = series ? series->cells : NULL;
+    p = ngx_http_llm_status_close(p, "],\"targets\":[");
+    p = ngx_http_llm_status_targets(p, lmcf, provider);
 
-    p = ngx_sprintf(p, ",\"inflight\":%A,\"attempts\":{",
-                    cells ? (ngx_atomic_int_t) cells->inflight : 0);
-    p = ngx_http_llm_status_attempts(p, metrics, provider);
+    p = ngx_http_llm_status_close(p, "],\"attempts\":{");
+    p = ngx_http_llm_status_attempts(p, lmcf->metrics, &provider->name);
 
     return ngx_http_llm_status_close(p, "}},");
+}
+
+
+/* by index: nothing of a key is shown */
+
+static u_char *
+ngx_http_llm_status_keys(u_char *p, ngx_http_llm_provider_t *provider)
+{
+    ngx_uint_t           i;
+    ngx_http_llm_key_t  *key;
+
+    key = provider->keys.elts;
+
+    for (i = 0; i < provider->keys.nelts; i++) {
+        p = ngx_sprintf(p, "{\"index\":%ui,", i);
+        p = ngx_http_llm_status_state(p, key[i].vital);
+    }
+
+    return p;
+}
+
+
+/* of all models; without a name of its own, by the pattern */
+
+static u_char *
+ngx_http_llm_status_targets(u_char *p, ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_provider_t *provider)
+{
+    ngx_uint_t              i, n;
+    ngx_http_llm_model_t  **model;
+    ngx_http_llm_target_t  *target;
+
+    model = lmcf->models.elts;
+
+    for (i = 0; i < lmcf->models.nelts; i++) {
+
+        target = model[i]->targets.elts;
+
+        for (n = 0; n < model[i]->targets.nelts; n++) {
+
+            if (target[n].provider != provider) {
+                continue;
+            }
+
+            p = ngx_sprintf(p, "{\"model\":");
+            p = ngx_http_llm_status_string(p, (target[n].model.len
+                                               && !target[n].wildcard)
+                                              ? &target[n].model
+                                              : &model[i]->pattern);
+            *p++ = ',';
+            p = ngx_http_llm_status_state(p, target[n].vital);
+        }
+    }
+
+    return p;
+}
+
+
+static u_char *
+ngx_http_llm_status_state(u_char *p, ngx_llm_vital_t *vital)
+{
+    ngx_llm_health_state_e  state;
+
+    state = vital ? ngx_llm_vital_state(vital, ngx_current_msec)
+                  : NGX_LLM_HEALTH_UP;
+
+    return ngx_sprintf(p, "\"state\":\"%s\"},",
+                       ngx_http_llm_state_name(state));
 }
 
 

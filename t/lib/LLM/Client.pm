@@ -103,6 +103,8 @@ sub _pieces {
 sub connect {
     my ($class, $to, %opt) = @_;
 
+    $to->resume if ref $to && $to->can('forgetful') && $to->forgetful;
+
     my $address = ref $to ? '127.0.0.1:' . $to->port
                 : $to =~ /^\d+$/ ? "127.0.0.1:$to" : $to;
 

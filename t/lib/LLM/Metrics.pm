@@ -34,6 +34,9 @@ sub read_metrics {
 }
 
 
+# what is read from a provider's record, not counted with a request
+my $STATE = qr/^provider_(?:state|ttft_ewma|cooldowns|breaker)/;
+
 sub moved {
     my ($gw, $what) = @_;
 
@@ -43,7 +46,7 @@ sub moved {
 
     return { map { my $n = $after->{$_} - ($before->{$_} // 0);
                    $_ => /_usd_total/ ? sprintf('%.9f', $n) : $n }
-             grep { !/_bucket|_sum/ && $after->{$_} != ($before->{$_} // 0) }
+             grep { !/_bucket|_sum|$STATE/ && $after->{$_} != ($before->{$_} // 0) }
              keys %$after };
 }
 
@@ -80,7 +83,8 @@ sub parse_metrics {
             ? $suffix =~ /^_(?:bucket|sum|count)$/ : $suffix eq '';
         croak "negative: $line" if $number < 0;
         croak "fraction: $line"
-            if $suffix ne '_sum' && $name !~ /_usd_total$/ && $number =~ /\./;
+            if $suffix ne '_sum' && $name !~ /_usd_total$|_state$|_ewma_seconds$/
+                &&  $number =~ /\./;
 
         my @values = $labels =~ /="((?:[^"\\]|\\.)*)"/g;
         my $key = join ' ', $sample =~ s/^nginx_llm_//r, @values;

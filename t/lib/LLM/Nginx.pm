@@ -302,6 +302,9 @@ sub problems {
 }
 
 
+# forget => 1: each connection of the test's begins with resume()
+sub forgetful { return $_[0]{opt}{forget} }
+
 # what was known of the providers is forgotten: all, or those of the names
 sub resume {
     my ($self, @names) = @_;
