@@ -199,4 +199,65 @@ for (
     like($text, $said, '  and says why');
 }
 
+# How they are
+
+{
+    my $q = LLM::Fake->new(answer => sub {
+        my ($req) = @_;
+        my ($status, @header) = split / /, $req->{mode} || 200;
+        return json({ choices => [] }) if $status == 200;
+        return (status($status), @header ? header(@header) : (),
+                json({ error => { message => 'no' } }));
+    });
+    my $two = LLM::Nginx->new(vars => { Q => $q }, http => <<'CONF');
+llm_provider q { endpoint http://127.0.0.1:%%Q%%/v1; key sk-one; key sk-two; }
+llm_provider sole { endpoint http://127.0.0.1:%%Q%%/v1; key sk-three; }
+llm_model m { target q x; }
+llm_model s { target sole; }
+server {
+    listen 127.0.0.1:%%PORT%%;
+    location /v1/ { llm_pass; }
+    location /llm/ { llm_status; }
+    location /metrics { llm_metrics; }
+}
+CONF
+    my $state = sub {
+        my ($model, $mode) = @_;
+        $q->mode($mode);
+        post_json($two, $CHAT, { model => $model }) if $model;
+        my $r = get($two, '/llm/status.json');
+        no_canary($r->body, 'sk-one', 'sk-two', 'sk-three');
+        return @{ $r->json->{providers} };
+    };
+
+    my (undef, $sole) = $state->('s', '429 Retry-After 20');
+    is($sole->{state}, 'cooling', 'told to wait: cooling');
+    between($sole->{cooldown_ms}, 15_000, 20_000, '  for as long as it said');
+    is($sole->{keys}[0]{state}, 'up', '  its only key is not at fault');
+
+    my ($r) = $state->('m', '401');
+    is($r->{state}, 'cooling', 'both keys refused: cooling');
+    is(join(' ', map { $_->{state} } @{ $r->{keys} }), 'cooling cooling',
+       '  as they are');
+    between($r->{cooldown_ms}, 50_000, 60_000, '  for a minute');
+
+    $two->resume('q');
+    ($r) = $state->('m', '404');
+    is($r->{state}, 'up', 'a model that is not there: the provider is up');
+    is($r->{targets}[0]{state}, 'cooling', '  the target is not');
+
+    $two->resume('sole');
+    $state->('s', 503) for 1 .. 3;
+    (undef, $sole) = $state->(undef, '');
+    is($sole->{state}, 'cooling', 'an open breaker');
+    between($sole->{cooldown_ms}, 5_000, 10_000, '  until the next probe');
+    my $page = get($two, '/metrics')->body;
+    like($page, qr/^nginx_llm_provider_state\{provider="sole"\} 0$/m,
+         '  as in the metrics');
+    like($page,
+         qr/^nginx_llm_provider_breaker_opens_total\{provider="sole"\} 1$/m,
+         '  counted once');
+    $two->done;
+}
+
 done_testing;
