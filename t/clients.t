@@ -55,8 +55,8 @@ my $gw = LLM::Nginx->new(
     llm_model vendor/model { target p; }
     llm_model agent { target p; }
     llm_model do/* { target p *; }
-    llm_model twice/* { target p *; target second *; }
-    llm_model spare/* { target p *; target second gpt-4o; }
+    llm_model twice/* { target p *; target second * backup; }
+    llm_model spare/* { target p *; target second gpt-4o backup; }
     llm_model hasty/* { target hasty *; }
     llm_model dead { target dead; }
     llm_model broken { target broken; }
