@@ -148,7 +148,9 @@ typedef struct {
     size_t                         pending;      /* of an unfinished event */
     unsigned                       passing:1;    /* event too long to hold */
     unsigned                       lf:1;         /* of what was left out */
+    off_t                          size;         /* of the body, so far */
     unsigned                       begun:1;      /* first span was seen */
+    unsigned                       oversize:1;   /* llm_max_response_size */
 } ngx_http_llm_relay_ctx_t;
 
 

@@ -74,6 +74,7 @@ typedef struct {
     ngx_flag_t                     intercept_errors;
     ngx_flag_t                     meter;
     ngx_msec_t                     ping;         /* 0: off */
+    off_t                          max_size;     /* of an answer; 0: any */
     ngx_uint_t                     next;         /* NGX_HTTP_LLM_NEXT_... */
     ngx_array_t                   *next_statuses;  /* ngx_uint_t, http_NNN */
     ngx_int_t                      next_tries;

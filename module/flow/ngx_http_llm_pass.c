@@ -560,16 +560,20 @@ ngx_http_llm_pass_cut(ngx_http_request_t *r, ngx_int_t rc)
 {
     ngx_int_t             status;
     ngx_str_t             body;
+    ngx_http_llm_ctx_t   *ctx;
     ngx_http_llm_error_t  err;
 
     static ngx_str_t  cut = ngx_string("The provider's answer was cut short.");
+    static ngx_str_t  size = ngx_string("The answer is too long.");
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     ngx_memzero(&err, sizeof(ngx_http_llm_error_t));
 
     status = ngx_http_llm_fault(&err, (rc == NGX_HTTP_GATEWAY_TIME_OUT)
                                       ? NGX_HTTP_LLM_UPSTREAM_TIMEOUT
                                       : NGX_HTTP_LLM_UPSTREAM_ERROR,
-                                NULL, &cut);
+                                NULL, ctx->relay.oversize ? &size : &cut);
 
     if (ngx_http_llm_error_body(r->pool, &err, status, &body) == NGX_OK) {
         ngx_http_llm_relay_error(r, &body);

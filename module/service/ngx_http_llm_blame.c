@@ -100,7 +100,7 @@ ngx_http_llm_blame_ended(ngx_http_request_t *r,
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     now = ngx_current_msec;
 
-    if (!ctx->charge->answered) {
+    if (!ctx->charge->answered || ctx->relay.oversize) {
         return;
     }
 

@@ -95,7 +95,7 @@ ngx_http_llm_framing_hold(ngx_http_request_t *r)
 
     b->last = b->pos + framing->held;
 
-    return rc;
+    return (rc == NGX_OK) ? NGX_OK : NGX_ERROR;
 }
 
 
@@ -187,8 +187,9 @@ ngx_http_llm_framing_filter(ngx_http_request_t *r, ssize_t bytes,
 
     rc = ngx_http_llm_framing_chunks(r, b, span);
 
-    if (rc != NGX_OK) {
+    if (rc == NGX_DECLINED) {
         framing->broken = 1;
+        rc = NGX_ERROR;
 
         ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
                       "llm_provider \"%V\" sent an invalid chunk",
@@ -225,6 +226,8 @@ ngx_http_llm_framing_length(ngx_http_request_t *r,
     return n;
 }
 
+
+/* NGX_OK; NGX_ERROR: of span; NGX_DECLINED: an invalid chunk */
 
 static ngx_int_t
 ngx_http_llm_framing_chunks(ngx_http_request_t *r, ngx_buf_t *b,
@@ -269,7 +272,7 @@ ngx_http_llm_framing_chunks(ngx_http_request_t *r, ngx_buf_t *b,
             return NGX_OK;
         }
 
-        return (rc == NGX_AGAIN) ? NGX_OK : NGX_ERROR;
+        return (rc == NGX_AGAIN) ? NGX_OK : NGX_DECLINED;
     }
 }
 

@@ -31,14 +31,23 @@ static ngx_uint_t ngx_http_llm_relay_complete(ngx_http_llm_charge_t *charge);
 ngx_int_t
 ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
 {
-    size_t                  read;
-    ngx_llm_answer_t       *answer;
-    ngx_http_llm_ctx_t     *ctx;
-    ngx_http_llm_charge_t  *charge;
+    size_t                    read;
+    ngx_llm_answer_t         *answer;
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_charge_t    *charge;
+    ngx_http_llm_loc_conf_t  *llcf;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
     charge = ctx->charge;
     answer = charge->answer;
+
+    ctx->relay.size += last - pos;
+
+    if (llcf->max_size && ctx->relay.size > llcf->max_size) {
+        ctx->relay.oversize = 1;
+        return NGX_ERROR;
+    }
 
     if (!charge->timed) {
         charge->timed = 1;
@@ -391,7 +400,8 @@ ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     answer = ctx->charge->answer;
 
-    if ((rc == NGX_ERROR && !ctx->framing.broken) || rc == NGX_DONE
+    if ((rc == NGX_ERROR && !ctx->framing.broken && !ctx->relay.oversize)
+        || rc == NGX_DONE
         || rc == NGX_HTTP_CLIENT_CLOSED_REQUEST
         || rc == NGX_HTTP_REQUEST_TIME_OUT || r->connection->error)
     {
@@ -466,9 +476,17 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     charge->end = NGX_HTTP_LLM_END_TRUNCATED;
     charge->unread = (ctx->relay.pending > NGX_HTTP_LLM_HOLD);
 
-    ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                  "llm_provider \"%V\" cut its answer short",
-                  &ctx->upstream.target->provider->name);
+    if (ctx->relay.oversize) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "llm_provider \"%V\" sent more than "
+                      "llm_max_response_size",
+                      &ctx->upstream.target->provider->name);
+
+    } else {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "llm_provider \"%V\" cut its answer short",
+                      &ctx->upstream.target->provider->name);
+    }
 
     return (ctx->response.stream && !ctx->response.coded) ? NGX_DECLINED
                                                           : NGX_ERROR;

@@ -154,6 +154,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
     llcf->timeouts.total = NGX_CONF_UNSET_MSEC;
     llcf->pass_headers = NGX_CONF_UNSET_PTR;
     llcf->ping = NGX_CONF_UNSET_MSEC;
+    llcf->max_size = NGX_CONF_UNSET;
     llcf->meter = NGX_CONF_UNSET;
     llcf->provider_header = NGX_CONF_UNSET;
     llcf->intercept_errors = NGX_CONF_UNSET;
@@ -188,6 +189,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 0);
+    ngx_conf_merge_off_value(conf->max_size, prev->max_size, 0);
     ngx_conf_merge_value(conf->meter, prev->meter, 0);
     ngx_conf_merge_value(conf->provider_header, prev->provider_header, 1);
     ngx_conf_merge_value(conf->intercept_errors, prev->intercept_errors, 0);

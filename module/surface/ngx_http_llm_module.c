@@ -147,6 +147,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_http_llm_conf_ping,
       ngx_http_llm_loc_offset(ping) },
 
+    { ngx_string("llm_max_response_size"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_off_slot,
+      ngx_http_llm_loc_offset(max_size) },
+
     { ngx_string("llm_require"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
                         |NGX_HTTP_LIF_CONF|NGX_CONF_1MORE,
