@@ -13,7 +13,8 @@
 static ngx_int_t ngx_http_llm_request_head(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, ngx_http_llm_call_t *call,
     ngx_str_t *uri, size_t length, ngx_buf_t *b);
-static size_t ngx_http_llm_request_client(ngx_http_request_t *r,
+static size_t ngx_http_llm_request_room(ngx_http_request_t *r);
+static u_char *ngx_http_llm_request_client(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, u_char *p);
 static ngx_uint_t ngx_http_llm_request_travels(ngx_table_elt_t *h,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_provider_t *provider);
@@ -105,7 +106,7 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     len += sizeof("POST  HTTP/1.1" CRLF) - 1 + uri->len
            + call->key->head.len
            + sizeof("Content-Length: " CRLF) - 1 + NGX_SIZE_T_LEN
-           + ngx_http_llm_request_client(r, provider, NULL)
+           + ngx_http_llm_request_room(r)
            + sizeof(CRLF) - 1;
 
     p = ngx_pnalloc(r->pool, len);
@@ -123,7 +124,7 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     p = ngx_cpymem(p, " HTTP/1.1" CRLF, sizeof(" HTTP/1.1" CRLF) - 1);
     p = ngx_cpymem(p, call->key->head.data, call->key->head.len);
     p = ngx_sprintf(p, "Content-Length: %uz" CRLF, length);
-    p += ngx_http_llm_request_client(r, provider, p);
+    p = ngx_http_llm_request_client(r, provider, p);
 
     for (i = 0; i < n; i++) {
         if (values[i].len) {
@@ -139,36 +140,49 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
 }
 
 
-/* the client's headers that travel: their length, and written if p is set */
+/* bytes that all headers of the client would take: more than will travel */
 
 static size_t
+ngx_http_llm_request_room(ngx_http_request_t *r)
+{
+    size_t                  len;
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
+
+    len = 0;
+
+    for (h = ngx_http_llm_list_next(&cursor);
+         h;
+         h = ngx_http_llm_list_next(&cursor))
+    {
+        len += h->key.len + sizeof(": ") - 1 + h->value.len
+               + sizeof(CRLF) - 1;
+    }
+
+    return len;
+}
+
+
+/* those that travel */
+
+static u_char *
 ngx_http_llm_request_client(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, u_char *p)
 {
-    size_t                    len;
     ngx_table_elt_t          *h;
     ngx_http_llm_cursor_t     cursor = { &r->headers_in.headers.part, 0 };
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    len = 0;
-
     for ( ;; ) {
         h = ngx_http_llm_list_next(&cursor);
 
         if (h == NULL) {
-            return len;
+            return p;
         }
 
-        if (!ngx_http_llm_request_travels(h, llcf, provider)) {
-            continue;
-        }
-
-        len += h->key.len + sizeof(": ") - 1 + h->value.len
-               + sizeof(CRLF) - 1;
-
-        if (p != NULL) {
+        if (ngx_http_llm_request_travels(h, llcf, provider)) {
             p = ngx_cpymem(p, h->key.data, h->key.len);
             *p++ = ':'; *p++ = ' ';
             p = ngx_cpymem(p, h->value.data, h->value.len);
