@@ -189,7 +189,7 @@ ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 {
     uint64_t                  bit;
     ngx_msec_t                now;
-    ngx_uint_t                i, set, before;
+    ngx_uint_t                i, set, before, rests;
     ngx_http_llm_target_t    *target;
     ngx_http_llm_provider_t  *provider;
 
@@ -227,8 +227,11 @@ ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         before = candidates->attempts
                  ? ngx_http_llm_balance_history(ctx, &target[i]) : 0;
 
+        rests = ngx_http_llm_balance_rests(ctx, &target[i], now);
+
         if ((before & NGX_HTTP_LLM_NEXT_TIMEOUT)
-            || ngx_http_llm_balance_key(ctx, &target[i], now, 1) == NULL)
+            || (rests
+                && ngx_http_llm_balance_key(ctx, &target[i], now, 1) == NULL))
         {
             /* never the same one after a timeout; no key it was not tried */
             continue;
@@ -240,7 +243,7 @@ ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         {
             set = NGX_HTTP_LLM_SET_FAILED;
 
-        } else if (ngx_http_llm_balance_rests(ctx, &target[i], now)) {
+        } else if (rests) {
             set = NGX_HTTP_LLM_SET_RESTING;
 
         } else {
