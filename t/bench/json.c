@@ -1,7 +1,7 @@
 /*
  * bench/json.c: microseconds per request body, by size and kind of text, next
  * to a plain SSE2 scan of the same bytes for quotes, backslashes and control
- * bytes.  The best of many rounds is printed: other helpers share the machine.
+ * bytes.  The best of many rounds is printed: the machine may be shared.
  *
  *   gcc -std=gnu11 -O2 -DNGX_LLM_STANDALONE -Iinclude t/bench/json.c \
  *       module/codec/ngx_llm_{json,walk,string,string_avx2}.c -o bench-json
