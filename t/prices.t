@@ -319,9 +319,17 @@ refused('an empty file', '', qr/$PLACE 1, column/);
 refused('no JSON', 'prices', qr/$PLACE 1,/);
 refused('a cut file', "{\n\"m\":{", qr/$PLACE 2,/);
 refused('something behind it', "{}\n{}", qr/$PLACE 2,/);
-refused('a name twice', "{\"m\":{},\n\"m\":{}}",
-        qr/$PLACE 2, column \d+: duplicate object key/);
-refused('a member twice', model('"a":1,"a":2'), qr/duplicate object key/);
+refused('a wrong price behind a name twice',
+        '{"m":{},"m":{"input_cost_per_token":7}}',
+        '"input_cost_per_token" of "m" is no number');
+
+{
+    spew("$dir/bad.json", "{\"m\":{},\n\"m\":{}}");
+    my ($status, $said) = check("llm_prices $dir/bad.json;");
+    is($status, 0, 'a name twice is accepted');
+    like($said, qr/\[warn\] .*a name twice in .*line 2/, '  with a warning');
+}
+
 refused('an array', '[]', 'no JSON object');
 refused('a model that is no object', '{"m":1}', '"m" is no object');
 refused('a negative price', model('"input_cost_per_token":-1e-9'),

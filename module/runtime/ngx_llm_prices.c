@@ -46,6 +46,8 @@ typedef struct {                     /* while a file is read */
 
 
 static json_t *ngx_llm_prices_read(ngx_llm_prices_file_t *file);
+static json_t *ngx_llm_prices_load(ngx_llm_prices_file_t *file, size_t flags,
+    json_error_t *error);
 static size_t ngx_llm_prices_feed(void *buf, size_t size, void *data);
 static json_t *ngx_llm_prices_fail(ngx_llm_prices_file_t *file,
     json_error_t *error);
@@ -120,21 +122,22 @@ ngx_llm_prices_read(ngx_llm_prices_file_t *file)
     json_t        *root;
     json_error_t   error;
 
-    file->fd = ngx_open_file(file->name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN,
-                             0);
+    root = ngx_llm_prices_load(file, JSON_REJECT_DUPLICATES, &error);
 
-    if (file->fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, file->cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", &file->name);
-        return NULL;
+    if (root == NULL && file->fd != NGX_INVALID_FILE && file->err == 0
+        && json_error_code(&error) == json_error_duplicate_key)
+    {
+        /* LiteLLM's own file has had that: no reason to stop */
+
+        ngx_conf_log_error(NGX_LOG_WARN, file->cf, 0,
+                           "a name twice in \"%V\", line %d: the last one "
+                           "counts", &file->name, error.line);
+
+        root = ngx_llm_prices_load(file, 0, &error);
     }
 
-    root = json_load_callback(ngx_llm_prices_feed, file,
-                              JSON_REJECT_DUPLICATES, &error);
-
-    if (ngx_close_file(file->fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, file->cf->log, ngx_errno,
-                      ngx_close_file_n " \"%V\" failed", &file->name);
+    if (file->fd == NGX_INVALID_FILE) {
+        return NULL;
     }
 
     if (root == NULL || file->err || file->large) {
@@ -147,6 +150,33 @@ ngx_llm_prices_read(ngx_llm_prices_file_t *file)
         ngx_conf_log_error(NGX_LOG_EMERG, file->cf, 0,
                            "no JSON object in \"%V\"", &file->name);
         return NULL;
+    }
+
+    return root;
+}
+
+
+static json_t *
+ngx_llm_prices_load(ngx_llm_prices_file_t *file, size_t flags,
+    json_error_t *error)
+{
+    json_t  *root;
+
+    file->size = 0;
+    file->fd = ngx_open_file(file->name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN,
+                             0);
+
+    if (file->fd == NGX_INVALID_FILE) {
+        ngx_conf_log_error(NGX_LOG_EMERG, file->cf, ngx_errno,
+                           ngx_open_file_n " \"%V\" failed", &file->name);
+        return NULL;
+    }
+
+    root = json_load_callback(ngx_llm_prices_feed, file, flags, error);
+
+    if (ngx_close_file(file->fd) == NGX_FILE_ERROR) {
+        ngx_log_error(NGX_LOG_ALERT, file->cf->log, ngx_errno,
+                      ngx_close_file_n " \"%V\" failed", &file->name);
     }
 
     return root;
