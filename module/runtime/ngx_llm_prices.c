@@ -46,7 +46,7 @@ typedef struct {                     /* while a file is read */
 
 
 static json_t *ngx_llm_prices_read(ngx_llm_prices_file_t *file);
-static json_t *ngx_llm_prices_load(ngx_llm_prices_file_t *file, size_t flags,
+static json_t *ngx_llm_prices_parse(ngx_llm_prices_file_t *file, size_t flags,
     json_error_t *error);
 static size_t ngx_llm_prices_feed(void *buf, size_t size, void *data);
 static json_t *ngx_llm_prices_fail(ngx_llm_prices_file_t *file,
@@ -122,7 +122,7 @@ ngx_llm_prices_read(ngx_llm_prices_file_t *file)
     json_t        *root;
     json_error_t   error;
 
-    root = ngx_llm_prices_load(file, JSON_REJECT_DUPLICATES, &error);
+    root = ngx_llm_prices_parse(file, JSON_REJECT_DUPLICATES, &error);
 
     if (root == NULL && file->fd != NGX_INVALID_FILE && file->err == 0
         && json_error_code(&error) == json_error_duplicate_key)
@@ -133,7 +133,7 @@ ngx_llm_prices_read(ngx_llm_prices_file_t *file)
                            "a name twice in \"%V\", line %d: the last one "
                            "counts", &file->name, error.line);
 
-        root = ngx_llm_prices_load(file, 0, &error);
+        root = ngx_llm_prices_parse(file, 0, &error);
     }
 
     if (file->fd == NGX_INVALID_FILE) {
@@ -157,7 +157,7 @@ ngx_llm_prices_read(ngx_llm_prices_file_t *file)
 
 
 static json_t *
-ngx_llm_prices_load(ngx_llm_prices_file_t *file, size_t flags,
+ngx_llm_prices_parse(ngx_llm_prices_file_t *file, size_t flags,
     json_error_t *error)
 {
     json_t  *root;
