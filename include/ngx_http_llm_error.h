@@ -74,6 +74,14 @@ ngx_int_t ngx_http_llm_fault(ngx_http_llm_error_t *err,
 ngx_int_t ngx_http_llm_error_body(ngx_pool_t *pool, ngx_http_llm_error_t *err,
     ngx_uint_t status, ngx_str_t *body);
 
+/*
+ * nginx is about to raise one status where the client is to get another:
+ * error_page of that one is made the raised one's, for this request.  NGX_OK,
+ * NGX_DECLINED: there is no such error_page, or NGX_ERROR.
+ */
+ngx_int_t ngx_http_llm_error_page(ngx_http_request_t *r, ngx_uint_t raised,
+    ngx_uint_t status);
+
 /* puts the filters that replace nginx's own error pages into the chain */
 ngx_int_t ngx_http_llm_error_init(ngx_conf_t *cf);
 

@@ -131,6 +131,17 @@ server {
         error_page 503 = @cheap;
     }
     location @cheap { llm_pass cheap; }
+    location /kept/ {
+        llm_pass;
+        llm_intercept_errors on;
+        error_page 429 = @cheap;
+    }
+    location /kept-page/ {
+        llm_pass;
+        llm_intercept_errors on;
+        error_page 429 /page;
+    }
+    location = /page { return 200 "the page"; }
 CONF
     . join('', map { "location /$_/ { llm_pass; llm_next_provider $_; }\n" }
                @conditions)
@@ -513,6 +524,17 @@ for (
     is("$n $m", '1 1', '  P once, F once');
     like($line, qr/attempts=p:503:\d+ms : f:200:\d+ms /,
          '  $llm_attempts has " : " between the passes');
+
+    ($r, $line) = ask('kept', 'bare', dir => '/kept');
+    is($r->status, 200, 'error_page of an answer that was kept');
+    like($line, qr/attempts=p:429:\d+ms,refused:connect:\d+ms : f:200:/,
+         '  after all that was tried');
+    ($r) = ask('kept', 'bare', dir => '/kept-page');
+    is($r->status, 429, '  to a page: under the status that was kept');
+    is($r->body, 'the page', '  the page');
+    ($r) = ask('kept', '503', dir => '/kept');
+    is($r->status, 503, '  another status passes');
+    is($r->body, $ERROR, '  as it was');
 }
 
 $gw->done;

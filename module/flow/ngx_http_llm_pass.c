@@ -475,8 +475,9 @@ static void
 ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_int_t rc)
 {
-    ngx_http_llm_fault_e    fault;
-    ngx_http_llm_charge_t  *charge;
+    ngx_http_llm_fault_e      fault;
+    ngx_http_llm_charge_t    *charge;
+    ngx_http_llm_loc_conf_t  *llcf;
 
     charge = ctx->charge;
 
@@ -485,7 +486,12 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         /* 401, 402, 403 are about our key: kept without a body */
 
         if (charge->kept.body.data) {
-            charge->kept.use = 1;
+            llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+            charge->kept.use = !llcf->intercept_errors
+                               || ngx_http_llm_error_page(r, rc,
+                                                          charge->kept.status)
+                                  != NGX_OK;
             return;
         }
 

@@ -193,6 +193,66 @@ ngx_http_llm_error_general(ngx_uint_t status, ngx_http_llm_fault_t *fault)
 
 
 ngx_int_t
+ngx_http_llm_error_page(ngx_http_request_t *r, ngx_uint_t raised,
+    ngx_uint_t status)
+{
+    void                      **loc_conf;
+    ngx_uint_t                  i;
+    ngx_array_t                *pages;
+    ngx_http_err_page_t        *page, *own;
+    ngx_http_core_loc_conf_t   *clcf, *copy;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    if (clcf->error_pages == NULL) {
+        return NGX_DECLINED;
+    }
+
+    page = clcf->error_pages->elts;
+
+    for (i = 0; i < clcf->error_pages->nelts; i++) {
+        if ((ngx_uint_t) page[i].status == status) {
+            break;
+        }
+    }
+
+    if (i == clcf->error_pages->nelts) {
+        return NGX_DECLINED;
+    }
+
+    pages = ngx_array_create(r->pool, 1, sizeof(ngx_http_err_page_t));
+    if (pages == NULL) {
+        return NGX_ERROR;
+    }
+
+    own = ngx_array_push(pages);
+    copy = ngx_palloc(r->pool, sizeof(ngx_http_core_loc_conf_t));
+    loc_conf = ngx_palloc(r->pool, ngx_http_max_module * sizeof(void *));
+
+    if (own == NULL || copy == NULL || loc_conf == NULL) {
+        return NGX_ERROR;
+    }
+
+    *own = page[i];
+    own->status = raised;
+
+    if (own->overwrite == -1) {
+        own->overwrite = status;
+    }
+
+    ngx_memcpy(copy, clcf, sizeof(ngx_http_core_loc_conf_t));
+    copy->error_pages = pages;
+
+    ngx_memcpy(loc_conf, r->loc_conf, ngx_http_max_module * sizeof(void *));
+    loc_conf[ngx_http_core_module.ctx_index] = copy;
+
+    r->loc_conf = loc_conf;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
 ngx_http_llm_error_init(ngx_conf_t *cf)
 {
     ngx_http_llm_next_header_filter = ngx_http_top_header_filter;
