@@ -6,6 +6,8 @@ use FindBin qw($Bin);
 use lib "$Bin/lib";
 use LLM::Test;
 
+use IO::Socket::UNIX;
+
 my ($p, $f) = map {
     LLM::Fake->new(answer => sub {
         my ($req) = @_;
@@ -29,6 +31,14 @@ server {
     location /plain { llm_admin; }
     location /far/ { llm_admin from=192.0.2.0/24; }
     location /near/ { llm_admin from=10.0.0.0/8 from=127.0.0.1; }
+    location /unix/ { llm_admin from=unix:; }
+    location ~ ^/re(x|y)/ { llm_admin; }
+}
+server {
+    listen unix:%%DIR%%/ops;
+    location /admin/ { llm_admin; }
+    location /near/ { llm_admin from=127.0.0.1; }
+    location /unix/ { llm_admin from=unix:; }
 }
 CONF
 
@@ -62,7 +72,9 @@ is($r->status, 200, 'drain');
 is($r->header('Content-Type'), 'application/json', '  JSON');
 is($r->json->{state}, 'drained', '  says what it is now');
 is($r->json->{provider}, 'p', '  and of whom');
-$gw->wait_error_log(qr/\[notice\].*llm_provider "p": drain/);
+$gw->wait_error_log(
+    qr/\[notice\].*llm_provider "p": drain, client: 127\.0\.0\.1,/);
+pass('  the log says who has told that');
 
 is(ask()->header('x-llm-provider'), 'f', 'nothing new goes to P') for 1 .. 4;
 $r = ask('only');
@@ -100,6 +112,9 @@ refused(act('/admin/providers/p/explode'), 404, 'invalid_request_error',
 refused(act("/admin/$_"), 404, 'invalid_request_error', "\"$_\"")
     for '', 'providers', 'providers/', 'providers/p', 'providers/p/',
         'providers/p/drain/', 'cache/purge';
+refused(act($_), 404, 'invalid_request_error', "\"$_\"")
+    for '/plainproviders/p/drain', '/plain',
+        '/rex/providers/p/drain', '/rex/abproviders/p/drain';
 
 $r = act('/admin/providers/p/drain', method => 'GET');
 refused($r, 405, 'invalid_request_error', 'GET');
@@ -107,7 +122,36 @@ is($r->header('Allow'), 'POST', '  Allow');
 refused(act('/far/providers/p/drain'), 403, 'permission_error',
         'from= another network');
 is(act('/near/providers/p/resume')->status, 200, 'from= more than one');
+
+# by a unix socket; the status alone
+sub by_unix {
+    my ($path) = @_;
+    my $c = IO::Socket::UNIX->new(Peer => $gw->dir . '/ops') or die "ops: $!";
+    print $c "POST $path/providers/p/resume HTTP/1.0\r\n\r\n";
+    my $said = join '', <$c>;
+    return $said =~ m{^HTTP/1\.1 (\d+) } && $1;
+}
+
+is(by_unix('/admin'), 200, 'a unix socket is the host itself');
+is(by_unix('/near'), 403, '  unless from= says otherwise');
+is(by_unix('/unix'), 200, 'from=unix:');
+refused(act('/unix/providers/p/drain'), 403, 'permission_error',
+        '  and then no address');
 is(ask()->header('x-llm-provider'), 'p', 'what was refused has done nothing');
+
+$c = LLM::Client->connect($gw);
+for ([ POST => '/admin/providers/p/resume', 200 ],
+     [ POST => '/admin/providers/x/resume', 404 ],
+     [ POST => '/far/providers/p/resume', 403 ],
+     [ PUT => '/admin/providers/p/resume', 405 ],
+     [ POST => '/admin/providers/p/resume', 200 ]) {
+    my ($method, $path, $status) = @$_;
+    $c->send_request(method => $method, path => $path, keepalive => 1,
+                     body => 'GET / ' x 50_000);
+    is($c->read_response->status, $status,
+       "$method $path: $status, its body is read and left");
+}
+$c->close;
 
 no_canary($gw->error_log, 'sk-canary');
 $gw->done;

@@ -137,15 +137,19 @@ ngx_http_llm_admin_path(ngx_http_request_t *r, ngx_http_llm_action_t **action)
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (clcf->name.len > r->uri.len) {
+    /* what a regular expression has matched is no prefix */
+
+    if (clcf->name.len > r->uri.len
+        || ngx_memcmp(r->uri.data, clcf->name.data, clcf->name.len) != 0)
+    {
         return NULL;
     }
 
     p = r->uri.data + clcf->name.len;
     last = r->uri.data + r->uri.len;
 
-    if (p < last && *p == '/') {
-        p++;
+    if ((clcf->name.len == 0 || p[-1] != '/') && (p == last || *p++ != '/')) {
+        return NULL;
     }
 
     if ((size_t) (last - p) < sizeof("providers/") - 1
