@@ -19,6 +19,8 @@
 #define NGX_LLM_HEALTH_COOL_MAX 86400000 /* no peer may ask for more */
 
 
+/* from the best to the worst */
+
 typedef enum {
     NGX_LLM_HEALTH_UP = 0,
     NGX_LLM_HEALTH_PROBING,          /* a probe is due, or under way */

@@ -6,6 +6,7 @@
 use FindBin qw($Bin);
 use lib "$Bin/lib";
 use LLM::Test;
+use LLM::Metrics;
 
 my $KEY = 'sk-canary-status';
 my $HEADER = 'canary-header-status';
@@ -205,6 +206,9 @@ for (
     my $q = LLM::Fake->new(answer => sub {
         my ($req) = @_;
         my ($status, @header) = split / /, $req->{mode} || 200;
+        return (delay(0.1), sse({ choices => [] }, '[DONE]'))
+            if $status eq 'stream';
+        return (gate('open'), json({ choices => [] })) if $status eq 'gate';
         return json({ choices => [] }) if $status == 200;
         return (status($status), @header ? header(@header) : (),
                 json({ error => { message => 'no' } }));
@@ -212,30 +216,64 @@ for (
     my $two = LLM::Nginx->new(vars => { Q => $q }, http => <<'CONF');
 llm_provider q { endpoint http://127.0.0.1:%%Q%%/v1; key sk-one; key sk-two; }
 llm_provider sole { endpoint http://127.0.0.1:%%Q%%/v1; key sk-three; }
+llm_provider lost { endpoint http://127.0.0.1:%%Q%%/v1; key sk-four; }
 llm_model m { target q x; }
 llm_model s { target sole; }
+llm_model l { target lost; }
 server {
     listen 127.0.0.1:%%PORT%%;
     location /v1/ { llm_pass; }
     location /llm/ { llm_status; }
     location /metrics { llm_metrics; }
+    location /admin/ { llm_admin; }
 }
 CONF
     my $state = sub {
         my ($model, $mode) = @_;
-        $q->mode($mode);
-        post_json($two, $CHAT, { model => $model }) if $model;
+        $q->mode($mode) if defined $mode;
+        post_json($two, $CHAT, { model => $model,
+                                 ($mode // '') eq 'stream'
+                                 ? (stream => JSON::PP::true) : () })
+            if $model;
         my $r = get($two, '/llm/status.json');
-        no_canary($r->body, 'sk-one', 'sk-two', 'sk-three');
+        no_canary($r->body, map { "sk-$_" } qw(one two three four));
         return @{ $r->json->{providers} };
     };
+    my $rested = sub {
+        my ($i, $seconds, $name) = @_;
+        wait_for(sub { get($two, '/llm/status.json')->json->{providers}[$i]
+                           {state} ne 'cooling' }, $seconds, $name);
+    };
+    my $metric = sub {
+        my ($name, $provider) = @_;
+        return read_metrics($two)->{"provider_$name $provider"};
+    };
 
-    my (undef, $sole) = $state->('s', '429 Retry-After 20');
+    my (undef, undef, $lost) = $state->('l', '401');
+    is($lost->{state}, 'cooling', 'the only key refused: cooling');
+    between($lost->{cooldown_ms}, 50_000, 60_000, '  for a minute');
+    my $minute = now() + 60;
+
+    my (undef, $sole) = $state->('s', 'stream');
+    between($sole->{ttft_ms}, 100, 2_000 * slow(),
+            'the time to the first event of a stream');
+    is($metric->('ttft_ewma_seconds', 'sole') * 1000, $sole->{ttft_ms},
+       '  as in the metrics');
+    cmp_ok($metric->('ttft_ewma_seconds', 'q'), '==', 0,
+           '  which have 0 for none yet');
+
+    (undef, $sole) = $state->('s', '429 Retry-After 20');
     is($sole->{state}, 'cooling', 'told to wait: cooling');
     between($sole->{cooldown_ms}, 15_000, 20_000, '  for as long as it said');
     is($sole->{keys}[0]{state}, 'up', '  its only key is not at fault');
+    is($metric->('cooldowns_total', 'sole'), 1, '  counted');
 
-    my ($r) = $state->('m', '401');
+    my ($r) = $state->('m', '429 Retry-After 30');
+    is($metric->('cooldowns_total', 'q'), 2,
+       'both keys were told to wait: two cooldowns of their provider');
+    $two->resume('q');
+
+    ($r) = $state->('m', '401');
     is($r->{state}, 'cooling', 'both keys refused: cooling');
     is(join(' ', map { $_->{state} } @{ $r->{keys} }), 'cooling cooling',
        '  as they are');
@@ -246,17 +284,48 @@ CONF
     is($r->{state}, 'up', 'a model that is not there: the provider is up');
     is($r->{targets}[0]{state}, 'cooling', '  the target is not');
 
+    LLM::Client::request($two, method => 'POST', body => '',
+                         path => '/admin/providers/q/drain');
+    ($r) = $state->();
+    is($r->{state}, 'drained', 'drained');
+    is($metric->('state', 'q'), 0, '  as in the metrics');
+
     $two->resume('sole');
     $state->('s', 503) for 1 .. 3;
     (undef, $sole) = $state->(undef, '');
     is($sole->{state}, 'cooling', 'an open breaker');
     between($sole->{cooldown_ms}, 5_000, 10_000, '  until the next probe');
-    my $page = get($two, '/metrics')->body;
-    like($page, qr/^nginx_llm_provider_state\{provider="sole"\} 0$/m,
-         '  as in the metrics');
-    like($page,
-         qr/^nginx_llm_provider_breaker_opens_total\{provider="sole"\} 1$/m,
-         '  counted once');
+    is($metric->('state', 'sole'), 0, '  as in the metrics');
+    is($metric->('breaker_opens_total', 'sole'), 1, '  counted once');
+
+    $rested->(1, 15, 'a probe is due');
+    (undef, $sole) = $state->();
+    is($sole->{state}, 'probing', '  then it is probing');
+    is($sole->{cooldown_ms}, 0, '  from now on');
+    is($metric->('state', 'sole'), 0.5, '  as in the metrics');
+    (undef, $sole) = $state->('s', '');
+    is($sole->{state}, 'up', '  its answer ends that');
+
+    $rested->(2, $minute - now() + 5, 'a probe of the only key is due');
+    cmp_ok(now(), '>', $minute - 2, '  after a minute');
+    (undef, undef, $lost) = $state->();
+    is("$lost->{state} $lost->{keys}[0]{state}", 'probing probing',
+       '  then its provider is probing, too');
+    is($metric->('state', 'lost'), 0.5, '  as in the metrics');
+
+    my $n = $q->count;
+    $q->mode('gate');
+    my $c = LLM::Client->connect($two);
+    $c->send_request(path => $CHAT, body => '{"model":"l"}');
+    $q->wait_requests($n + 1);
+    (undef, undef, $lost) = $state->();
+    is("$lost->{state} $lost->{keys}[0]{state}", 'probing probing',
+       '  and while the probe is out');
+    is($lost->{inflight}, 1, '  which is in flight');
+    $q->open_gate('open');
+    is($c->read_response->status, 200, '  it is answered');
+    (undef, undef, $lost) = $state->();
+    is("$lost->{state} $lost->{keys}[0]{state}", 'up up', '  both are up');
     $two->done;
 }
 

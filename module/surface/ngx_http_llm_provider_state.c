@@ -7,6 +7,8 @@
 #include <ngx_http_llm_provider_state.h>
 
 
+static ngx_llm_health_state_e ngx_http_llm_provider_keys_state(
+    ngx_http_llm_provider_t *provider, ngx_msec_t now);
 static ngx_msec_t ngx_http_llm_provider_keys_left(
     ngx_http_llm_provider_t *provider, ngx_msec_t now);
 
@@ -15,18 +17,39 @@ ngx_llm_health_state_e
 ngx_http_llm_provider_state(ngx_http_llm_provider_t *provider)
 {
     ngx_msec_t              now;
-    ngx_llm_health_state_e  state;
+    ngx_llm_health_state_e  own, keys;
 
     if (provider->vital == NULL) {
         return NGX_LLM_HEALTH_UP;
     }
 
     now = ngx_current_msec;
-    state = ngx_llm_vital_state(provider->vital, now);
+    own = ngx_llm_vital_state(provider->vital, now);
+    keys = ngx_http_llm_provider_keys_state(provider, now);
 
-    return (state != NGX_LLM_HEALTH_DRAINED
-            && ngx_http_llm_provider_keys_left(provider, now))
-           ? NGX_LLM_HEALTH_COOLING : state;
+    return ngx_max(own, keys);
+}
+
+
+/* of the best of them: one is enough */
+
+static ngx_llm_health_state_e
+ngx_http_llm_provider_keys_state(ngx_http_llm_provider_t *provider,
+    ngx_msec_t now)
+{
+    ngx_uint_t              i;
+    ngx_http_llm_key_t     *key;
+    ngx_llm_health_state_e  state, best;
+
+    key = provider->keys.elts;
+    best = ngx_llm_vital_state(key[0].vital, now);
+
+    for (i = 1; i < provider->keys.nelts; i++) {
+        state = ngx_llm_vital_state(key[i].vital, now);
+        best = ngx_min(best, state);
+    }
+
+    return best;
 }
 
 
