@@ -95,9 +95,15 @@ llm_model named { target named; target f backup; }
 llm_model kept { target p; target refused backup; }
 llm_model kept_timeout { target p; target hole backup; }
 llm_model kept_dns { target p; target named backup; }
-llm_model kept_two { target p weight=9999; target p2 weight=99; target refused; }
-llm_model three_dead { target refused weight=9999; target hole weight=99; target f; }
-llm_model four_dead { target p weight=9999; target p3 weight=999; target p4 weight=99; target p5; }
+llm_model kept_two {
+    target p weight=9999; target p2 weight=99; target refused;
+}
+llm_model three_dead {
+    target refused weight=9999; target hole weight=99; target f;
+}
+llm_model four_dead {
+    target p weight=9999; target p3 weight=999; target p4 weight=99; target p5;
+}
 llm_model cheap { target f; }
 CONF
 

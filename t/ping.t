@@ -37,8 +37,8 @@ my $p = LLM::Fake->new(answer => sub {
 my $f = LLM::Fake->openai;
 
 my $gw = LLM::Nginx->new(
-    forget => 1, vars => { P => $p, F => $f }, access_format => '$status $llm_attempts '
-        . '$llm_stream_end',
+    forget => 1, vars => { P => $p, F => $f },
+    access_format => '$status $llm_attempts $llm_stream_end',
     http => <<'CONF');
     llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
     llm_provider f { endpoint http://127.0.0.1:%%F%%/v1; }

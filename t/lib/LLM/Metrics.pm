@@ -46,7 +46,8 @@ sub moved {
 
     return { map { my $n = $after->{$_} - ($before->{$_} // 0);
                    $_ => /_usd_total/ ? sprintf('%.9f', $n) : $n }
-             grep { !/_bucket|_sum|$STATE/ && $after->{$_} != ($before->{$_} // 0) }
+             grep { !/_bucket|_sum|$STATE/
+                    && $after->{$_} != ($before->{$_} // 0) }
              keys %$after };
 }
 
@@ -83,8 +84,8 @@ sub parse_metrics {
             ? $suffix =~ /^_(?:bucket|sum|count)$/ : $suffix eq '';
         croak "negative: $line" if $number < 0;
         croak "fraction: $line"
-            if $suffix ne '_sum' && $name !~ /_usd_total$|_state$|_ewma_seconds$/
-                &&  $number =~ /\./;
+            if $suffix ne '_sum' && $number =~ /\./
+               && $name !~ /_usd_total$|_state$|_ewma_seconds$/;
 
         my @values = $labels =~ /="((?:[^"\\]|\\.)*)"/g;
         my $key = join ' ', $sample =~ s/^nginx_llm_//r, @values;
