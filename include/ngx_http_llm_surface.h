@@ -62,6 +62,13 @@ ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_status_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_admin_handler(ngx_http_request_t *r);
 
+/*
+ * page: answers with the fault's error object; allow: value of Allow, text: a
+ * message of its own, or NULL.  A content handler's return code.
+ */
+ngx_int_t ngx_http_llm_page_refuse(ngx_http_request_t *r,
+    ngx_http_llm_fault_e fault, const char *allow, const char *text);
+
 
 /* variables */
 

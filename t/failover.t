@@ -268,7 +268,7 @@ for my $how (qw(408 429 500 502 503 504 529 599 401 402 403 404 405 302
     my $word = $outcome{$how} // $status;
     my $nginx = $how =~ /rst|fin/ ? 502 : $how eq 'slow' ? 504 : $status;
     like($line, qr/^\S+ 200 provider=f attempts=p:$word:\d+ms,f:200:\d+ms/,
-         '  $llm_attempts tells of both');
+         '  $llm_attempts tells of both (REQ-42)');
     like($line, qr/model=a-longer-y-model us=200/, '  and of the last');
     like($line, qr/upstream="$nginx, 200"/, '  $upstream_status, too');
     is($r->header('Retry-After'), undef, '  nothing of P\'s is left');

@@ -6,7 +6,6 @@
 
 
 #include <ngx_http_llm_surface.h>
-#include <ngx_http_llm_list.h>
 
 
 typedef struct {
@@ -20,8 +19,6 @@ typedef struct {
 static ngx_uint_t ngx_http_llm_admin_allowed(ngx_http_request_t *r);
 static ngx_http_llm_provider_t *ngx_http_llm_admin_path(
     ngx_http_request_t *r, ngx_http_llm_action_t **action);
-static ngx_int_t ngx_http_llm_admin_refuse(ngx_http_request_t *r,
-    ngx_http_llm_fault_e fault, const char *text);
 static void ngx_http_llm_admin_drain(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_provider_t *provider);
 static void ngx_http_llm_admin_resume(ngx_http_llm_main_conf_t *lmcf,
@@ -64,20 +61,20 @@ ngx_http_llm_admin_handler(ngx_http_request_t *r)
     }
 
     if (!ngx_http_llm_admin_allowed(r)) {
-        return ngx_http_llm_admin_refuse(r, NGX_HTTP_LLM_FORBIDDEN,
-                                         "You may not do that from there.");
+        return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_FORBIDDEN, NULL,
+                                        "You may not do that from there.");
     }
 
     provider = ngx_http_llm_admin_path(r, &action);
 
     if (provider == NULL) {
-        return ngx_http_llm_admin_refuse(r, NGX_HTTP_LLM_UNKNOWN_OPERATION,
-                                         "There is nothing of that name.");
+        return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_UNKNOWN_OPERATION, NULL,
+                                        "There is nothing of that name.");
     }
 
     if (!(r->method & NGX_HTTP_POST)) {
-        return ngx_http_llm_admin_refuse(r, NGX_HTTP_LLM_METHOD_NOT_ALLOWED,
-                                         NULL);
+        return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_METHOD_NOT_ALLOWED,
+                                        "POST", NULL);
     }
 
     action->act(ngx_http_get_module_main_conf(r, ngx_http_llm_module),
@@ -193,42 +190,6 @@ ngx_http_llm_admin_path(ngx_http_request_t *r, ngx_http_llm_action_t **action)
     }
 
     return NULL;
-}
-
-
-/* no error_page and no page of nginx's: the answer is complete here */
-
-static ngx_int_t
-ngx_http_llm_admin_refuse(ngx_http_request_t *r, ngx_http_llm_fault_e fault,
-    const char *text)
-{
-    ngx_int_t                 status;
-    ngx_str_t                 message;
-    ngx_http_llm_error_t      err;
-    ngx_http_complex_value_t  cv;
-
-    static ngx_str_t  json = ngx_string("application/json");
-    static ngx_str_t  allow = ngx_string("POST");
-
-    ngx_memzero(&err, sizeof(ngx_http_llm_error_t));
-    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
-
-    message.data = (u_char *) text;
-    message.len = text ? ngx_strlen(text) : 0;
-
-    status = ngx_http_llm_fault(&err, fault, NULL, text ? &message : NULL);
-
-    if (ngx_http_llm_error_body(r->pool, &err, status, &cv.value) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (status == NGX_HTTP_NOT_ALLOWED
-        && ngx_http_llm_add_header(r, "Allow", &allow) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_send_response(r, status, &json, &cv);
 }
 
 

@@ -8,7 +8,6 @@
 
 #include <ngx_http_llm_surface.h>
 #include <ngx_http_llm_provider_state.h>
-#include <ngx_http_llm_list.h>
 
 
 /* of a provider, model or target, beside its names */
@@ -19,8 +18,6 @@
 
 
 static ngx_uint_t ngx_http_llm_status_path(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_status_refuse(ngx_http_request_t *r,
-    ngx_http_llm_fault_e fault);
 static ngx_int_t ngx_http_llm_status_body(ngx_http_request_t *r,
     ngx_str_t *body);
 static size_t ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf);
@@ -50,11 +47,13 @@ ngx_http_llm_status_handler(ngx_http_request_t *r)
     static ngx_str_t  json = ngx_string("application/json");
 
     if (!ngx_http_llm_status_path(r)) {
-        return ngx_http_llm_status_refuse(r, NGX_HTTP_LLM_UNKNOWN_OPERATION);
+        return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_UNKNOWN_OPERATION,
+                                        NULL, "There is no such page.");
     }
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        return ngx_http_llm_status_refuse(r, NGX_HTTP_LLM_METHOD_NOT_ALLOWED);
+        return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_METHOD_NOT_ALLOWED,
+                                        "GET, HEAD", NULL);
     }
 
     if (ngx_http_llm_status_body(r, &body) != NGX_OK) {
@@ -102,40 +101,6 @@ ngx_http_llm_status_path(ngx_http_request_t *r)
     }
 
     return clcf->name.len == len || clcf->name.len == len + 1;
-}
-
-
-/* no error_page and no page of nginx's: the answer is complete here */
-
-static ngx_int_t
-ngx_http_llm_status_refuse(ngx_http_request_t *r, ngx_http_llm_fault_e fault)
-{
-    ngx_int_t                 status;
-    ngx_http_llm_error_t      err;
-    ngx_http_complex_value_t  cv;
-
-    static ngx_str_t  json = ngx_string("application/json");
-    static ngx_str_t  allow = ngx_string("GET, HEAD");
-    static ngx_str_t  message = ngx_string("There is no such page.");
-
-    ngx_memzero(&err, sizeof(ngx_http_llm_error_t));
-    ngx_memzero(&cv, sizeof(ngx_http_complex_value_t));
-
-    status = ngx_http_llm_fault(&err, fault, NULL,
-                                fault == NGX_HTTP_LLM_UNKNOWN_OPERATION
-                                ? &message : NULL);
-
-    if (ngx_http_llm_error_body(r->pool, &err, status, &cv.value) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    if (status == NGX_HTTP_NOT_ALLOWED
-        && ngx_http_llm_add_header(r, "Allow", &allow) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_send_response(r, status, &json, &cv);
 }
 
 
