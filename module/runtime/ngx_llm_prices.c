@@ -7,7 +7,7 @@
 
 #include <ngx_llm_prices.h>
 
-#include <jansson.h>
+#include <ngx_llm_json_file.h>
 
 
 #define NGX_LLM_PRICES_MAX      (64 * 1024 * 1024)  /* bytes of a file */
@@ -36,21 +36,11 @@ struct ngx_llm_prices_s {
 typedef struct {                     /* while a file is read */
     ngx_conf_t              *cf;
     ngx_str_t                name;   /* full */
-    ngx_fd_t                 fd;
-    size_t                   size;   /* read so far */
-    ngx_err_t                err;
-    unsigned                 large:1;
     ngx_uint_t               tiers;  /* models with prices by tier */
     ngx_uint_t               models;
 } ngx_llm_prices_file_t;
 
 
-static json_t *ngx_llm_prices_read(ngx_llm_prices_file_t *file);
-static json_t *ngx_llm_prices_parse(ngx_llm_prices_file_t *file, size_t flags,
-    json_error_t *error);
-static size_t ngx_llm_prices_feed(void *buf, size_t size, void *data);
-static json_t *ngx_llm_prices_fail(ngx_llm_prices_file_t *file,
-    json_error_t *error);
 static ngx_llm_prices_t *ngx_llm_prices_table(ngx_llm_prices_file_t *file,
     json_t *root);
 static ngx_int_t ngx_llm_prices_model(ngx_llm_prices_file_t *file,
@@ -89,11 +79,9 @@ ngx_llm_prices_load(ngx_conf_t *cf, ngx_str_t *name)
     file.cf = cf;
     file.name = *name;
 
-    if (ngx_conf_full_name(cf->cycle, &file.name, 1) != NGX_OK) {
-        return NULL;
-    }
+    /* LiteLLM's own file has had a name twice: no reason to stop */
 
-    root = ngx_llm_prices_read(&file);
+    root = ngx_llm_json_file(cf, &file.name, NGX_LLM_PRICES_MAX, 1);
     if (root == NULL) {
         return NULL;
     }
@@ -111,140 +99,6 @@ ngx_llm_prices_load(ngx_conf_t *cf, ngx_str_t *name)
     }
 
     return prices;
-}
-
-
-/* the document, an object; NULL: logged */
-
-static json_t *
-ngx_llm_prices_read(ngx_llm_prices_file_t *file)
-{
-    json_t        *root;
-    json_error_t   error;
-
-    root = ngx_llm_prices_parse(file, JSON_REJECT_DUPLICATES, &error);
-
-    if (root == NULL && file->fd != NGX_INVALID_FILE && file->err == 0
-        && json_error_code(&error) == json_error_duplicate_key)
-    {
-        /* LiteLLM's own file has had that: no reason to stop */
-
-        ngx_conf_log_error(NGX_LOG_WARN, file->cf, 0,
-                           "a name twice in \"%V\", line %d: the last one "
-                           "counts", &file->name, error.line);
-
-        root = ngx_llm_prices_parse(file, 0, &error);
-    }
-
-    if (file->fd == NGX_INVALID_FILE) {
-        return NULL;
-    }
-
-    if (root == NULL || file->err || file->large) {
-        json_decref(root);
-        return ngx_llm_prices_fail(file, &error);
-    }
-
-    if (!json_is_object(root)) {
-        json_decref(root);
-        ngx_conf_log_error(NGX_LOG_EMERG, file->cf, 0,
-                           "no JSON object in \"%V\"", &file->name);
-        return NULL;
-    }
-
-    return root;
-}
-
-
-static json_t *
-ngx_llm_prices_parse(ngx_llm_prices_file_t *file, size_t flags,
-    json_error_t *error)
-{
-    json_t  *root;
-
-    file->size = 0;
-    file->fd = ngx_open_file(file->name.data, NGX_FILE_RDONLY, NGX_FILE_OPEN,
-                             0);
-
-    if (file->fd == NGX_INVALID_FILE) {
-        ngx_conf_log_error(NGX_LOG_EMERG, file->cf, ngx_errno,
-                           ngx_open_file_n " \"%V\" failed", &file->name);
-        return NULL;
-    }
-
-    root = json_load_callback(ngx_llm_prices_feed, file, flags, error);
-
-    if (ngx_close_file(file->fd) == NGX_FILE_ERROR) {
-        ngx_log_error(NGX_LOG_ALERT, file->cf->log, ngx_errno,
-                      ngx_close_file_n " \"%V\" failed", &file->name);
-    }
-
-    return root;
-}
-
-
-/* for jansson: the next bytes of the file; what goes wrong is remembered */
-
-static size_t
-ngx_llm_prices_feed(void *buf, size_t size, void *data)
-{
-    ngx_llm_prices_file_t  *file = data;
-
-    ssize_t  n;
-
-    if (file->err || file->large) {
-        return 0;
-    }
-
-    n = ngx_read_fd(file->fd, buf, size);
-
-    if (n == -1) {
-        file->err = ngx_errno;
-        return 0;
-    }
-
-    file->size += n;
-
-    if (file->size > NGX_LLM_PRICES_MAX) {
-        file->large = 1;
-        return 0;
-    }
-
-    return n;
-}
-
-
-static json_t *
-ngx_llm_prices_fail(ngx_llm_prices_file_t *file, json_error_t *error)
-{
-    char  *quote;
-
-    if (file->err) {
-        ngx_conf_log_error(NGX_LOG_EMERG, file->cf, file->err,
-                           ngx_read_fd_n " \"%V\" failed", &file->name);
-        return NULL;
-    }
-
-    if (file->large) {
-        ngx_conf_log_error(NGX_LOG_EMERG, file->cf, 0,
-                           "\"%V\" is larger than %ui bytes", &file->name,
-                           (ngx_uint_t) NGX_LLM_PRICES_MAX);
-        return NULL;
-    }
-
-    /* a wrong file may hold a secret: its text is not quoted */
-
-    quote = strstr(error->text, " near ");
-
-    if (quote) {
-        *quote = '\0';
-    }
-
-    ngx_conf_log_error(NGX_LOG_EMERG, file->cf, 0,
-                       "invalid JSON in \"%V\", line %d, column %d: %s",
-                       &file->name, error->line, error->column, error->text);
-
-    return NULL;
 }
 
 
