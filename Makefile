@@ -9,6 +9,7 @@
 # make soak      SOAK_MINUTES of mixed load; memory and descriptors stay flat
 # make image-test   what docker/Dockerfile says, in chroots, without Docker
 #
+# make key       a new key for llm_keys, and its hash
 # make deps      install the Debian packages for run and test
 # make install   copy the module to nginx's modules path (DESTDIR=...)
 # make clean
@@ -112,6 +113,13 @@ $(B)/%.so: $(B)/module/objs/Makefile $(SOURCES) $(HEADERS)
 # a missing nginx-dev is named by 'packages'
 $(NGINX_SRC)/src/core/nginx.h: | packages
 	@test -f $@ || { echo "$(NGINX_SRC) is no nginx source"; exit 1; }
+
+
+.PHONY: key
+
+key:
+	@key=sk-$$(openssl rand -hex 24); echo "key:    $$key"; \
+	    echo "sha256: $$(printf %s $$key | sha256sum | cut -d' ' -f1)"
 
 
 .PHONY: run

@@ -8,6 +8,7 @@
 
 #include <ngx_llm_metrics.h>
 #include <ngx_llm_prices.h>
+#include <ngx_llm_keys.h>
 #include <ngx_http_llm_model.h>
 
 
@@ -48,6 +49,7 @@ typedef struct {
     ngx_resolver_t                *resolver;     /* the system's nameservers */
     size_t                         zone_size;
     ngx_llm_zone_t                *zone;         /* NULL: nobody needs it */
+    ngx_llm_keys_t                *keys;         /* NULL: no llm_keys */
     ngx_llm_health_t              *health;       /* NULL: no llm_pass */
     ngx_llm_metrics_t             *metrics;      /* NULL: nothing is counted */
     ngx_llm_prices_t              *prices;       /* llm_prices, or NULL */
@@ -72,6 +74,7 @@ typedef struct {
     ngx_hash_t                     travel;       /* headers that travel on */
     ngx_flag_t                     provider_header;
     ngx_flag_t                     intercept_errors;
+    ngx_flag_t                     auth;
     ngx_flag_t                     meter;
     ngx_msec_t                     ping;         /* 0: off */
     off_t                          max_size;     /* of an answer; 0: any */
@@ -87,6 +90,12 @@ typedef struct {
     unsigned                       pass:1;       /* llm_pass is here */
     unsigned                       admin_near:1; /* by a unix socket */
 } ngx_http_llm_loc_conf_t;
+
+
+/* what leaves such a location is ours: errors, headers, metrics */
+
+#define ngx_http_llm_ours(llcf)                                               \
+    ((llcf)->pass || (llcf)->meter || (llcf)->auth)
 
 
 #endif /* _NGX_HTTP_LLM_CONF_H_INCLUDED_ */

@@ -36,6 +36,8 @@ typedef enum {
     NGX_HTTP_LLM_NO_PROVIDER,
     NGX_HTTP_LLM_POLICY_UNSATISFIABLE,
     NGX_HTTP_LLM_FORBIDDEN,
+    NGX_HTTP_LLM_INVALID_API_KEY,
+    NGX_HTTP_LLM_MODEL_NOT_ALLOWED,
     NGX_HTTP_LLM_FAULTS              /* how many there are */
 } ngx_http_llm_fault_e;
 

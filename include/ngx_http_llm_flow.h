@@ -9,6 +9,9 @@
 #include <ngx_http_llm.h>
 
 
+/* phase handler, ACCESS: with llm_auth nobody passes without a key */
+ngx_int_t ngx_http_llm_access_handler(ngx_http_request_t *r);
+
 /* phase handler, PRECONTENT: body, facts, model; NGX_DECLINED to go on */
 ngx_int_t ngx_http_llm_admit_handler(ngx_http_request_t *r);
 

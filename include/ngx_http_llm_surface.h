@@ -23,6 +23,7 @@ char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+char *ngx_http_llm_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 

@@ -6,6 +6,7 @@
 
 
 #include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_auth.h>
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_require.h>
 #include <ngx_http_llm_route.h>
@@ -32,6 +33,8 @@ static ngx_int_t ngx_http_llm_admit_model(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_name(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_allowed(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_policy(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_fits(ngx_http_request_t *r,
@@ -43,6 +46,7 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
     ngx_http_llm_admit_read,
     ngx_http_llm_admit_facts,
     ngx_http_llm_admit_model,
+    ngx_http_llm_admit_allowed,
     ngx_http_llm_admit_policy,
     ngx_http_llm_admit_fits,
     NULL
@@ -401,6 +405,28 @@ ngx_http_llm_admit_name(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 invalid:
 
     return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_INVALID_MODEL,
+                              "model", NULL);
+}
+
+
+/* the caller's allow-list; a model that llm_pass names is the operator's */
+
+static ngx_int_t
+ngx_http_llm_admit_allowed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_charge_t    *charge;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    charge = ctx->charge;
+
+    if (charge->model == NULL || !llcf->auth || llcf->model
+        || ngx_http_llm_auth_allowed(r, &ctx->name, charge->model))
+    {
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_MODEL_NOT_ALLOWED,
                               "model", NULL);
 }
 

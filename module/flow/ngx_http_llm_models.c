@@ -5,9 +5,12 @@
 
 
 #include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_auth.h>
 #include <ngx_http_llm_route.h>
 
 
+static ngx_int_t ngx_http_llm_models_list(ngx_http_request_t *r,
+    ngx_http_llm_main_conf_t *lmcf, ngx_str_t *body);
 static ngx_int_t ngx_http_llm_models_one(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t *body);
 
@@ -24,16 +27,14 @@ ngx_http_llm_models(ngx_http_request_t *r)
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
     type = &json;
-    body = lmcf->list;
 
     ngx_http_llm_route_models_name(r, &name);
 
-    if (name.len) {
-        rc = ngx_http_llm_models_one(r, &name, &body);
+    rc = name.len ? ngx_http_llm_models_one(r, &name, &body)
+                  : ngx_http_llm_models_list(r, lmcf, &body);
 
-        if (rc != NGX_OK) {
-            return rc;
-        }
+    if (rc != NGX_OK) {
+        return rc;
     }
 
     rc = ngx_http_discard_request_body(r);
@@ -49,6 +50,67 @@ ngx_http_llm_models(ngx_http_request_t *r)
 }
 
 
+/* exact names and aliases that the caller may use, in the order of the file */
+
+static ngx_int_t
+ngx_http_llm_models_list(ngx_http_request_t *r,
+    ngx_http_llm_main_conf_t *lmcf, ngx_str_t *body)
+{
+    u_char                    *p;
+    ngx_str_t                 *name, *alias;
+    ngx_uint_t                 i, n;
+    ngx_http_llm_model_t     **model;
+    ngx_http_llm_loc_conf_t   *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    *body = lmcf->list;
+
+    if (!llcf->auth) {
+        return NGX_OK;
+    }
+
+    /* no more than all of them */
+
+    p = ngx_pnalloc(r->pool, lmcf->list.len + 1);
+    if (p == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    body->data = p;
+
+    p = ngx_sprintf(p, "{\"object\":\"list\",\"data\":[");
+
+    model = lmcf->models.elts;
+
+    for (i = 0; i < lmcf->models.nelts; i++) {
+
+        alias = model[i]->aliases.elts;
+
+        for (n = 0; n <= model[i]->aliases.nelts; n++) {
+
+            name = n ? &alias[n - 1] : &model[i]->pattern;
+
+            if ((n || model[i]->exact)
+                && ngx_http_llm_auth_allowed(r, name, model[i]))
+            {
+                p = ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
+                                   "\"created\":0,\"owned_by\":\"llm\"},",
+                                name);
+            }
+        }
+    }
+
+    if (p[-1] == ',') {
+        p--;
+    }
+
+    body->len = ngx_sprintf(p, "]}") - body->data;
+
+    return NGX_OK;
+}
+
+
 static ngx_int_t
 ngx_http_llm_models_one(ngx_http_request_t *r, ngx_str_t *name,
     ngx_str_t *body)
@@ -56,14 +118,16 @@ ngx_http_llm_models_one(ngx_http_request_t *r, ngx_str_t *name,
     u_char                    *p;
     ngx_str_t                  rest;
     ngx_http_llm_ctx_t        *ctx;
+    ngx_http_llm_model_t      *model;
     ngx_http_llm_main_conf_t  *lmcf;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    if (!ngx_http_llm_route_valid(name)
-        || ngx_http_llm_route_model(lmcf, name, &rest) == NULL)
-    {
+    model = ngx_http_llm_route_valid(name)
+            ? ngx_http_llm_route_model(lmcf, name, &rest) : NULL;
+
+    if (model == NULL || !ngx_http_llm_auth_allowed(r, name, model)) {
         return ngx_http_llm_fault(&ctx->charge->error,
                                   NGX_HTTP_LLM_MODEL_NOT_FOUND, "model",
                                   NULL);

@@ -47,7 +47,7 @@ ngx_http_llm_settle_header_filter(ngx_http_request_t *r)
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (r == r->main && (llcf->pass || llcf->meter)) {
+    if (r == r->main && ngx_http_llm_ours(llcf) && llcf->page == NULL) {
 
         ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 

@@ -72,7 +72,11 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
     { 503, "service_unavailable_error", "policy_unsatisfiable",
       ngx_string("No provider of this model meets what is required.") },
     { 403, "permission_error", NULL,
-      ngx_string("You may not do that.") }
+      ngx_string("You may not do that.") },
+    { 401, "invalid_request_error", "invalid_api_key",
+      ngx_string("The API key is missing or not valid.") },
+    { 403, "permission_error", "model_not_allowed",
+      ngx_string("The key may not use this model.") }
 };
 
 
@@ -274,7 +278,7 @@ ngx_http_llm_error_header_filter(ngx_http_request_t *r)
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (r != r->main || (!llcf->pass && !llcf->meter)) {
+    if (r != r->main || !ngx_http_llm_ours(llcf)) {
         return ngx_http_llm_next_header_filter(r);
     }
 

@@ -162,7 +162,7 @@ ngx_http_llm_header_filter(ngx_http_request_t *r)
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (!llcf->pass && !llcf->meter) {
+    if (!ngx_http_llm_ours(llcf)) {
         return ngx_http_llm_next_header_filter(r);
     }
 

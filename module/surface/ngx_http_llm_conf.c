@@ -155,6 +155,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
     llcf->pass_headers = NGX_CONF_UNSET_PTR;
     llcf->ping = NGX_CONF_UNSET_MSEC;
     llcf->max_size = NGX_CONF_UNSET;
+    llcf->auth = NGX_CONF_UNSET;
     llcf->meter = NGX_CONF_UNSET;
     llcf->provider_header = NGX_CONF_UNSET;
     llcf->intercept_errors = NGX_CONF_UNSET;
@@ -172,6 +173,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_llm_loc_conf_t  *conf = child;
 
     ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_llm_main_conf_t  *lmcf;
 
     ngx_conf_merge_msec_value(conf->timeouts.connect,
                               prev->timeouts.connect, 5000);
@@ -190,6 +192,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 0);
     ngx_conf_merge_off_value(conf->max_size, prev->max_size, 0);
+    ngx_conf_merge_value(conf->auth, prev->auth, 0);
     ngx_conf_merge_value(conf->meter, prev->meter, 0);
     ngx_conf_merge_value(conf->provider_header, prev->provider_header, 1);
     ngx_conf_merge_value(conf->intercept_errors, prev->intercept_errors, 0);
@@ -239,6 +242,16 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->require = prev->require;
         conf->require_file = prev->require_file;
         conf->require_line = prev->require_line;
+    }
+
+    if (conf->auth) {
+        lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module);
+
+        if (lmcf->keys == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"llm_auth on\" without \"llm_keys\"");
+            return NGX_CONF_ERROR;
+        }
     }
 
     if (conf->pass && conf->require) {

@@ -152,6 +152,18 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_conf_set_off_slot,
       ngx_http_llm_loc_offset(max_size) },
 
+    { ngx_string("llm_keys"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_llm_conf_keys,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("llm_auth"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_loc_offset(auth) },
+
     { ngx_string("llm_require"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
                         |NGX_HTTP_LIF_CONF|NGX_CONF_1MORE,
@@ -401,6 +413,13 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
     if (lmcf->random == NULL) {
         return NGX_ERROR;
     }
+
+    h = ngx_array_push(&cmcf->phases[NGX_HTTP_ACCESS_PHASE].handlers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    *h = ngx_http_llm_access_handler;
 
     h = ngx_array_push(&cmcf->phases[NGX_HTTP_PRECONTENT_PHASE].handlers);
     if (h == NULL) {

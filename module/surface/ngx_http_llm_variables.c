@@ -6,6 +6,7 @@
 
 #include <ngx_http_llm_surface.h>
 #include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_auth.h>
 
 
 typedef ngx_int_t (*ngx_http_llm_value_pt)(ngx_http_request_t *r,
@@ -13,6 +14,10 @@ typedef ngx_int_t (*ngx_http_llm_value_pt)(ngx_http_request_t *r,
 
 
 static ngx_int_t ngx_http_llm_variable(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_llm_variable_consumer(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data);
+static ngx_int_t ngx_http_llm_variable_var(ngx_http_request_t *r,
     ngx_http_variable_value_t *v, uintptr_t data);
 static ngx_int_t ngx_http_llm_value_operation(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
@@ -54,6 +59,10 @@ static ngx_int_t ngx_http_llm_value_end(ngx_http_request_t *r,
 
 
 static ngx_http_variable_t  ngx_http_llm_vars[] = {
+    { ngx_string("llm_consumer"), NULL, ngx_http_llm_variable_consumer, 0,
+      NGX_HTTP_VAR_NOCACHEABLE, 0 },
+    { ngx_string("llm_consumer_"), NULL, ngx_http_llm_variable_var, 0,
+      NGX_HTTP_VAR_NOCACHEABLE|NGX_HTTP_VAR_PREFIX, 0 },
     ngx_http_llm_var("operation", ngx_http_llm_value_operation),
     ngx_http_llm_var("model", ngx_http_llm_value_model),
     ngx_http_llm_var("provider", ngx_http_llm_value_provider),
@@ -91,6 +100,63 @@ ngx_http_llm_variables_add(ngx_conf_t *cf)
         var->get_handler = v->get_handler;
         var->data = v->data;
     }
+
+    return NGX_OK;
+}
+
+
+/* known from the request's header on, so limit_req and map see it in time */
+
+static ngx_int_t
+ngx_http_llm_variable_consumer(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_llm_consumer_t  *consumer;
+
+    consumer = ngx_http_llm_auth_consumer(r);
+
+    if (consumer == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->len = consumer->name.len;
+    v->data = consumer->name.data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
+
+    return NGX_OK;
+}
+
+
+/* $llm_consumer_NAME */
+
+static ngx_int_t
+ngx_http_llm_variable_var(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    ngx_str_t  *variable = (ngx_str_t *) data;
+
+    ngx_str_t            name, *value;
+    ngx_llm_consumer_t  *consumer;
+
+    name.data = variable->data + sizeof("llm_consumer_") - 1;
+    name.len = variable->len - (sizeof("llm_consumer_") - 1);
+
+    consumer = ngx_http_llm_auth_consumer(r);
+    value = consumer ? ngx_llm_keys_var(consumer, &name) : NULL;
+
+    if (value == NULL) {
+        v->not_found = 1;
+        return NGX_OK;
+    }
+
+    v->len = value->len;
+    v->data = value->data;
+    v->valid = 1;
+    v->no_cacheable = 0;
+    v->not_found = 0;
 
     return NGX_OK;
 }

@@ -1,0 +1,48 @@
+/*
+ * ngx_llm_keys.h: the consumers and their keys, as the keys file has them.
+ *
+ * Of a key only its SHA-256 is known.  All of it is read while the
+ * configuration is parsed and never changes.
+ */
+
+#ifndef _NGX_LLM_KEYS_H_INCLUDED_
+#define _NGX_LLM_KEYS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+
+
+typedef struct ngx_llm_keys_s       ngx_llm_keys_t;
+
+
+typedef struct {
+    ngx_str_t            name;
+    ngx_array_t         *models;     /* ngx_str_t, or NULL: all of them */
+    ngx_array_t         *vars;       /* ngx_keyval_t, or NULL */
+} ngx_llm_consumer_t;
+
+
+/*
+ * Reads the file; its name is relative to the folder of nginx.conf.  The
+ * memory is cf->pool's.  NULL: logged, with the place in both files.
+ */
+ngx_llm_keys_t *ngx_llm_keys_load(ngx_conf_t *cf, ngx_str_t *name);
+
+/*
+ * Whose key it is; now in seconds of the epoch.  The key is hashed, and what
+ * is compared is compared in constant time.  NULL: nobody's, or it has
+ * expired.
+ */
+ngx_llm_consumer_t *ngx_llm_keys_find(ngx_llm_keys_t *keys, ngx_str_t *key,
+    time_t now);
+
+/* 1: the consumer may use a model of that name */
+ngx_uint_t ngx_llm_keys_allowed(ngx_llm_consumer_t *consumer,
+    ngx_str_t *model);
+
+/* NULL: the consumer has no such var */
+ngx_str_t *ngx_llm_keys_var(ngx_llm_consumer_t *consumer, ngx_str_t *name);
+
+
+#endif /* _NGX_LLM_KEYS_H_INCLUDED_ */

@@ -1,0 +1,167 @@
+/*
+ * Who asks: a key in Authorization, x-api-key or api-key is somebody's of the
+ * keys file, or nobody's.  The key itself goes nowhere from here.
+ */
+
+
+#include <ngx_http_llm_auth.h>
+#include <ngx_http_llm_list.h>
+
+
+#define NGX_HTTP_LLM_AUTH_KEY  1024      /* bytes of a key, at most */
+
+
+static ngx_int_t ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key);
+static void ngx_http_llm_auth_value(ngx_table_elt_t *h, ngx_str_t *value);
+
+
+ngx_llm_consumer_t *
+ngx_http_llm_auth_consumer(ngx_http_request_t *r)
+{
+    ngx_str_t                  key;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    r = r->main;
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    if (lmcf->keys == NULL || ngx_http_llm_auth_key(r, &key) != NGX_OK) {
+        return NULL;
+    }
+
+    return ngx_llm_keys_find(lmcf->keys, &key, ngx_time());
+}
+
+
+ngx_uint_t
+ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *asked,
+    ngx_http_llm_model_t *model)
+{
+    ngx_llm_consumer_t       *consumer;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (!llcf->auth) {
+        return 1;
+    }
+
+    consumer = ngx_http_llm_auth_consumer(r);
+
+    if (consumer == NULL) {
+        /* "satisfy any": somebody else let it in, who has no list */
+        return 1;
+    }
+
+    return ngx_llm_keys_allowed(consumer, asked)
+           && (!model->exact
+               || ngx_llm_keys_allowed(consumer, &model->pattern));
+}
+
+
+/* NGX_OK, or NGX_DECLINED: there is none, or two different ones */
+
+static ngx_int_t
+ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key)
+{
+    ngx_str_t               value;
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
+
+    ngx_str_null(key);
+
+    for ( ;; ) {
+        h = ngx_http_llm_list_next(&cursor);
+
+        if (h == NULL) {
+            break;
+        }
+
+        ngx_http_llm_auth_value(h, &value);
+
+        if (value.len == 0) {
+            continue;
+        }
+
+        if (key->len
+            && (key->len != value.len
+                || ngx_memcmp(key->data, value.data, value.len) != 0))
+        {
+            return NGX_DECLINED;
+        }
+
+        *key = value;
+    }
+
+    return (key->len && key->len <= NGX_HTTP_LLM_AUTH_KEY)
+           ? NGX_OK : NGX_DECLINED;
+}
+
+
+/* the key in a header; empty: it is no header for one */
+
+static void
+ngx_http_llm_auth_value(ngx_table_elt_t *h, ngx_str_t *value)
+{
+    static ngx_str_t  names[] = {
+        ngx_string("x-api-key"),
+        ngx_string("api-key"),
+        ngx_null_string
+    };
+
+    ngx_uint_t  i;
+
+    ngx_str_null(value);
+
+    for (i = 0; names[i].len; i++) {
+
+        if (h->key.len == names[i].len
+            && ngx_memcmp(h->lowcase_key, names[i].data, names[i].len) == 0)
+        {
+            *value = h->value;
+            return;
+        }
+    }
+
+    if (h->key.len != sizeof("authorization") - 1
+        || ngx_memcmp(h->lowcase_key, "authorization",
+                      sizeof("authorization") - 1)
+           != 0
+        || h->value.len <= sizeof("Bearer ") - 1
+        || ngx_strncasecmp(h->value.data, (u_char *) "Bearer ",
+                           sizeof("Bearer ") - 1)
+           != 0)
+    {
+        return;
+    }
+
+    value->data = h->value.data + sizeof("Bearer ") - 1;
+    value->len = h->value.len - (sizeof("Bearer ") - 1);
+
+    while (value->len && *value->data == ' ') {
+        value->data++;
+        value->len--;
+    }
+}
+
+
+ngx_int_t
+ngx_http_llm_auth_challenge(ngx_http_request_t *r)
+{
+    ngx_table_elt_t  *h;
+
+    h = ngx_list_push(&r->headers_out.headers);
+    if (h == NULL) {
+        return NGX_ERROR;
+    }
+
+    h->hash = 1;
+#if (nginx_version >= 1023000)
+    h->next = NULL;
+#endif
+    ngx_str_set(&h->key, "WWW-Authenticate");
+    ngx_str_set(&h->value, "Bearer");
+
+    r->headers_out.www_authenticate = h;
+
+    return NGX_OK;
+}
