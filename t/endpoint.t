@@ -73,11 +73,12 @@ $providers .= join '', map {
 } sort keys %more;
 
 my $gw = LLM::Nginx->new(
+    forget => 1,
     vars => { P => $p, Q => $q, DOWN => $down, TLS => $tls },
     access_format => '$llm_model "$llm_attempts"', http => <<"CONF");
 upstream early { server 127.0.0.1:%%P%%; server 127.0.0.1:%%Q%%; }
 $providers
-llm_model pair { target first; target fallback; }
+llm_model pair { target first; target fallback backup; }
 upstream late { server 127.0.0.1:%%Q%%; }
 upstream half { server 127.0.0.1:%%DOWN%%; server 127.0.0.1:%%Q%%; }
 upstream backup_block {
