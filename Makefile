@@ -187,6 +187,7 @@ SANITIZE_FLAGS := -fsanitize=address,undefined -fno-omit-frame-pointer
 nginx-src: $(FULL_SRC)/src/core/nginx.c
 
 $(B)/src/nginx/src/core/nginx.c:
+	@mkdir -p $(B)
 	@t/tools/nginx-source.sh $(B)/src > $(B)/src.log 2>&1 \
 	    || { cat $(B)/src.log; exit 1; }
 

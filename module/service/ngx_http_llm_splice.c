@@ -81,6 +81,7 @@ ngx_http_llm_splice_quirks(ngx_http_llm_ctx_t *ctx, ngx_uint_t quirks,
             ngx_http_llm_splice_edit(call, renamed->key,
                                      sizeof("\"max_completion_tokens\"") - 1,
                                      &key);
+
         } else {
             limit = renamed;
         }
@@ -170,6 +171,7 @@ ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         if (facts->model_size) {
             ngx_http_llm_splice_edit(call, facts->model_pos,
                                      facts->model_size, &text);
+
         } else {
             ngx_http_llm_splice_edit(call, facts->model_null_pos,
                                      facts->model_null_size, &text);
