@@ -141,6 +141,38 @@ sub share {
 }
 
 
+# State that a provider keeps
+
+{
+    my $gw = gateway('llm_model m { ' . join('', map { "target $_; " } 'a' .. 'e')
+                     . '}');
+    my $state = sub {
+        my (%body) = @_;
+        return post_json($gw, '/v1/responses', { model => 'm', input => 'x',
+                                                 %body });
+    };
+    my %first;
+    for my $id (map { "resp_$_" } 1 .. 40) {
+        my @who = map { $state->(previous_response_id => $id)
+                        ->header('x-llm-provider') } 1 .. 2;
+        $first{$id} = $who[0] if $who[0] eq $who[1];
+    }
+    is(scalar(keys %first), 40, 'previous_response_id: always the same place');
+    is(scalar(keys %{ share(values %first) }), 5, '  each has its own');
+    is($state->(conversation => 'c1')->header('x-llm-provider'),
+       $state->(conversation => 'c1')->header('x-llm-provider'),
+       '  as conversation');
+
+    my ($id) = grep { $first{$_} eq 'b' } sort keys %first;
+    $fakes{b}->mode('down');
+    my $r = $state->(previous_response_id => $id);
+    is($r->status, 503, '  nobody else could go on with it');
+    is($r->header('x-llm-provider'), 'b', '  nobody else is asked');
+    $fakes{b}->mode('');
+    $gw->done;
+}
+
+
 # Cost
 
 {
