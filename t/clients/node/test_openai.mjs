@@ -411,6 +411,7 @@ async function retries() {
   for (const [status, model] of [[503, 'twice/status-503'],
     [429, 'twice/status-429'], [502, 'twice/cut-json'],
     [502, 'twice/garbage']]) {
+    await ask('forget');
     tag = claim();
     try {
       await chat(at({ tag }), model);
@@ -425,6 +426,7 @@ async function retries() {
       '  REQ-26: one request of the SDK, one to each provider');
   }
 
+  await ask('forget');
   tag = claim();
   answer = await chat(at({ tag }), 'spare/status-500');
   same(answer.choices[0].message.content, TEXT,

@@ -420,6 +420,7 @@ def retries():
 
     for status, model in ((503, "twice/status-503"), (429, "twice/status-429"),
                           (502, "twice/cut-json"), (502, "twice/garbage")):
+        ask("forget")
         tag = claim()
         try:
             chat(at(tag=tag), model)
@@ -432,6 +433,7 @@ def retries():
         same(ask("requests", tag), {"client": 1, "provider": 1, "second": 1},
              "  REQ-26: one request of the SDK, one to each provider")
 
+    ask("forget")
     tag = claim()
     answer = chat(at(tag=tag), "spare/status-500")
     same(answer.choices[0].message.content, TEXT,
