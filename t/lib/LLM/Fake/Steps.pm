@@ -42,7 +42,7 @@ sub json {
 sub gzip {
     my ($plain) = @_;
     require IO::Compress::Gzip;         # slow to load, seldom needed
-    IO::Compress::Gzip::gzip(\$plain, \my $coded);
+    IO::Compress::Gzip::gzip(\$plain, \my $coded, -Time => 0);
     return ([ 'header', 'Content-Encoding', 'gzip' ], [ 'body', $coded ]);
 }
 
