@@ -16,6 +16,8 @@
 typedef enum {
     NGX_LLM_ZONE_METRICS = 0,
     NGX_LLM_ZONE_HEALTH,
+    NGX_LLM_ZONE_LEARN,
+    NGX_LLM_ZONE_QUOTA,
     NGX_LLM_ZONE_PARTS               /* how many there are */
 } ngx_llm_zone_part_e;
 

@@ -1,0 +1,108 @@
+/*
+ * ngx_llm_redis.h: one Redis server, as one worker sees it.
+ *
+ * One connection, pipelined: what is called in one turn of the event loop
+ * leaves in one write, and answers come back in order.  hiredis writes and
+ * reads the protocol, nginx has the socket, TLS, names and timers.  Nothing
+ * here blocks, and no handler is called before the call that gave it returns.
+ */
+
+#ifndef _NGX_LLM_REDIS_H_INCLUDED_
+#define _NGX_LLM_REDIS_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+#include <hiredis/hiredis.h>
+
+#include <ngx_llm_resolve.h>
+
+
+#define NGX_LLM_REDIS_ARGS    128    /* of one script, keys included */
+
+
+typedef struct {                     /* as configured; read-only */
+    ngx_str_t              url;      /* for logs, without its secrets */
+    ngx_addr_t             addr;     /* fixed: an address, or unix:PATH */
+    ngx_llm_name_t        *name;     /* a host to be asked for, or NULL */
+    ngx_str_t              user;
+    ngx_str_t              password;
+    ngx_int_t              db;       /* SELECTed if not 0 */
+    ngx_str_t              prefix;   /* of all keys */
+    ngx_msec_t             timeout;  /* what one call waits */
+    ngx_int_t              instances;  /* nodes that share it */
+#if (NGX_SSL)
+    ngx_ssl_t             *ssl;      /* NULL: plain */
+    ngx_str_t              ssl_name; /* SNI, and whom the certificate names */
+    ngx_flag_t             ssl_verify;
+#endif
+} ngx_llm_redis_conf_t;
+
+
+typedef struct ngx_llm_redis_s       ngx_llm_redis_t;
+typedef struct ngx_llm_redis_call_s  ngx_llm_redis_call_t;
+
+
+typedef struct {
+    ngx_str_t              text;     /* Lua */
+    ngx_str_t              sha1;     /* 40 hex digits, set by the client */
+} ngx_llm_redis_script_t;
+
+
+/*
+ * The end of a call.  NGX_OK: reply is the script's, valid until the handler
+ * returns, and no error.  NGX_DECLINED: the server has answered with an error,
+ * reply is it (logged already, it has changed nothing but for its own faults).
+ * NGX_AGAIN: the time of the call is over, its answer will be ignored.
+ * NGX_ERROR: the connection is lost; it may or may not have been executed.
+ * In the last two reply is NULL.
+ */
+typedef void (*ngx_llm_redis_handler_pt)(void *data, ngx_int_t rc,
+    redisReply *reply);
+
+
+/* while the configuration is read; conf is kept by reference.  NULL: memory */
+ngx_llm_redis_t *ngx_llm_redis_create(ngx_conf_t *cf,
+    ngx_llm_redis_conf_t *conf);
+
+/* in each worker: connects, and goes on trying.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_llm_redis_worker(ngx_llm_redis_t *redis, ngx_cycle_t *cycle);
+
+/*
+ * Calls a script: args are its keys, then its ARGV; they are copied.  Sends
+ * EVALSHA, and EVAL once the server says NOSCRIPT.  The handler is called once
+ * and later; within conf->timeout.  NULL: the server is down or too far behind
+ * (the breaker is open, or the connection is not ready); nothing was sent.
+ */
+ngx_llm_redis_call_t *ngx_llm_redis_call(ngx_llm_redis_t *redis,
+    ngx_llm_redis_script_t *script, ngx_uint_t nkeys, ngx_str_t *args,
+    ngx_uint_t nargs, ngx_llm_redis_handler_pt handler, void *data);
+
+/* whoever waited is gone: the handler is not called any more */
+void ngx_llm_redis_detach(ngx_llm_redis_call_t *call);
+
+/*
+ * The same for what has to arrive: never refused while there is memory for
+ * it, sent again after a lost connection until it is answered, and an exiting
+ * worker waits for it.  The script must be idempotent.  handler may be NULL.
+ * Order: behind all that was called before on this connection.  NGX_OK, or
+ * NGX_ERROR: too many wait already, it is dropped (logged).
+ */
+ngx_int_t ngx_llm_redis_deliver(ngx_llm_redis_t *redis,
+    ngx_llm_redis_script_t *script, ngx_uint_t nkeys, ngx_str_t *args,
+    ngx_uint_t nargs, ngx_llm_redis_handler_pt handler, void *data);
+
+/* for the status page; last_ok: ngx_current_msec of the last good answer */
+
+typedef struct {
+    unsigned               up:1;
+    ngx_msec_t             last_ok;  /* 0: never */
+    ngx_uint_t             waiting;  /* calls without an answer yet */
+} ngx_llm_redis_state_t;
+
+void ngx_llm_redis_state(ngx_llm_redis_t *redis,
+    ngx_llm_redis_state_t *state);
+
+
+#endif /* _NGX_LLM_REDIS_H_INCLUDED_ */
