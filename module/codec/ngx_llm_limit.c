@@ -1,0 +1,252 @@
+/*
+ * Limits as text, in both directions.
+ */
+
+
+#include <ngx_llm_limit.h>
+
+
+static u_char *ngx_llm_limit_fraction(u_char *p, int64_t ms);
+
+
+ngx_int_t
+ngx_llm_limit_number(const u_char *text, size_t len, int64_t *n)
+{
+    size_t   i;
+    int64_t  scale;
+
+    scale = 1;
+
+    if (len) {
+
+        switch (text[len - 1]) {
+
+        case 'k':
+            scale = 1000;
+            break;
+
+        case 'm':
+            scale = 1000000;
+            break;
+
+        case 'g':
+            scale = 1000000000;
+            break;
+        }
+
+        len -= (scale != 1);
+    }
+
+    if (len == 0) {
+        return NGX_ERROR;
+    }
+
+    *n = 0;
+
+    for (i = 0; i < len; i++) {
+
+        if (text[i] < '0' || text[i] > '9') {
+            return NGX_ERROR;
+        }
+
+        *n = *n * 10 + (text[i] - '0');
+
+        if (*n > NGX_LLM_BUCKET_MAX / scale) {
+            return NGX_ERROR;
+        }
+    }
+
+    *n *= scale;
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_llm_limit_usd(const u_char *text, size_t len, int64_t *n)
+{
+    size_t      i;
+    ngx_int_t   places;
+    ngx_uint_t  digits;
+
+    *n = 0;
+    places = -1;
+    digits = 0;
+
+    for (i = 0; i < len; i++) {
+
+        if (text[i] == '.' && places == -1) {
+            places = 0;
+            continue;
+        }
+
+        if (text[i] < '0' || text[i] > '9' || places == 9) {
+            return NGX_ERROR;
+        }
+
+        *n = *n * 10 + (text[i] - '0');
+
+        if (*n > NGX_LLM_BUCKET_MAX) {
+            return NGX_ERROR;
+        }
+
+        digits++;
+        places += (places >= 0);
+    }
+
+    /* "", ".", "5." are no decimals */
+
+    if (digits == 0 || places == 0) {
+        return NGX_ERROR;
+    }
+
+    for (places = (places < 0 ? 0 : places); places < 9; places++) {
+        *n *= 10;
+
+        if (*n > NGX_LLM_BUCKET_MAX) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_llm_limit_period(const u_char *text, size_t len, int64_t *period)
+{
+    size_t   i;
+    int64_t  unit;
+
+    if (len == 3 && ngx_memcmp(text, "day", 3) == 0) {
+        *period = NGX_LLM_PERIOD_DAY;
+        return NGX_OK;
+    }
+
+    if (len == 5 && ngx_memcmp(text, "month", 5) == 0) {
+        *period = NGX_LLM_PERIOD_MONTH;
+        return NGX_OK;
+    }
+
+    if (len < 2) {
+        return NGX_ERROR;
+    }
+
+    switch (text[len - 1]) {
+
+    case 's':
+        unit = 1000;
+        break;
+
+    case 'm':
+        unit = 60 * 1000;
+        break;
+
+    case 'h':
+        unit = 3600 * 1000;
+        break;
+
+    default:
+        return NGX_ERROR;
+    }
+
+    *period = 0;
+
+    for (i = 0; i < len - 1; i++) {
+
+        if (text[i] < '0' || text[i] > '9') {
+            return NGX_ERROR;
+        }
+
+        *period = *period * 10 + (text[i] - '0');
+
+        if (*period * unit > 3600 * 1000) {
+            return NGX_ERROR;
+        }
+    }
+
+    *period *= unit;
+
+    return *period ? NGX_OK : NGX_ERROR;
+}
+
+
+u_char *
+ngx_llm_limit_duration(u_char *p, int64_t ms)
+{
+    int64_t  hours, minutes;
+
+    if (ms <= 0) {
+        *p++ = '0';
+        *p++ = 's';
+        return p;
+    }
+
+    if (ms < 1000) {
+        p = ngx_llm_limit_print(p, ms);
+        *p++ = 'm';
+        *p++ = 's';
+        return p;
+    }
+
+    hours = ms / 3600000;
+    minutes = ms / 60000 % 60;
+
+    if (hours) {
+        p = ngx_llm_limit_print(p, hours);
+        *p++ = 'h';
+    }
+
+    if (hours || minutes) {
+        p = ngx_llm_limit_print(p, minutes);
+        *p++ = 'm';
+    }
+
+    p = ngx_llm_limit_print(p, ms / 1000 % 60);
+    p = ngx_llm_limit_fraction(p, ms % 1000);
+    *p++ = 's';
+
+    return p;
+}
+
+
+/* of a second, without zeros behind it */
+
+static u_char *
+ngx_llm_limit_fraction(u_char *p, int64_t ms)
+{
+    int64_t  digit;
+
+    if (ms == 0) {
+        return p;
+    }
+
+    *p++ = '.';
+
+    for (digit = 100; ms; digit /= 10) {
+        *p++ = (u_char) ('0' + ms / digit);
+        ms %= digit;
+    }
+
+    return p;
+}
+
+
+u_char *
+ngx_llm_limit_print(u_char *p, int64_t n)
+{
+    u_char  digits[20], *d;
+
+    d = digits + sizeof(digits);
+
+    do {
+        *--d = (u_char) ('0' + n % 10);
+        n /= 10;
+    } while (n);
+
+    while (d < digits + sizeof(digits)) {
+        *p++ = *d++;
+    }
+
+    return p;
+}

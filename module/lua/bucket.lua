@@ -1,0 +1,283 @@
+-- What both scripts share; it stands before each of them.
+--
+-- Keys of one zone and identity, PREFIX{ZONE:HASH} and what follows:
+--   ""    hash: r, t, c (requests, tokens, cost), each "used rest at alerts"
+--         as in ngx_llm_bucket.h; and the holds, by id
+--   ":z"  sorted set: the ids of the holds by their deadline, ms
+--   ":x"  hash: holds that were swept, for a settlement that comes late
+--
+-- A hold is "need window n period" of requests, tokens and cost in turn; a
+-- limit that does not apply has the period 0.  Everything is an integer below
+-- 2^53, so exact in Lua's doubles, and printed with %.0f.
+
+local KINDS = { 'r', 't', 'c' }
+local DAY = 86400000
+local GRACE = 3600000          -- a key outlives its last hold by, ms
+local LATE = 1000              -- swept holds that are remembered
+
+local floor, ceil, fmod = math.floor, math.ceil, math.fmod
+
+local function clock()
+    local t = redis.call('TIME')
+    return t[1] * 1000 + floor(t[2] / 1000)
+end
+
+-- id and end of the window that now is in; see ngx_llm_bucket_window()
+
+local function window(period, now)
+    local day = floor(now / DAY)
+
+    if period == -1 then
+        return day, (day + 1) * DAY
+    end
+
+    local z = day + 719468
+    local era = floor(z / 146097)
+    local of_era = z - era * 146097
+    local year = floor((of_era - floor(of_era / 1460) + floor(of_era / 36524)
+                        - floor(of_era / 146096)) / 365)
+    local of_year = of_era - (365 * year + floor(year / 4)
+                              - floor(year / 100))
+    local month = floor((5 * of_year + 2) / 153)
+    local of_month = of_year - floor((153 * month + 2) / 5)
+
+    year = year + era * 400
+    if month >= 10 then
+        year = year + 1
+    end
+    month = (month + 2) % 12
+
+    local length = ({ 31, 28, 31, 30, 31, 30,
+                      31, 31, 30, 31, 30, 31 })[month + 1]
+    if month == 1 and year % 4 == 0
+       and (year % 100 ~= 0 or year % 400 == 0)
+    then
+        length = 29
+    end
+
+    return year * 12 + month, (day - of_month + length) * DAY
+end
+
+-- a field of the hash; nothing is used of one that is not there
+
+local function parse(text)
+    if not text then
+        return { used = 0, rest = 0, at = 0, alerts = 0 }
+    end
+
+    local used, rest, at, alerts = string.match(text,
+                                                '(%S+) (%S+) (%S+) (%S+)')
+    return { used = tonumber(used), rest = tonumber(rest),
+             at = tonumber(at), alerts = tonumber(alerts) }
+end
+
+local function print(b)
+    return string.format('%.0f %.0f %.0f %.0f', b.used, b.rest, b.at, b.alerts)
+end
+
+local function turn(b, n, period, now)
+    if period < 0 then
+        local id = window(period, now)
+        if id ~= b.at and id + 1 ~= b.at then
+            b.used, b.rest, b.alerts, b.at = 0, 0, 0, id
+        end
+        return
+    end
+
+    if b.at - now > period then
+        b.at = now
+    end
+
+    local dt = now - b.at
+    if dt <= 0 then
+        return
+    end
+    if dt > period then
+        dt = period
+    end
+
+    -- dt * n in two parts, as it may be more than 2^53
+
+    local r = fmod(n, period)
+    local q = (n - r) / period
+    local units = dt * r + b.rest
+    local rest = fmod(units, period)
+
+    b.at = now
+    b.used = b.used - dt * q - (units - rest) / period
+    b.rest = rest
+
+    if b.used <= 0 then
+        b.used, b.rest = 0, 0
+    end
+end
+
+-- until so many units have decayed; beyond 2^53 not exact, but not too short
+
+local function time(b, n, period, units)
+    local r = fmod(units, n)
+    local q = (units - r) / n
+    local part = r * period
+
+    if part >= 2^53 then
+        return q * period + floor(r / n * period) + 2
+    end
+
+    -- ceil((part - rest) / n), by whole numbers
+
+    part = part - b.rest
+    local m = fmod(part, n)
+    local t = (part - m) / n
+    if m > 0 then
+        t = t + 1
+    end
+    return q * period + t
+end
+
+local function wait(b, n, period, need, now)
+    if period < 0 then
+        if b.used + b.rest + need <= n then
+            return 0
+        end
+        local _, last = window(period, now)
+        return last - now
+    end
+
+    if b.used + need <= n then
+        return 0
+    end
+    if n == 0 then
+        return period
+    end
+    return time(b, n, period, b.used + need - n)
+end
+
+local function take(b, period, need)
+    if period < 0 then
+        b.rest = b.rest + need
+    else
+        b.used = b.used + need
+    end
+end
+
+local function left(b, n, period)
+    local l = n - b.used
+    if period < 0 then
+        l = l - b.rest
+    end
+    return l > 0 and l or 0
+end
+
+local function reset(b, n, period, now)
+    if period < 0 then
+        local _, last = window(period, now)
+        return last - now
+    end
+    if n == 0 or b.used == 0 then
+        return 0
+    end
+    return time(b, n, period, b.used)
+end
+
+-- thresholds crossed by what was spent of a window: a list of percents
+
+local function alerts(b, n)
+    local crossed = {}
+    local bit = 1
+
+    for _, percent in ipairs({ 50, 80, 100 }) do
+        local r = fmod(n, 100)
+        local part = (n - r) / 100 * percent + ceil(r * percent / 100)
+        if n > 0 and b.used >= part and floor(b.alerts / bit) % 2 == 0 then
+            b.alerts = b.alerts + bit
+            crossed[#crossed + 1] = percent
+        end
+        bit = bit * 2
+    end
+
+    return crossed
+end
+
+-- of what is used or spent; late: it was settled as need before
+
+local function settle(b, n, period, id, need, actual, now, late)
+    turn(b, n, period, now)
+
+    if period < 0 then
+        if b.at ~= id then
+            return {}
+        end
+        if late then
+            b.used = b.used + actual - need
+        else
+            b.rest = b.rest > need and b.rest - need or 0
+            b.used = b.used + actual
+        end
+        return alerts(b, n)
+    end
+
+    local most = b.used > 2 * n and b.used or 2 * n
+    b.used = b.used + actual - need
+    if b.used > most then
+        b.used = most
+    end
+    if b.used <= 0 then
+        b.used, b.rest = 0, 0
+    end
+    return {}
+end
+
+-- one entry in the stream of alerts for each; percents go into the reply
+
+local function raise(reply, stream, key, zone, kind, b, n, crossed)
+    for _, percent in ipairs(crossed) do
+        redis.call('XADD', stream, 'MAXLEN', '~', '1000', '*',
+                   'bucket', key, 'limit', KINDS[kind],
+                   'threshold', percent, 'window', string.format('%.0f', b.at),
+                   'spent', string.format('%.0f', b.used),
+                   'of', string.format('%.0f', n))
+        redis.call('PEXPIRE', stream, 32 * DAY)
+        reply[#reply + 1] = zone
+        reply[#reply + 1] = kind
+        reply[#reply + 1] = percent
+    end
+end
+
+-- a hold or what was one, as twelve numbers
+
+local function numbers(text)
+    local list = {}
+    for word in string.gmatch(text, '%S+') do
+        list[#list + 1] = tonumber(word)
+    end
+    return list
+end
+
+-- applies actual (-1: as reserved) to the buckets of a hold: the fields to set
+
+local function apply(reply, stream, key, zone, fields, hold, actual, now, late)
+    local set = {}
+
+    for kind = 1, 3 do
+        local need, id = hold[kind * 4 - 3], hold[kind * 4 - 2]
+        local n, period = hold[kind * 4 - 1], hold[kind * 4]
+
+        if period ~= 0 and (actual[kind] ~= -1 or period < 0) then
+            local b = fields[kind]
+            local is = actual[kind] == -1 and need or actual[kind]
+            raise(reply, stream, key, zone, kind, b, n,
+                  settle(b, n, period, id, need, is, now, late))
+            set[#set + 1] = KINDS[kind]
+            set[#set + 1] = print(b)
+        end
+    end
+
+    if #set > 0 then
+        redis.call('HMSET', key, unpack(set))
+    end
+end
+
+local function fields(key, id)
+    local got = redis.call('HMGET', key, 'r', 't', 'c', id)
+    return { parse(got[1]), parse(got[2]), parse(got[3]) }, got[4]
+end
