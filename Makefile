@@ -79,7 +79,7 @@ packages:
 
 SOURCES := $(shell find module t/simulator -name '*.c')
 HEADERS := $(shell find include module t/simulator -name '*.h')
-CONFIGS := config t/simulator/config
+CONFIGS := config t/simulator/config $(wildcard module/lua/*.lua)
 
 OPTIONS := --with-compat --with-http_ssl_module --with-http_v2_module \
     --with-threads

@@ -204,6 +204,7 @@ typedef struct {
     ngx_http_llm_relay_ctx_t       relay;
     ngx_uint_t                     step;         /* of admit, the next */
     unsigned                       read:1;       /* the body is there */
+    unsigned                       reserving:1;  /* the store was asked */
     unsigned                       include_usage:1;  /* was put in by us */
     unsigned                       stateful:1;   /* no failover */
 } ngx_http_llm_ctx_t;

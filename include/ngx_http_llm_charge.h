@@ -10,6 +10,7 @@
 
 #include <ngx_llm_json.h>
 #include <ngx_llm_answer.h>
+#include <ngx_llm_quota.h>
 #include <ngx_http_llm_error.h>
 #include <ngx_http_llm_model.h>
 
@@ -39,6 +40,35 @@ typedef enum {
 } ngx_http_llm_end_e;
 
 
+typedef enum {
+    NGX_HTTP_LLM_QUOTA_NONE = 0,     /* none applies, or not asked yet */
+    NGX_HTTP_LLM_QUOTA_OK,
+    NGX_HTTP_LLM_QUOTA_LIMITED,      /* refused */
+    NGX_HTTP_LLM_QUOTA_UNENFORCED,   /* redis_down=open */
+    NGX_HTTP_LLM_QUOTA_SHADOW        /* would have been refused */
+} ngx_http_llm_quota_e;
+
+
+/* service/ngx_http_llm_quota.c: what was reserved */
+
+typedef struct {
+    ngx_llm_reserve_t              reserve;
+    ngx_http_llm_quota_zone_t    **zones;        /* one for each claim */
+    int64_t                        prompt;       /* tokens, estimated */
+    int64_t                        output;       /* of it, as reserved */
+    int64_t                        cost;         /* nano-USD, of the prompt */
+    ngx_http_llm_quota_e           status;
+    ngx_str_t                      zone;         /* that refused, or would */
+    int64_t                        wait;         /* until it would not, ms */
+    ngx_http_llm_fault_e           fault;        /* why it is refused */
+    ngx_str_t                      message;      /* or empty: the fault's own */
+    void                         (*resume)(ngx_http_request_t *r);
+    unsigned                       declared:1;   /* output is as asked for */
+    unsigned                       waiting:1;    /* for the store */
+    unsigned                       told:1;       /* claims have an answer */
+} ngx_http_llm_quota_charge_t;
+
+
 /* the record of a client request, owned by the cleanup of r->main */
 
 typedef struct {
@@ -57,12 +87,14 @@ typedef struct {
     ngx_str_t                      upstream_request_id;
     ngx_http_llm_error_t           error;        /* ours, of the last pass */
     ngx_http_llm_kept_t            kept;         /* a provider's, for later */
+    ngx_http_llm_quota_charge_t    quota;
     unsigned                       parsed:1;     /* facts are valid */
     unsigned                       stream:1;     /* the answer is one */
     unsigned                       unread:1;     /* a line too long */
     unsigned                       answered:1;   /* with 2xx, so has usage */
     unsigned                       timed:1;      /* ttft is valid */
     unsigned                       keepalive:1;  /* as the client asked */
+    unsigned                       settled:1;
 } ngx_http_llm_charge_t;
 
 

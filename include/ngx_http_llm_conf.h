@@ -9,6 +9,7 @@
 #include <ngx_llm_metrics.h>
 #include <ngx_llm_prices.h>
 #include <ngx_llm_keys.h>
+#include <ngx_llm_learn.h>
 #include <ngx_http_llm_model.h>
 
 
@@ -53,7 +54,13 @@ typedef struct {
     ngx_llm_health_t              *health;       /* NULL: no llm_pass */
     ngx_llm_metrics_t             *metrics;      /* NULL: nothing is counted */
     ngx_llm_prices_t              *prices;       /* llm_prices, or NULL */
+    ngx_llm_redis_conf_t          *redis_conf;   /* llm_redis, or NULL */
+    ngx_llm_redis_t               *redis;
+    ngx_array_t                    quota_zones;  /* quota_zone_t * */
+    ngx_llm_quota_t               *quota;        /* NULL: no llm_quota */
+    ngx_llm_learn_t               *learn;        /* the same */
     unsigned                       count:1;      /* there is a page for it */
+    unsigned                       charged:1;    /* there is an llm_quota */
     unsigned                       priced:1;     /* somebody has a price */
 #if (NGX_SSL)
     X509_STORE                    *trusted;      /* the system's bundle */
@@ -76,6 +83,9 @@ typedef struct {
     ngx_flag_t                     intercept_errors;
     ngx_flag_t                     auth;
     ngx_flag_t                     meter;
+    ngx_array_t                   *quota;        /* quota_zone_t *, or NULL */
+    ngx_flag_t                     quota_shadow;
+    ngx_uint_t                     quota_output; /* ..._DECLARED, _LEARNED */
     ngx_msec_t                     ping;         /* 0: off */
     off_t                          max_size;     /* of an answer; 0: any */
     ngx_uint_t                     next;         /* NGX_HTTP_LLM_NEXT_... */
@@ -95,7 +105,7 @@ typedef struct {
 /* what leaves such a location is ours: errors, headers, metrics */
 
 #define ngx_http_llm_ours(llcf)                                               \
-    ((llcf)->pass || (llcf)->meter || (llcf)->auth)
+    ((llcf)->pass || (llcf)->meter || (llcf)->auth || (llcf)->quota)
 
 
 #endif /* _NGX_HTTP_LLM_CONF_H_INCLUDED_ */

@@ -38,6 +38,12 @@ typedef enum {
     NGX_HTTP_LLM_FORBIDDEN,
     NGX_HTTP_LLM_INVALID_API_KEY,
     NGX_HTTP_LLM_MODEL_NOT_ALLOWED,
+    NGX_HTTP_LLM_MODEL_NOT_PRICED,
+    NGX_HTTP_LLM_NO_IDENTITY,
+    NGX_HTTP_LLM_TOO_LARGE_FOR_QUOTA,
+    NGX_HTTP_LLM_RATE_LIMITED,
+    NGX_HTTP_LLM_BUDGET_SPENT,
+    NGX_HTTP_LLM_QUOTA_UNAVAILABLE,
     NGX_HTTP_LLM_FAULTS              /* how many there are */
 } ngx_http_llm_fault_e;
 
@@ -47,6 +53,7 @@ typedef struct {
     ngx_str_t              message;  /* for a person; empty: the fault's own */
     const char            *param;    /* member of the body at fault, or NULL */
     const char            *allow;    /* 405: value of Allow, or NULL */
+    int64_t                wait;     /* 429: ms until it may go; 0: not known */
 } ngx_http_llm_error_t;
 
 

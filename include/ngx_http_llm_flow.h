@@ -22,6 +22,13 @@ ngx_int_t ngx_http_llm_admit_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_admit_subrequest(ngx_http_request_t *r);
 
 
+/*
+ * The step that charges: NGX_OK, NGX_AGAIN (the phases run again once it is
+ * known), or an HTTP status.
+ */
+ngx_int_t ngx_http_llm_reserve(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
+
+
 /* content handler of llm_pass */
 ngx_int_t ngx_http_llm_pass_handler(ngx_http_request_t *r);
 
@@ -56,8 +63,22 @@ ngx_http_llm_usage_e ngx_http_llm_settle_usage(ngx_http_llm_charge_t *charge);
  */
 int64_t ngx_http_llm_settle_cost(ngx_http_llm_charge_t *charge);
 
-/* a filter that makes the charge of what was answered before admission */
+/* the price of what has answered, or NULL */
+const ngx_llm_price_t *ngx_http_llm_settle_price(
+    ngx_http_llm_charge_t *charge);
+
+/*
+ * Filters, the last ones of ours: they make the charge of what was answered
+ * before admission, and settle what has been answered whole.
+ */
 ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
+
+
+/* amount: what the request has used goes to its quotas; cost as counted */
+void ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost);
+
+/* what its tokens say about the next ones like it */
+void ngx_http_llm_amount_learn(ngx_http_llm_charge_t *charge);
 
 
 /* adds a request that has ended to the metrics, once for each charge; cost is

@@ -8,6 +8,7 @@
 
 
 #include <ngx_http_llm_provider.h>
+#include <ngx_http_llm_quota_zone.h>
 
 
 typedef struct {
@@ -18,6 +19,7 @@ typedef struct {
     ngx_uint_t                     ends;         /* NGX_LLM_ENDS_... */
     unsigned                       usage:1;      /* stream_options known */
     unsigned                       form:1;       /* takes multipart, too */
+    unsigned                       generates:1;  /* tokens, as many as asked */
 } ngx_http_llm_operation_t;
 
 

@@ -57,6 +57,21 @@ char *ngx_http_llm_price_param(ngx_conf_t *cf, ngx_http_llm_target_t *target,
 void ngx_http_llm_price_init(ngx_http_llm_main_conf_t *lmcf);
 
 
+/* quota_conf: llm_quota_zone and llm_quota */
+
+char *ngx_http_llm_quota_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_llm_quota_apply(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* all that is named is defined; then the store, if one is needed */
+char *ngx_http_llm_quota_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf);
+ngx_int_t ngx_http_llm_quota_store(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+/* of a location: who asks is known, and what it costs */
+char *ngx_http_llm_quota_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf);
+
+
 /* metrics_page, status, admin: content handlers */
 
 ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);

@@ -15,7 +15,7 @@
 #include "ngx_llm_facts.h"
 
 
-#define NGX_LLM_ESTIMATE_STEPS   48  /* of a histogram, 8 to a doubling */
+#define NGX_LLM_ESTIMATE_STEPS   48  /* of a histogram */
 #define NGX_LLM_ESTIMATE_MAX     ((int64_t) 1 << 40)  /* tokens, at most */
 #define NGX_LLM_ESTIMATE_OUTPUT  1024   /* while nothing is known */
 
@@ -36,10 +36,10 @@ typedef struct {                     /* of one key and model */
 
 
 /*
- * Tokens of a prompt with these facts, from 1 to NGX_LLM_ESTIMATE_MAX, never
- * less than a 90th percentile of what was learned; ratios may be NULL.
- * Facts that say nothing of text (all counts 0) are charged by len, the bytes
- * of the body.
+ * Tokens of a prompt with these facts, from 1 to NGX_LLM_ESTIMATE_MAX: by the
+ * 90th percentile of what was learned of each class, or what is known of it
+ * anyway; ratios may be NULL.  Facts that say nothing of text (all counts 0)
+ * are charged by len, the bytes of the body.
  */
 int64_t ngx_llm_estimate_prompt(const ngx_llm_ratios_t *ratios,
     const ngx_llm_facts_t *facts, size_t len);

@@ -13,56 +13,7 @@
 
 
 #include <ngx_llm_zone.h>
-
-
-#define NGX_LLM_METRICS_BOUNDS   13  /* of a histogram; one bucket more */
-
-typedef enum {                       /* labels of such a series */
-    NGX_LLM_SERIES_REQUESTS = 0,     /* operation, model, provider, status */
-    NGX_LLM_SERIES_ANSWERS,          /* model, provider */
-    NGX_LLM_SERIES_ATTEMPTS,         /* provider, outcome */
-    NGX_LLM_SERIES_PROVIDERS,        /* provider */
-    NGX_LLM_SERIES_KINDS
-} ngx_llm_series_e;
-
-
-typedef struct {
-    ngx_atomic_t      counts[NGX_LLM_METRICS_BOUNDS + 1];  /* not summed up */
-    ngx_atomic_t      sum;           /* milliseconds */
-} ngx_llm_histogram_t;
-
-
-/* the numbers of a series, by kind */
-
-typedef struct {
-    ngx_atomic_t      count;
-} ngx_llm_series_count_t;            /* REQUESTS, ATTEMPTS */
-
-
-typedef struct {
-    ngx_atomic_t      tokens[4];     /* prompt, cached, completion, reasoning */
-    ngx_atomic_t      cost;          /* nano-USD */
-    ngx_atomic_t      unpriced;      /* answers whose cost is not known */
-    ngx_llm_histogram_t ttft;
-    ngx_llm_histogram_t duration;
-} ngx_llm_series_answers_t;
-
-
-typedef struct {
-    ngx_atomic_t      unknown;       /* answers whose usage was not read */
-} ngx_llm_series_providers_t;
-
-
-typedef struct ngx_llm_series_s  ngx_llm_series_t;
-struct ngx_llm_series_s {            /* in the zone; fixed once published */
-    ngx_llm_series_t *next;          /* of its bucket */
-    ngx_llm_series_t *older;         /* of its kind */
-    void             *cells;         /* ngx_llm_series_..._t */
-    u_char           *labels;        /* each value ends with a NUL */
-    uint32_t          hash;
-    u_short           kind;
-    u_short           len;           /* of labels, NULs included */
-};
+#include <ngx_llm_series.h>
 
 
 typedef struct ngx_llm_metrics_sh_s  ngx_llm_metrics_sh_t;
@@ -100,8 +51,14 @@ ngx_llm_metrics_t *ngx_llm_metrics_create(ngx_conf_t *cf,
 
 void ngx_llm_metrics_request(ngx_llm_metrics_t *metrics,
     ngx_llm_sample_t *sample, ngx_log_t *log);
-void ngx_llm_metrics_attempt(ngx_llm_metrics_t *metrics, ngx_str_t *provider,
-    ngx_str_t *outcome, ngx_log_t *log);
+
+/* one more of a kind with two labels: ATTEMPTS, QUOTA, ALERTS */
+void ngx_llm_metrics_add(ngx_llm_metrics_t *metrics, ngx_llm_series_e kind,
+    ngx_str_t *first, ngx_str_t *second, ngx_log_t *log);
+
+/* of a request that has been settled */
+void ngx_llm_metrics_amounts(ngx_llm_metrics_t *metrics, ngx_str_t *zone,
+    ngx_str_t *limit, int64_t reserved, int64_t settled, ngx_log_t *log);
 
 /* the series of a kind, newest first: before is NULL for the first one */
 ngx_llm_series_t *ngx_llm_metrics_next(ngx_llm_metrics_t *metrics,

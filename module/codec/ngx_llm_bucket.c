@@ -252,12 +252,12 @@ static int64_t
 ngx_llm_bucket_time(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t units)
 {
-    __int128  time;
+    __int128  ms;
 
-    time = ((__int128) units * limit->period - b->rest + limit->n - 1)
-           / limit->n;
+    ms = ((__int128) units * limit->period - b->rest + limit->n - 1)
+         / limit->n;
 
-    return time < NGX_LLM_BUCKET_MAX ? (int64_t) time : NGX_LLM_BUCKET_MAX;
+    return ms < NGX_LLM_BUCKET_MAX ? (int64_t) ms : NGX_LLM_BUCKET_MAX;
 }
 
 

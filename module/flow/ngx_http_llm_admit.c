@@ -18,6 +18,8 @@ typedef ngx_int_t (*ngx_http_llm_step_pt)(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 
 
+static ngx_int_t ngx_http_llm_admit_step(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_step_pt *steps);
 static ngx_int_t ngx_http_llm_admit_operation(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_read(ngx_http_request_t *r,
@@ -39,6 +41,10 @@ static ngx_int_t ngx_http_llm_admit_policy(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_fits(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_plain(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_plain_facts(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 
 
 static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
@@ -49,6 +55,17 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
     ngx_http_llm_admit_allowed,
     ngx_http_llm_admit_policy,
     ngx_http_llm_admit_fits,
+    ngx_http_llm_reserve,
+    NULL
+};
+
+
+/* where another handler answers, and quotas apply: no path is refused */
+
+static ngx_http_llm_step_pt  ngx_http_llm_admit_plain_steps[] = {
+    ngx_http_llm_admit_plain,
+    ngx_http_llm_admit_plain_facts,
+    ngx_http_llm_reserve,
     NULL
 };
 
@@ -56,14 +73,13 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
 ngx_int_t
 ngx_http_llm_admit_handler(ngx_http_request_t *r)
 {
-    ngx_int_t                  rc;
     ngx_http_llm_ctx_t        *ctx;
     ngx_http_llm_loc_conf_t   *llcf;
     ngx_http_llm_operation_t  *operation;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if ((!llcf->pass && !llcf->meter) || r != r->main) {
+    if ((!llcf->pass && !llcf->meter && !llcf->quota) || r != r->main) {
         return NGX_DECLINED;
     }
 
@@ -72,25 +88,36 @@ ngx_http_llm_admit_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    if (!llcf->pass) {
+    if (llcf->pass) {
+        return ngx_http_llm_admit_step(r, ctx, ngx_http_llm_admit_steps);
+    }
 
-        /*
-         * Metered only: nothing is read here, nothing refused.  A path that
-         * an internal redirect has made up does not hide the client's.
-         */
+    /* a path made up by an internal redirect does not hide the client's */
 
-        operation = ngx_http_llm_route_operation(r);
+    operation = ngx_http_llm_route_operation(r);
 
-        if (operation) {
-            ctx->charge->operation = operation;
-        }
+    if (operation) {
+        ctx->charge->operation = operation;
+    }
 
+    if (llcf->quota == NULL) {
+        /* metered only: nothing is read here, nothing refused */
         return NGX_DECLINED;
     }
 
-    for ( /* void */ ; ngx_http_llm_admit_steps[ctx->step]; ctx->step++) {
+    return ngx_http_llm_admit_step(r, ctx, ngx_http_llm_admit_plain_steps);
+}
 
-        rc = ngx_http_llm_admit_steps[ctx->step](r, ctx);
+
+static ngx_int_t
+ngx_http_llm_admit_step(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_step_pt *steps)
+{
+    ngx_int_t  rc;
+
+    for ( /* void */ ; steps[ctx->step]; ctx->step++) {
+
+        rc = steps[ctx->step](r, ctx);
 
         if (rc == NGX_AGAIN) {
             return NGX_DONE;
@@ -518,4 +545,60 @@ ngx_http_llm_admit_fits(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     return ngx_http_llm_fault(&ctx->charge->error, NGX_HTTP_LLM_INVALID_MODEL,
                               "model", NULL);
+}
+
+
+/* the body is read if it says more than its length does, or that is unknown */
+
+static ngx_int_t
+ngx_http_llm_admit_plain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_http_llm_operation_t  *operation;
+
+    operation = ctx->charge->operation;
+
+    if (ctx->read
+        || (r->headers_in.content_length_n <= 0 && !r->headers_in.chunked)
+        || (!r->headers_in.chunked
+            && (operation == NULL || !(r->method & operation->methods))))
+    {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_llm_body_read(r, ctx, ngx_http_llm_admit_body);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return rc;
+    }
+
+    ngx_http_finalize_request(r, NGX_DONE);
+
+    return NGX_AGAIN;
+}
+
+
+/* what cannot be read is charged by its bytes; what is wrong is refused */
+
+static ngx_int_t
+ngx_http_llm_admit_plain_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_str_t                  boundary;
+    ngx_http_llm_operation_t  *operation;
+
+    operation = ctx->charge->operation;
+
+    if (operation == NULL || !(r->method & operation->methods)
+        || ngx_http_llm_body_plain(r) != NGX_OK
+        || (operation->form
+            && ngx_http_llm_body_type(r, &boundary) == NGX_ERROR))
+    {
+        if (ctx->read && ngx_http_llm_body_view(r, &ctx->view) != NGX_OK) {
+            return NGX_HTTP_INTERNAL_SERVER_ERROR;
+        }
+
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_admit_facts(r, ctx);
 }

@@ -74,8 +74,8 @@ ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
         sample.provider = attempt[i].provider->name;
 
         ngx_http_llm_count_outcome(&attempt[i], &outcome);
-        ngx_llm_metrics_attempt(lmcf->metrics, &sample.provider, &outcome,
-                                r->connection->log);
+        ngx_llm_metrics_add(lmcf->metrics, NGX_LLM_SERIES_ATTEMPTS,
+                            &sample.provider, &outcome, r->connection->log);
     }
 
     /* as $status has it */

@@ -16,12 +16,14 @@ static ngx_http_llm_charge_t *ngx_http_llm_settle_create(
     ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_settle_init(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
-static const ngx_llm_price_t *ngx_http_llm_settle_price(
-    ngx_http_llm_charge_t *charge);
+static ngx_int_t ngx_http_llm_settle_body_filter(ngx_http_request_t *r,
+    ngx_chain_t *in);
+static void ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge);
 static void ngx_http_llm_settle_cleanup(void *data);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
+static ngx_http_output_body_filter_pt    ngx_http_llm_next_body_filter;
 
 
 ngx_int_t
@@ -29,6 +31,9 @@ ngx_http_llm_settle_filter(ngx_conf_t *cf)
 {
     ngx_http_llm_next_header_filter = ngx_http_top_header_filter;
     ngx_http_top_header_filter = ngx_http_llm_settle_header_filter;
+
+    ngx_http_llm_next_body_filter = ngx_http_top_body_filter;
+    ngx_http_top_body_filter = ngx_http_llm_settle_body_filter;
 
     return NGX_OK;
 }
@@ -223,7 +228,7 @@ ngx_http_llm_settle_cost(ngx_http_llm_charge_t *charge)
  * model that was asked for.
  */
 
-static const ngx_llm_price_t *
+const ngx_llm_price_t *
 ngx_http_llm_settle_price(ngx_http_llm_charge_t *charge)
 {
     ngx_http_llm_ctx_t        *ctx;
@@ -249,6 +254,54 @@ ngx_http_llm_settle_price(ngx_http_llm_charge_t *charge)
 }
 
 
+/*
+ * As soon as the answer is complete: a slow client, or lingering close, must
+ * not hold what others could use.
+ */
+
+static ngx_int_t
+ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
+{
+    ngx_uint_t           last;
+    ngx_chain_t         *cl;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx == NULL || ctx->charge == NULL || r != r->main
+        || ctx->charge->quota.reserve.hold == NULL)
+    {
+        return ngx_http_llm_next_body_filter(r, in);
+    }
+
+    last = 0;
+
+    for (cl = in; cl; cl = cl->next) {
+        last |= cl->buf->last_buf;
+    }
+
+    if (last) {
+        ngx_http_llm_settle_charge(ctx->charge);
+    }
+
+    return ngx_http_llm_next_body_filter(r, in);
+}
+
+
+static void
+ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge)
+{
+    if (charge->settled || charge->quota.reserve.nclaims == 0) {
+        return;
+    }
+
+    charge->settled = 1;
+
+    ngx_http_llm_amount_settle(charge, ngx_http_llm_settle_cost(charge));
+    ngx_http_llm_amount_learn(charge);
+}
+
+
 /* the access log comes next, and finds the charge by the ctx only */
 
 static void
@@ -257,6 +310,7 @@ ngx_http_llm_settle_cleanup(void *data)
     ngx_http_llm_charge_t  *charge = data;
 
     ngx_http_llm_meter_done(charge->request, charge);
+    ngx_http_llm_settle_charge(charge);
     ngx_http_llm_count(charge->request, charge,
                        ngx_http_llm_settle_usage(charge),
                        ngx_http_llm_settle_cost(charge));

@@ -53,7 +53,10 @@ static const size_t  ngx_llm_metrics_sizes[NGX_LLM_SERIES_KINDS] = {
     sizeof(ngx_llm_series_count_t),
     sizeof(ngx_llm_series_answers_t),
     sizeof(ngx_llm_series_count_t),
-    sizeof(ngx_llm_series_providers_t)
+    sizeof(ngx_llm_series_providers_t),
+    sizeof(ngx_llm_series_count_t),
+    sizeof(ngx_llm_series_count_t),
+    sizeof(ngx_llm_series_amounts_t)
 };
 
 
@@ -174,17 +177,34 @@ ngx_llm_metrics_time(ngx_llm_histogram_t *histogram, ngx_msec_t time)
 
 
 void
-ngx_llm_metrics_attempt(ngx_llm_metrics_t *metrics, ngx_str_t *provider,
-    ngx_str_t *outcome, ngx_log_t *log)
+ngx_llm_metrics_add(ngx_llm_metrics_t *metrics, ngx_llm_series_e kind,
+    ngx_str_t *first, ngx_str_t *second, ngx_log_t *log)
 {
-    ngx_llm_series_count_t  *attempts;
+    ngx_llm_series_count_t  *series;
 
-    ngx_str_t  *labels[] = { provider, outcome, NULL };
+    ngx_str_t  *labels[] = { first, second, NULL };
 
-    attempts = ngx_llm_metrics_cells(metrics, NGX_LLM_SERIES_ATTEMPTS, labels,
-                                     log);
-    if (attempts) {
-        (void) ngx_atomic_fetch_add(&attempts->count, 1);
+    series = ngx_llm_metrics_cells(metrics, kind, labels, log);
+
+    if (series) {
+        (void) ngx_atomic_fetch_add(&series->count, 1);
+    }
+}
+
+
+void
+ngx_llm_metrics_amounts(ngx_llm_metrics_t *metrics, ngx_str_t *zone,
+    ngx_str_t *limit, int64_t reserved, int64_t settled, ngx_log_t *log)
+{
+    ngx_llm_series_amounts_t  *amounts;
+
+    ngx_str_t  *labels[] = { zone, limit, NULL };
+
+    amounts = ngx_llm_metrics_cells(metrics, NGX_LLM_SERIES_AMOUNTS, labels,
+                                    log);
+    if (amounts) {
+        (void) ngx_atomic_fetch_add(&amounts->reserved, reserved);
+        (void) ngx_atomic_fetch_add(&amounts->settled, settled);
     }
 }
 

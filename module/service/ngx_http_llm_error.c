@@ -10,6 +10,10 @@
 #include <ngx_http_llm_list.h>
 
 
+/* to wait longer is left to the user, ms */
+#define NGX_HTTP_LLM_RETRY  60000
+
+
 typedef struct {
     ngx_uint_t     status;
     const char    *type;
@@ -76,7 +80,20 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
     { 401, "invalid_request_error", "invalid_api_key",
       ngx_string("The API key is missing or not valid.") },
     { 403, "permission_error", "model_not_allowed",
-      ngx_string("The key may not use this model.") }
+      ngx_string("The key may not use this model.") },
+    { 403, "permission_error", "model_not_priced",
+      ngx_string("The price of this model is not known, and a budget "
+                 "applies.") },
+    { 403, "permission_error", "no_quota_identity",
+      ngx_string("Whose quota this is cannot be told.") },
+    { 400, "invalid_request_error", "request_too_large_for_quota",
+      ngx_string("The request is larger than its quota will ever be.") },
+    { 429, "rate_limit_error", "rate_limit_exceeded",
+      ngx_string("The rate limit is reached.") },
+    { 429, "insufficient_quota", "insufficient_quota",
+      ngx_string("The budget is spent.") },
+    { 503, "service_unavailable_error", "quota_unavailable",
+      ngx_string("Quotas cannot be kept now.") }
 };
 
 
@@ -112,6 +129,7 @@ ngx_http_llm_fault(ngx_http_llm_error_t *err, ngx_http_llm_fault_e fault,
 {
     err->fault = fault;
     err->param = param;
+    err->wait = 0;
 
     if (message) {
         err->message = *message;
@@ -479,19 +497,22 @@ ngx_http_llm_error_headers(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 {
+    u_char                *p;
+    int64_t                wait;
+    ngx_str_t              seconds, ms;
     ngx_uint_t             status;
     ngx_http_llm_cursor_t  cursor = { &r->headers_out.headers.part, 0 };
     ngx_http_llm_cursor_t  cursor_ms = cursor;
 
-    static ngx_str_t  one = ngx_string("1");
-    static ngx_str_t  thousand = ngx_string("1000");
     static ngx_str_t  no = ngx_string("false");
 
     status = r->headers_out.status;
+    wait = charge && charge->error.wait ? charge->error.wait : 1000;
 
     if (charge
         && (charge->attempts.nelts
-            || charge->error.fault == NGX_HTTP_LLM_POLICY_UNSATISFIABLE)
+            || charge->error.fault == NGX_HTTP_LLM_POLICY_UNSATISFIABLE
+            || wait > NGX_HTTP_LLM_RETRY)
         && (status == 408 || status == 409 || status == 429 || status >= 500)
         && ngx_http_llm_add_header(r, "x-should-retry", &no) != NGX_OK)
     {
@@ -510,11 +531,21 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
         return NGX_OK;
     }
 
-    if (ngx_http_llm_add_header(r, "Retry-After", &one) != NGX_OK) {
+    p = ngx_pnalloc(r->pool, 2 * NGX_INT64_LEN);
+    if (p == NULL) {
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_add_header(r, "retry-after-ms", &thousand);
+    seconds.data = p;
+    seconds.len = ngx_sprintf(p, "%L", (wait + 999) / 1000) - p;
+    ms.data = p + NGX_INT64_LEN;
+    ms.len = ngx_sprintf(ms.data, "%L", wait) - ms.data;
+
+    if (ngx_http_llm_add_header(r, "Retry-After", &seconds) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_llm_add_header(r, "retry-after-ms", &ms);
 }
 
 

@@ -10,8 +10,6 @@
 
 
 static ngx_int_t ngx_http_llm_header_filter(ngx_http_request_t *r);
-static ngx_http_variable_value_t *ngx_http_llm_header_request_id(
-    ngx_http_request_t *r, ngx_http_llm_main_conf_t *lmcf);
 static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge);
 static void ngx_http_llm_header_theirs(ngx_http_request_t *r,
@@ -192,12 +190,14 @@ ngx_http_llm_header_filter(ngx_http_request_t *r)
  * costs a system call and 6000 instructions, however few bytes it is.
  */
 
-static ngx_http_variable_value_t *
-ngx_http_llm_header_request_id(ngx_http_request_t *r,
-    ngx_http_llm_main_conf_t *lmcf)
+ngx_http_variable_value_t *
+ngx_http_llm_header_request_id(ngx_http_request_t *r)
 {
     u_char                     *id;
     ngx_http_variable_value_t  *vv;
+    ngx_http_llm_main_conf_t   *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
     vv = &r->variables[lmcf->request_id];
 
@@ -239,11 +239,8 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     ngx_str_t                  value;
     ngx_http_llm_attempt_t    *attempt;
     ngx_http_variable_value_t *vv;
-    ngx_http_llm_main_conf_t  *lmcf;
 
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
-
-    vv = ngx_http_llm_header_request_id(r, lmcf);
+    vv = ngx_http_llm_header_request_id(r);
     if (vv == NULL) {
         return NGX_ERROR;
     }

@@ -68,6 +68,12 @@ ngx_http_llm_create_main_conf(ngx_conf_t *cf)
 
 #endif
 
+    if (ngx_array_init(&lmcf->quota_zones, cf->pool, 4, sizeof(void *))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
     lmcf->zone_size = NGX_CONF_UNSET_SIZE;
 
     lmcf->outer.peer.init = ngx_http_llm_upstream_init_peer;
@@ -101,7 +107,11 @@ ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if ((lmcf->count || lmcf->pass_line)
+    if (ngx_http_llm_quota_init(cf, lmcf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if ((lmcf->count || lmcf->pass_line || lmcf->charged)
         && ngx_http_llm_conf_zone(cf, lmcf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -133,6 +143,10 @@ ngx_http_llm_conf_zone(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
         }
     }
 
+    if (lmcf->charged && ngx_http_llm_quota_store(cf, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return ngx_http_llm_health_init(cf, lmcf);
 }
 
@@ -157,6 +171,8 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
     llcf->max_size = NGX_CONF_UNSET;
     llcf->auth = NGX_CONF_UNSET;
     llcf->meter = NGX_CONF_UNSET;
+    llcf->quota = NGX_CONF_UNSET_PTR;
+    llcf->quota_output = NGX_CONF_UNSET_UINT;
     llcf->provider_header = NGX_CONF_UNSET;
     llcf->intercept_errors = NGX_CONF_UNSET;
     llcf->next_tries = NGX_CONF_UNSET;
@@ -258,12 +274,32 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         ngx_http_llm_require_check(cf, conf);
     }
 
+    if (conf->quota == NGX_CONF_UNSET_PTR) {
+        conf->quota = prev->quota;
+        conf->quota_shadow = prev->quota_shadow;
+    }
+
+    if (conf->page || conf->quota == NGX_CONF_UNSET_PTR
+        || (conf->quota && conf->quota->nelts == 0))
+    {
+        conf->quota = NULL;
+    }
+
+    ngx_conf_merge_uint_value(conf->quota_output, prev->quota_output,
+                              NGX_HTTP_LLM_OUTPUT_LEARNED);
+
     if (conf->page) {
         /* what an operator asks is no client's request */
         conf->meter = 0;
     }
 
-    return NGX_CONF_OK;
+    if (conf->quota == NULL) {
+        return NGX_CONF_OK;
+    }
+
+    conf->meter = 1;
+
+    return ngx_http_llm_quota_check(cf, conf);
 }
 
 

@@ -127,6 +127,18 @@ static const ngx_http_llm_family_t  ngx_http_llm_families[] = {
     ngx_http_llm_family("duration_seconds", "histogram",
                         "Time from admission to the end of the request.",
                         ANSWERS, answers, duration, histogram),
+    ngx_http_llm_family("quota_total", "counter",
+                        "What quotas have said to requests.",
+                        QUOTA, count, count, number),
+    ngx_http_llm_family("quota_reserved_total", "counter",
+                        "Reserved by requests that have ended; cost: nano-USD.",
+                        AMOUNTS, amounts, reserved, number),
+    ngx_http_llm_family("quota_settled_total", "counter",
+                        "What they have used of it.",
+                        AMOUNTS, amounts, settled, number),
+    ngx_http_llm_family("quota_alerts_total", "counter",
+                        "Times a part of a budget was found spent.",
+                        ALERTS, count, count, number),
     { NULL, NULL, NULL, 0, 0, NULL }
 };
 
@@ -158,7 +170,10 @@ static const char  *ngx_http_llm_metrics_labels[NGX_LLM_SERIES_KINDS][5] = {
     { "operation", "model", "provider", "status", NULL },
     { "model", "provider", NULL },
     { "provider", "outcome", NULL },
-    { "provider", NULL }
+    { "provider", NULL },
+    { "zone", "result", NULL },
+    { "zone", "threshold", NULL },
+    { "zone", "limit", NULL }
 };
 
 

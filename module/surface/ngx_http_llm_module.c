@@ -10,6 +10,7 @@
 #include <ngx_http_llm_header.h>
 #include <ngx_http_llm_meter.h>
 #include <ngx_http_llm_ping.h>
+#include <ngx_http_llm_quota.h>
 
 
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
@@ -40,6 +41,13 @@ static ngx_conf_num_bounds_t  ngx_http_llm_tries_bounds = {
 
 static ngx_conf_num_bounds_t  ngx_http_llm_concurrency_bounds = {
     ngx_conf_check_num_bounds, 1, NGX_MAX_INT32_VALUE
+};
+
+
+static ngx_conf_enum_t  ngx_http_llm_quota_outputs[] = {
+    { ngx_string("learned"), NGX_HTTP_LLM_OUTPUT_LEARNED },
+    { ngx_string("declared"), NGX_HTTP_LLM_OUTPUT_DECLARED },
+    { ngx_null_string, 0 }
 };
 
 
@@ -163,6 +171,27 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
       ngx_http_llm_loc_offset(auth) },
+
+    { ngx_string("llm_quota_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
+      ngx_http_llm_quota_zone,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("llm_quota"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_quota_apply,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("llm_quota_output"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_llm_loc_conf_t, quota_output),
+      &ngx_http_llm_quota_outputs },
 
     { ngx_string("llm_require"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
@@ -437,7 +466,9 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_llm_header_init(cf) != NGX_OK) {
+    if (ngx_http_llm_ratelimit_init(cf) != NGX_OK
+        || ngx_http_llm_header_init(cf) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -467,6 +498,10 @@ ngx_http_llm_init_process(ngx_cycle_t *cycle)
 
     if (lmcf->health) {
         ngx_llm_health_worker(lmcf->health);
+    }
+
+    if (lmcf->quota && ngx_llm_quota_worker(lmcf->quota, cycle) != NGX_OK) {
+        return NGX_ERROR;
     }
 
     provider = lmcf->providers.elts;

@@ -45,6 +45,10 @@ static ngx_int_t ngx_http_llm_value_ttft(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_finish(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_quota(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_quota_zone(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_end(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
 
@@ -81,6 +85,8 @@ static ngx_http_variable_t  ngx_http_llm_vars[] = {
     ngx_http_llm_var("ttft", ngx_http_llm_value_ttft),
     ngx_http_llm_var("finish_reason", ngx_http_llm_value_finish),
     ngx_http_llm_var("stream_end", ngx_http_llm_value_end),
+    ngx_http_llm_var("quota_status", ngx_http_llm_value_quota),
+    ngx_http_llm_var("quota_zone", ngx_http_llm_value_quota_zone),
     ngx_http_null_variable
 };
 
@@ -502,6 +508,34 @@ ngx_http_llm_value_end(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
     };
 
     *value = ends[charge->end];
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_quota(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
+    ngx_str_t *value)
+{
+    static ngx_str_t  states[] = {
+        ngx_null_string,
+        ngx_string("ok"),
+        ngx_string("limited"),
+        ngx_string("unenforced"),
+        ngx_string("shadow")
+    };
+
+    *value = states[charge->quota.status];
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_quota_zone(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    *value = charge->quota.zone;
 
     return NGX_OK;
 }

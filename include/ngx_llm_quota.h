@@ -1,0 +1,77 @@
+/*
+ * ngx_llm_quota.h: where quotas are kept, behind one interface.
+ *
+ * A hold is what a request was granted: a row in the state zone, which outlives
+ * its worker, so that the one started in its place can settle it.
+ */
+
+#ifndef _NGX_LLM_QUOTA_H_INCLUDED_
+#define _NGX_LLM_QUOTA_H_INCLUDED_
+
+
+#include <ngx_llm_zone.h>
+#include <ngx_llm_claim.h>
+#include <ngx_llm_metrics.h>
+#include <ngx_llm_redis.h>
+
+
+typedef struct ngx_llm_quota_s       ngx_llm_quota_t;
+typedef struct ngx_llm_quota_sh_s    ngx_llm_quota_sh_t;
+
+
+typedef struct {
+
+    /*
+     * All claims or none.  NGX_OK: res->hold is to be settled.  NGX_DECLINED:
+     * refused by the first claim that says so.  NGX_ERROR: it cannot be told,
+     * the store is down or full; nothing is reserved.  NGX_AGAIN: the handler
+     * is called later, once, with one of these in res->rc.
+     */
+    ngx_int_t            (*reserve)(ngx_llm_quota_t *quota,
+                                    ngx_llm_reserve_t *res);
+
+    /* after NGX_AGAIN: whoever asked is gone, the handler is not called */
+    void                 (*cancel)(ngx_llm_quota_t *quota,
+                                   ngx_llm_reserve_t *res);
+
+    /* amounts that were used, or ..._AS_RESERVED; frees the hold */
+    void                 (*settle)(ngx_llm_quota_t *quota,
+                                   ngx_llm_hold_t *hold, int64_t *actual);
+} ngx_llm_quota_store_t;
+
+
+struct ngx_llm_quota_s {             /* of one generation */
+    const ngx_llm_quota_store_t *store;  /* picked by the configuration */
+    ngx_llm_zone_t        *zone;
+    ngx_llm_quota_sh_t    *sh;
+    ngx_llm_redis_t       *redis;    /* NULL: no llm_redis */
+    ngx_str_t              prefix;   /* of its keys */
+    ngx_int_t              instances;  /* nodes that share it */
+    ngx_llm_metrics_t     *metrics;  /* or NULL */
+    ngx_log_t             *log;      /* the worker's */
+    uint64_t               worker;   /* no other process has this number */
+    u_char                 salt[8];  /* of ids, of this start of nginx */
+};
+
+
+/* shared memory; module/lua in Redis */
+extern const ngx_llm_quota_store_t  ngx_llm_quota_local;
+extern const ngx_llm_quota_store_t  ngx_llm_quota_fleet;
+
+
+/* while the configuration is read; NULL: out of memory */
+ngx_llm_quota_t *ngx_llm_quota_create(ngx_conf_t *cf, ngx_llm_zone_t *zone);
+
+/* in each worker: settles what workers that are no more have left */
+ngx_int_t ngx_llm_quota_worker(ngx_llm_quota_t *quota, ngx_cycle_t *cycle);
+
+/* if its worker dies now, so much was used: tokens, nano-USD */
+void ngx_llm_hold_progress(ngx_llm_hold_t *hold, int64_t tokens,
+    int64_t cost);
+
+/* as the store's settle; actual is what was used */
+void ngx_llm_quota_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
+    int64_t *actual);
+
+
+#endif /* _NGX_LLM_QUOTA_H_INCLUDED_ */

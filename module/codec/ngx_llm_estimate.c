@@ -1,0 +1,343 @@
+/*
+ * Estimates of tokens: what the classes of a prompt's bytes say, corrected by
+ * what answers have said of prompts before.
+ */
+
+
+#include <ngx_llm_estimate.h>
+
+
+#define NGX_LLM_ESTIMATE_ONE     1024    /* token per byte, fixed point */
+#define NGX_LLM_ESTIMATE_BASE    8       /* tokens of any request */
+#define NGX_LLM_ESTIMATE_OUTSIDE 4       /* bytes of structure per token */
+#define NGX_LLM_ESTIMATE_BYTES   4       /* bytes per token, nothing known */
+#define NGX_LLM_ESTIMATE_FORM    64      /* the same of files */
+#define NGX_LLM_ESTIMATE_ENOUGH  8       /* samples that are believed */
+#define NGX_LLM_ESTIMATE_FADE    256     /* samples before they are halved */
+#define NGX_LLM_ESTIMATE_TEXT    16      /* bytes that teach something */
+
+/* steps to a doubling, and where they begin */
+#define NGX_LLM_RATIO_STEPS      8
+#define NGX_LLM_RATIO_LEAST      (NGX_LLM_ESTIMATE_ONE / 16)
+#define NGX_LLM_OUTPUT_STEPS     3
+#define NGX_LLM_OUTPUT_LEAST     1024    /* one token */
+
+
+typedef struct {
+    int64_t  least;                  /* where the first step begins */
+    int64_t  steps;                  /* to a doubling */
+} ngx_llm_scale_t;
+
+
+static int64_t ngx_llm_estimate_ratio(const ngx_llm_ratios_t *ratios,
+    ngx_uint_t class, ngx_uint_t percent);
+static int64_t ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
+    const ngx_llm_facts_t *facts, ngx_uint_t percent);
+static int64_t ngx_llm_estimate_rest(const ngx_llm_facts_t *facts);
+static int64_t ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
+    const ngx_llm_scale_t *scale, int64_t percent);
+static void ngx_llm_estimate_sample(ngx_llm_histogram16_t *h,
+    const ngx_llm_scale_t *scale, int64_t value);
+static int64_t ngx_llm_estimate_edge(const ngx_llm_scale_t *scale,
+    int64_t step);
+
+
+static const ngx_llm_scale_t  ngx_llm_estimate_ratios = {
+    NGX_LLM_RATIO_LEAST, NGX_LLM_RATIO_STEPS
+};
+
+static const ngx_llm_scale_t  ngx_llm_estimate_outputs = {
+    NGX_LLM_OUTPUT_LEAST, NGX_LLM_OUTPUT_STEPS
+};
+
+
+/*
+ * Before anything is learned: what is usual, and what is rarely exceeded.  By
+ * class: English words of 4.5 characters; code and JSON; Cyrillic and accents,
+ * two bytes each; a character of CJK, three bytes, is about a token.  The last
+ * is the most that is believed: a token per byte of text, four per character.
+ */
+
+static const struct {
+    int64_t  usual;
+    int64_t  reserve;
+    int64_t  most;
+} ngx_llm_estimate_priors[NGX_LLM_CLASS_N] = {
+    { 230, 280, 1024 },
+    { 400, 560, 1024 },
+    { 290, 400, 2048 },
+    { 340, 460, 1365 }
+};
+
+
+int64_t
+ngx_llm_estimate_prompt(const ngx_llm_ratios_t *ratios,
+    const ngx_llm_facts_t *facts, size_t len)
+{
+    int64_t  tokens;
+
+    tokens = ngx_llm_estimate_text(ratios, facts, 90);
+
+    if (tokens == 0) {
+        tokens = (int64_t) len / (facts->form ? NGX_LLM_ESTIMATE_FORM
+                                              : NGX_LLM_ESTIMATE_BYTES);
+    }
+
+    tokens += ngx_llm_estimate_rest(facts);
+
+    return tokens < NGX_LLM_ESTIMATE_MAX ? tokens : NGX_LLM_ESTIMATE_MAX;
+}
+
+
+/* braces, numbers, and what a provider adds to any request */
+
+static int64_t
+ngx_llm_estimate_rest(const ngx_llm_facts_t *facts)
+{
+    return NGX_LLM_ESTIMATE_BASE
+           + (int64_t) facts->outside / NGX_LLM_ESTIMATE_OUTSIDE;
+}
+
+
+/* bytes are of a body that is in memory: no sum overflows */
+
+static int64_t
+ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
+    const ngx_llm_facts_t *facts, ngx_uint_t percent)
+{
+    int64_t     tokens;
+    ngx_uint_t  i;
+
+    tokens = 0;
+
+    for (i = 0; i < NGX_LLM_CLASS_N; i++) {
+        tokens += (int64_t) facts->counts[i]
+                  * ngx_llm_estimate_ratio(ratios, i, percent);
+    }
+
+    return (tokens + NGX_LLM_ESTIMATE_ONE - 1) / NGX_LLM_ESTIMATE_ONE;
+}
+
+
+static int64_t
+ngx_llm_estimate_ratio(const ngx_llm_ratios_t *ratios, ngx_uint_t class,
+    ngx_uint_t percent)
+{
+    int64_t  ratio;
+
+    if (ratios) {
+        ratio = ngx_llm_estimate_percentile(&ratios->classes[class],
+                                            &ngx_llm_estimate_ratios,
+                                            percent);
+
+        if (ratio > ngx_llm_estimate_priors[class].most) {
+            ratio = ngx_llm_estimate_priors[class].most;
+        }
+
+        if (ratio) {
+            return ratio;
+        }
+    }
+
+    return percent == 90 ? ngx_llm_estimate_priors[class].reserve
+                         : ngx_llm_estimate_priors[class].usual;
+}
+
+
+int64_t
+ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
+    const ngx_llm_facts_t *facts, ngx_uint_t *declared)
+{
+    int64_t  tokens, usual, n;
+
+    tokens = facts->max_tokens;
+
+    if (facts->max_completion_tokens > tokens) {
+        tokens = facts->max_completion_tokens;
+    }
+
+    if (facts->max_output_tokens > tokens) {
+        tokens = facts->max_output_tokens;
+    }
+
+    *declared = (tokens >= 0);
+    usual = 0;
+
+    if (outputs) {
+        usual = ngx_llm_estimate_percentile(&outputs->output,
+                                            &ngx_llm_estimate_outputs, 95)
+                / NGX_LLM_OUTPUT_LEAST;
+    }
+
+    if (usual == 0) {
+        usual = NGX_LLM_ESTIMATE_OUTPUT;
+    }
+
+    if (tokens < 0 || (outputs && tokens > usual)) {
+        tokens = usual;
+        *declared = 0;
+    }
+
+    /* neither is more than 2^31 */
+
+    n = facts->n < 1 ? 1 : facts->n;
+    tokens = n * tokens;
+
+    return tokens < NGX_LLM_ESTIMATE_MAX ? tokens : NGX_LLM_ESTIMATE_MAX;
+}
+
+
+/*
+ * The difference between what is usual and what it was is the fault of all
+ * classes alike; one with a small part in it learns nothing.
+ */
+
+void
+ngx_llm_estimate_learn_prompt(ngx_llm_ratios_t *ratios,
+    const ngx_llm_facts_t *facts, int64_t tokens)
+{
+    int64_t     text, part, ratio;
+    uint64_t    bytes;
+    ngx_uint_t  i;
+
+    text = ngx_llm_estimate_text(ratios, facts, 50);
+    tokens -= ngx_llm_estimate_rest(facts);
+    bytes = 0;
+
+    for (i = 0; i < NGX_LLM_CLASS_N; i++) {
+        bytes += facts->counts[i];
+    }
+
+    if (bytes < NGX_LLM_ESTIMATE_TEXT || text == 0 || tokens <= 0
+        || tokens > NGX_LLM_ESTIMATE_MAX)
+    {
+        return;
+    }
+
+    for (i = 0; i < NGX_LLM_CLASS_N; i++) {
+        ratio = ngx_llm_estimate_ratio(ratios, i, 50);
+        part = (int64_t) facts->counts[i] * ratio / NGX_LLM_ESTIMATE_ONE;
+
+        if (part * 5 < text) {
+            continue;
+        }
+
+        ratio = (int64_t) ((__int128) ratio * tokens / text);
+
+        if (ratio > ngx_llm_estimate_priors[i].most) {
+            ratio = ngx_llm_estimate_priors[i].most;
+        }
+
+        ngx_llm_estimate_sample(&ratios->classes[i], &ngx_llm_estimate_ratios,
+                                ratio);
+    }
+}
+
+
+void
+ngx_llm_estimate_learn_output(ngx_llm_outputs_t *outputs, ngx_int_t n,
+    int64_t tokens)
+{
+    if (tokens <= 0 || tokens > NGX_LLM_ESTIMATE_MAX) {
+        return;
+    }
+
+    tokens = tokens * NGX_LLM_OUTPUT_LEAST / (n < 1 ? 1 : n);
+
+    ngx_llm_estimate_sample(&outputs->output, &ngx_llm_estimate_outputs,
+                            tokens);
+}
+
+
+/* between the edges of a step it is a line; 0: too few samples */
+
+static int64_t
+ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
+    const ngx_llm_scale_t *scale, int64_t percent)
+{
+    int64_t     sum, below, want, low, high;
+    ngx_uint_t  i;
+    uint16_t    steps[NGX_LLM_ESTIMATE_STEPS];
+
+    sum = 0;
+
+    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS; i++) {
+
+        /* read once: another worker may be counting */
+
+        steps[i] = h->steps[i];
+        sum += steps[i];
+    }
+
+    if (sum < NGX_LLM_ESTIMATE_ENOUGH) {
+        return 0;
+    }
+
+    want = sum * percent;
+    below = 0;
+
+    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS - 1; i++) {
+
+        if ((below + steps[i]) * 100 >= want) {
+            break;
+        }
+
+        below += steps[i];
+    }
+
+    low = ngx_llm_estimate_edge(scale, i);
+    high = ngx_llm_estimate_edge(scale, i + 1);
+
+    if (steps[i] == 0) {
+        return high;
+    }
+
+    return low + (high - low) * (want - below * 100) / (steps[i] * 100);
+}
+
+
+static void
+ngx_llm_estimate_sample(ngx_llm_histogram16_t *h, const ngx_llm_scale_t *scale,
+    int64_t value)
+{
+    int64_t     sum;
+    ngx_uint_t  i, step;
+
+    for (step = 0; step < NGX_LLM_ESTIMATE_STEPS - 1; step++) {
+        if (value < ngx_llm_estimate_edge(scale, step + 1)) {
+            break;
+        }
+    }
+
+    h->steps[step]++;
+    sum = 0;
+
+    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS; i++) {
+        sum += h->steps[i];
+    }
+
+    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS && sum >= NGX_LLM_ESTIMATE_FADE;
+         i++)
+    {
+        h->steps[i] /= 2;
+    }
+}
+
+
+/* least * 2^(step / steps), by 24ths of a doubling, which 3 and 8 divide */
+
+static int64_t
+ngx_llm_estimate_edge(const ngx_llm_scale_t *scale, int64_t step)
+{
+    /* 2^(i / 24) * 2^16 */
+
+    static const int64_t  parts[] = {
+        65536, 67456, 69433, 71468, 73562, 75717, 77936, 80220,
+        82570, 84990, 87480, 90044, 92682, 95398, 98193, 101070,
+        104032, 107080, 110218, 113448, 116772, 120194, 123715, 127340
+    };
+
+    step *= 24 / scale->steps;
+
+    return (scale->least * parts[step % 24] >> 16) << (step / 24);
+}

@@ -1,0 +1,225 @@
+/*
+ * What a request that has ended is charged: the usage its provider has
+ * counted, or what is sure to have been used where nobody has.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_quota.h>
+
+
+static int64_t ngx_http_llm_amount_tokens(ngx_http_llm_charge_t *charge);
+static int64_t ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge);
+static int64_t ngx_http_llm_amount_total(ngx_llm_usage_t *usage);
+static ngx_uint_t ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge);
+static ngx_uint_t ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge);
+static int64_t ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge,
+    int64_t tokens);
+
+
+void
+ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost)
+{
+    int64_t  tokens;
+
+    if (ngx_http_llm_settle_usage(charge) == NGX_HTTP_LLM_USAGE_PROVIDER) {
+        tokens = ngx_http_llm_amount_total(&charge->answer->usage);
+
+    } else {
+        tokens = ngx_http_llm_amount_tokens(charge);
+        cost = ngx_http_llm_amount_cost(charge, tokens);
+    }
+
+    if (cost == NGX_LLM_PRICE_UNKNOWN) {
+        cost = NGX_LLM_QUOTA_AS_RESERVED;
+    }
+
+    ngx_http_llm_quota_settle(charge, tokens, cost);
+}
+
+
+static int64_t
+ngx_http_llm_amount_total(ngx_llm_usage_t *usage)
+{
+    if (usage->total >= 0) {
+        return usage->total;
+    }
+
+    return ngx_max(usage->prompt, 0) + ngx_max(usage->completion, 0);
+}
+
+
+/* nobody has counted */
+
+static int64_t
+ngx_http_llm_amount_tokens(ngx_http_llm_charge_t *charge)
+{
+    ngx_uint_t  status;
+
+    if (charge->answered) {
+        return ngx_http_llm_amount_answered(charge);
+    }
+
+    status = ngx_http_llm_amount_status(charge);
+
+    if (status) {
+        return status < 300 ? NGX_LLM_QUOTA_AS_RESERVED : 0;
+    }
+
+    if (!ngx_http_llm_amount_sent(charge)) {
+        return 0;
+    }
+
+    /* a client that went from an answer in one piece: it is being made */
+
+    if (charge->request->headers_out.status == NGX_HTTP_CLIENT_CLOSED_REQUEST
+        && !charge->facts.stream)
+    {
+        return NGX_LLM_QUOTA_AS_RESERVED;
+    }
+
+    return charge->quota.prompt;
+}
+
+
+/* every event is a token at least */
+
+static int64_t
+ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge)
+{
+    if (!charge->stream || charge->answer == NULL
+        || charge->end == NGX_HTTP_LLM_END_COMPLETE)
+    {
+        return NGX_LLM_QUOTA_AS_RESERVED;
+    }
+
+    return charge->quota.prompt + (int64_t) charge->answer->events;
+}
+
+
+/* of an answer that no meter has read; 0: there was none */
+
+static ngx_uint_t
+ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge)
+{
+    ngx_http_request_t         *r;
+    ngx_http_llm_attempt_t     *attempt;
+    ngx_http_upstream_state_t  *state;
+
+    if (charge->attempts.nelts) {
+        attempt = charge->attempts.elts;
+        attempt += charge->attempts.nelts - 1;
+
+        return attempt->outcome.len ? 0 : attempt->status;
+    }
+
+    r = charge->request;
+
+    if (r->upstream_states == NULL || r->upstream_states->nelts == 0) {
+
+        /* a file, or what the configuration says itself */
+
+        return r->headers_out.status;
+    }
+
+    state = r->upstream_states->elts;
+    state += r->upstream_states->nelts - 1;
+
+    return state->header_time != (ngx_msec_t) -1 ? state->status : 0;
+}
+
+
+/* 1: a byte of the request has left for a provider */
+
+static ngx_uint_t
+ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge)
+{
+    ngx_uint_t                  i;
+    ngx_array_t                *states;
+    ngx_http_upstream_t        *u;
+    ngx_http_upstream_state_t  *state;
+
+    states = charge->request->upstream_states;
+
+    if (states == NULL) {
+        return 0;
+    }
+
+    state = states->elts;
+
+    for (i = 0; i < states->nelts; i++) {
+        if (state[i].bytes_sent > 0) {
+            return 1;
+        }
+    }
+
+    u = charge->request->upstream;
+
+    return u && u->peer.connection && u->peer.connection->sent > 0;
+}
+
+
+/* of an estimate */
+
+static int64_t
+ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge, int64_t tokens)
+{
+    ngx_llm_usage_t         usage;
+    const ngx_llm_price_t  *price;
+
+    if (tokens == NGX_LLM_QUOTA_AS_RESERVED || tokens == 0) {
+        return tokens;
+    }
+
+    price = ngx_http_llm_settle_price(charge);
+
+    if (price == NULL) {
+        return NGX_LLM_QUOTA_AS_RESERVED;
+    }
+
+    ngx_memset(&usage, 0xff, sizeof(ngx_llm_usage_t));
+
+    usage.prompt = charge->quota.prompt;
+    usage.completion = tokens - charge->quota.prompt;
+
+    return ngx_llm_price_cost(price, &usage);
+}
+
+
+/* for the next estimate */
+
+void
+ngx_http_llm_amount_learn(ngx_http_llm_charge_t *charge)
+{
+    int64_t                    completion;
+    ngx_llm_usage_t           *usage;
+    ngx_llm_reserve_t         *res;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(charge->request, ngx_http_llm_module);
+    res = &charge->quota.reserve;
+
+    if (res->nclaims == 0 || !charge->parsed
+        || ngx_http_llm_settle_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER)
+    {
+        return;
+    }
+
+    usage = &charge->answer->usage;
+
+    if (usage->prompt > 0) {
+        ngx_llm_estimate_learn_prompt(
+                            ngx_llm_learn_ratios(lmcf->learn, &charge->asked),
+                            &charge->facts, usage->prompt);
+    }
+
+    completion = usage->completion;
+
+    if (completion > 0 && charge->operation->generates) {
+        ngx_llm_estimate_learn_output(
+                            ngx_llm_learn_outputs(lmcf->learn,
+                                                  res->claims[0].key,
+                                                  &charge->asked),
+                            charge->facts.n, completion);
+    }
+}

@@ -1,0 +1,348 @@
+/*
+ * The step of admission that charges: how much the request may need at most,
+ * what that may cost, and the word of its quotas.  It may have to wait for
+ * Redis, and then runs the phases again.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_dialect.h>
+#include <ngx_http_llm_header.h>
+#include <ngx_http_llm_quota.h>
+
+
+/* how long a hold lasts whose request has no limit, and beyond the limit, ms */
+#define NGX_HTTP_LLM_RESERVE_LONGEST  900000
+#define NGX_HTTP_LLM_RESERVE_GRACE    10000
+
+
+static ngx_int_t ngx_http_llm_reserve_answer(ngx_http_llm_charge_t *charge,
+    ngx_int_t rc);
+static ngx_int_t ngx_http_llm_reserve_need(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_need_t *need);
+static ngx_int_t ngx_http_llm_reserve_price(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_need_t *need);
+static const ngx_llm_price_t *ngx_http_llm_reserve_dearest(
+    ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_need_t *need);
+static int64_t ngx_http_llm_reserve_cost(const ngx_llm_price_t *price,
+    ngx_http_llm_need_t *need);
+static ngx_msec_t ngx_http_llm_reserve_lifetime(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_reserve_id(ngx_http_request_t *r, ngx_str_t *id);
+static void ngx_http_llm_reserve_resume(ngx_http_request_t *r);
+
+
+ngx_int_t
+ngx_http_llm_reserve(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t                 rc;
+    ngx_str_t                 id;
+    ngx_http_llm_need_t       need;
+    ngx_http_llm_charge_t    *charge;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    charge = ctx->charge;
+
+    if (llcf->quota == NULL || r != r->main) {
+        return NGX_OK;
+    }
+
+    if (ctx->reserving) {
+        return ngx_http_llm_reserve_answer(charge,
+                                     ngx_http_llm_quota_decided(r, charge));
+    }
+
+    if (charge->quota.reserve.hold
+        || (charge->operation
+            && (charge->operation->methods & NGX_HTTP_GET)))
+    {
+        /* reserved by the pass before, or a list of models */
+        return NGX_OK;
+    }
+
+    rc = ngx_http_llm_quota_prepare(r, charge);
+
+    if (rc != NGX_OK) {
+        return ngx_http_llm_reserve_answer(charge, rc);
+    }
+
+    rc = ngx_http_llm_reserve_need(r, ctx, &need);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_llm_reserve_id(r, &id) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    rc = ngx_http_llm_quota_reserve(r, charge, &need, &id,
+                                    ngx_http_llm_reserve_lifetime(r, ctx),
+                                    ngx_http_llm_reserve_resume);
+
+    if (rc == NGX_AGAIN) {
+        ctx->reserving = 1;
+
+        /* a client that leaves meanwhile is noticed */
+
+        r->read_event_handler = ngx_http_test_reading;
+        r->write_event_handler = ngx_http_request_empty_handler;
+    }
+
+    return ngx_http_llm_reserve_answer(charge, rc);
+}
+
+
+static ngx_int_t
+ngx_http_llm_reserve_answer(ngx_http_llm_charge_t *charge, ngx_int_t rc)
+{
+    ngx_http_llm_quota_charge_t  *quota;
+
+    switch (rc) {
+
+    case NGX_OK:
+    case NGX_AGAIN:
+        return rc;
+
+    case NGX_DECLINED:
+        return NGX_OK;
+
+    case NGX_BUSY:
+        break;
+
+    default:
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    quota = &charge->quota;
+
+    rc = ngx_http_llm_fault(&charge->error, quota->fault, NULL,
+                            quota->message.len ? &quota->message : NULL);
+
+    charge->error.wait = quota->wait;
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_need_t *need)
+{
+    off_t                      len;
+    ngx_uint_t                 declared;
+    ngx_llm_claim_t           *claim;
+    ngx_llm_outputs_t         *outputs;
+    ngx_http_llm_charge_t     *charge;
+    ngx_http_llm_loc_conf_t   *llcf;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    charge = ctx->charge;
+    claim = charge->quota.reserve.claims;
+
+    ngx_memzero(need, sizeof(ngx_http_llm_need_t));
+
+    if (!charge->parsed) {
+        ngx_llm_facts_init(&charge->facts);
+    }
+
+    len = ctx->view.len ? (off_t) ctx->view.len
+                        : ngx_max(r->headers_in.content_length_n, 0);
+
+    need->prompt = ngx_llm_estimate_prompt(
+                            ngx_llm_learn_ratios(lmcf->learn, &charge->asked),
+                            &charge->facts, (size_t) len);
+
+    if (charge->parsed && charge->operation->generates) {
+
+        outputs = (llcf->quota_output == NGX_HTTP_LLM_OUTPUT_DECLARED)
+                  ? NULL
+                  : ngx_llm_learn_outputs(lmcf->learn, claim->key,
+                                          &charge->asked);
+
+        need->output = ngx_llm_estimate_output(outputs, &charge->facts,
+                                               &declared);
+        need->declared = (declared && outputs == NULL);
+    }
+
+    return ngx_http_llm_quota_limits(charge, NGX_LLM_QUOTA_COST)
+           ? ngx_http_llm_reserve_price(r, ctx, need)
+           : NGX_OK;
+}
+
+
+/* under a budget nobody is asked whose price is not known */
+
+static ngx_int_t
+ngx_http_llm_reserve_price(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_need_t *need)
+{
+    ngx_http_llm_charge_t     *charge;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    static const ngx_str_t  none = ngx_null_string;
+
+    charge = ctx->charge;
+
+    if (charge->model) {
+        need->price = ngx_http_llm_reserve_dearest(r, ctx, need);
+
+    } else {
+        lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+        need->price = ngx_llm_prices_of(lmcf->prices, NULL, &none, &none,
+                                        &charge->asked);
+    }
+
+    if (need->price || charge->quota.reserve.shadow) {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                  "a budget applies, but the price of model \"%V\" is not "
+                  "known", &charge->asked);
+
+    return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_MODEL_NOT_PRICED,
+                              "model", NULL);
+}
+
+
+static const ngx_llm_price_t *
+ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_need_t *need)
+{
+    int64_t                    cost, most;
+    uint64_t                   bit;
+    ngx_uint_t                 i;
+    const ngx_str_t           *name;
+    ngx_http_llm_model_t      *model;
+    ngx_http_llm_target_t     *target;
+    const ngx_llm_price_t     *price, *dearest;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    model = ctx->charge->model;
+    target = model->targets.elts;
+
+    dearest = NULL;
+    most = -1;
+
+    for (i = 0; i < model->targets.nelts; i++) {
+        bit = (uint64_t) 1 << i;
+
+        if (!(ctx->balance.allowed & bit)) {
+            continue;
+        }
+
+        name = target[i].wildcard ? &ctx->rest
+                                  : target[i].model.len ? &target[i].model
+                                                        : &ctx->name;
+
+        price = ngx_llm_prices_of(lmcf->prices, target[i].price,
+                                  &target[i].provider->dialect->type, name,
+                                  &ctx->charge->asked);
+
+        if (price == NULL) {
+
+            if (!ctx->charge->quota.reserve.shadow) {
+                ctx->balance.allowed &= ~bit;
+            }
+
+            continue;
+        }
+
+        cost = ngx_http_llm_reserve_cost(price, need);
+
+        if (cost > most) {
+            most = cost;
+            dearest = price;
+        }
+    }
+
+    return dearest;
+}
+
+
+static int64_t
+ngx_http_llm_reserve_cost(const ngx_llm_price_t *price,
+    ngx_http_llm_need_t *need)
+{
+    ngx_llm_usage_t  usage;
+
+    ngx_memset(&usage, 0xff, sizeof(ngx_llm_usage_t));
+
+    usage.prompt = need->prompt;
+    usage.completion = need->output;
+
+    return ngx_llm_price_cost(price, &usage);
+}
+
+
+/* no request lives longer than its hold */
+
+static ngx_msec_t
+ngx_http_llm_reserve_lifetime(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_msec_t                longest;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    longest = llcf->timeouts.total;
+
+    if (!llcf->pass || longest == NGX_CONF_UNSET_MSEC || longest == 0) {
+        longest = NGX_HTTP_LLM_RESERVE_LONGEST;
+    }
+
+    return longest + NGX_HTTP_LLM_RESERVE_GRACE;
+}
+
+
+/* $request_id, and what tells this start of nginx from others */
+
+static ngx_int_t
+ngx_http_llm_reserve_id(ngx_http_request_t *r, ngx_str_t *id)
+{
+    u_char                     *p;
+    ngx_http_variable_value_t  *vv;
+    ngx_http_llm_main_conf_t   *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    vv = ngx_http_llm_header_request_id(r);
+    if (vv == NULL) {
+        return NGX_ERROR;
+    }
+
+    p = ngx_pnalloc(r->pool, vv->len + sizeof(lmcf->quota->salt));
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    id->data = p;
+    p = ngx_cpymem(p, vv->data, vv->len);
+    p = ngx_cpymem(p, lmcf->quota->salt, sizeof(lmcf->quota->salt));
+    id->len = p - id->data;
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_llm_reserve_resume(ngx_http_request_t *r)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_set_log_request(c->log, r);
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+    ngx_http_run_posted_requests(c);
+}

@@ -1,0 +1,389 @@
+/*
+ * Quotas in shared memory: one node's own, the default without llm_redis and
+ * the reserve when Redis is down.  Everything is decided under the zone's
+ * mutex, in one go; nothing waits.
+ */
+
+
+#include <ngx_llm_hold.h>
+
+
+#define NGX_LLM_QUOTA_SWEEP   4      /* holds looked at in each call */
+#define NGX_LLM_QUOTA_BUSY    1000   /* to wait for a slot, ms */
+
+
+static ngx_int_t ngx_llm_local_reserve(ngx_llm_quota_t *quota,
+    ngx_llm_reserve_t *res);
+static ngx_int_t ngx_llm_local_decide(ngx_llm_quota_t *quota,
+    ngx_llm_reserve_t *res, int64_t now);
+static void ngx_llm_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+    int64_t now);
+static void ngx_llm_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+    ngx_llm_part_t *part);
+static void ngx_llm_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+    int64_t now);
+static void ngx_llm_local_cancel(ngx_llm_quota_t *quota,
+    ngx_llm_reserve_t *res);
+static void ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
+    int64_t *actual);
+static ngx_uint_t ngx_llm_local_part(ngx_llm_hold_t *hold,
+    ngx_llm_part_t *part, int64_t *actual, int64_t now);
+static void ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now);
+static void ngx_llm_local_overdue(ngx_llm_hold_t *hold, ngx_llm_part_t *part,
+    int64_t now);
+
+
+const ngx_llm_quota_store_t  ngx_llm_quota_local = {
+    ngx_llm_local_reserve,
+    ngx_llm_local_cancel,
+    ngx_llm_local_settle
+};
+
+
+static ngx_int_t
+ngx_llm_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
+{
+    int64_t           now;
+    ngx_int_t         rc;
+    ngx_slab_pool_t  *pool;
+
+    pool = quota->zone->pool;
+    now = ngx_llm_hold_now();
+
+    ngx_shmtx_lock(&pool->mutex);
+
+    ngx_llm_local_sweep(quota, now);
+
+    rc = ngx_llm_local_decide(quota, res, now);
+
+    ngx_shmtx_unlock(&pool->mutex);
+
+    if (rc == NGX_ERROR) {
+        ngx_log_error(NGX_LOG_ERR, quota->log, 0,
+                      "llm_zone is full, a quota cannot be kept");
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_llm_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
+    int64_t now)
+{
+    ngx_uint_t        i, refused;
+    ngx_llm_row_t    *rows[NGX_LLM_QUOTA_CLAIMS];
+    ngx_llm_hold_t   *hold;
+    ngx_llm_claim_t  *claim;
+
+    refused = 0;
+
+    for (i = 0; i < res->nclaims; i++) {
+        claim = &res->claims[i];
+
+        rows[i] = ngx_llm_row_get(quota, claim, now);
+
+        if (rows[i] == NULL) {
+            goto full;
+        }
+
+        /* it must not be evicted for the next one */
+
+        rows[i]->holds++;
+
+        ngx_llm_local_ask(rows[i], claim, now);
+
+        refused |= (claim->refuses != NGX_LLM_QUOTA_NONE);
+    }
+
+    hold = NULL;
+
+    if (!refused || res->shadow) {
+
+        hold = ngx_llm_hold_alloc(quota, res);
+
+        if (hold == NULL) {
+            goto full;
+        }
+
+        hold->local = 1;
+        ngx_queue_insert_tail(&quota->sh->holds, &hold->queue);
+    }
+
+    for (i = 0; i < res->nclaims; i++) {
+        claim = &res->claims[i];
+
+        if (hold && claim->refuses == NGX_LLM_QUOTA_NONE) {
+            ngx_llm_local_take(rows[i], claim, &hold->parts[i]);
+
+        } else {
+            rows[i]->holds--;
+        }
+
+        ngx_llm_local_tell(rows[i], claim, now);
+    }
+
+    res->hold = hold;
+
+    return hold ? NGX_OK : NGX_DECLINED;
+
+full:
+
+    while (i--) {
+        rows[i]->holds--;
+    }
+
+    return NGX_ERROR;
+}
+
+
+static void
+ngx_llm_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
+{
+    ngx_uint_t        i;
+    ngx_llm_limit_t  *limit;
+
+    claim->refuses = NGX_LLM_QUOTA_NONE;
+    claim->wait = 0;
+
+    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+        limit = &claim->limits[i];
+
+        if (limit->n < 0) {
+            continue;
+        }
+
+        row->limits[i] = *limit;
+        ngx_llm_bucket_turn(&row->buckets[i], limit, now);
+
+        if (claim->refuses != NGX_LLM_QUOTA_NONE) {
+            continue;
+        }
+
+        claim->wait = ngx_llm_bucket_wait(&row->buckets[i], limit,
+                                          claim->need[i], now);
+        if (claim->wait) {
+            claim->refuses = i;
+        }
+    }
+
+    limit = &claim->limits[NGX_LLM_QUOTA_CONCURRENCY];
+
+    if (limit->n >= 0 && claim->refuses == NGX_LLM_QUOTA_NONE
+        && (int64_t) row->live >= limit->n)
+    {
+        claim->refuses = NGX_LLM_QUOTA_CONCURRENCY;
+        claim->wait = NGX_LLM_QUOTA_BUSY;
+    }
+}
+
+
+static void
+ngx_llm_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+    ngx_llm_part_t *part)
+{
+    ngx_uint_t  i;
+
+    part->row = row;
+    row->live++;
+
+    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+
+        if (claim->limits[i].n < 0) {
+            continue;
+        }
+
+        ngx_llm_bucket_take(&row->buckets[i], &claim->limits[i],
+                            claim->need[i]);
+        part->windows[i] = row->buckets[i].at;
+    }
+}
+
+
+static void
+ngx_llm_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
+{
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+
+        if (claim->limits[i].n < 0) {
+            claim->left[i] = -1;
+            claim->reset[i] = -1;
+            continue;
+        }
+
+        claim->left[i] = ngx_llm_bucket_left(&row->buckets[i],
+                                             &claim->limits[i]);
+        claim->reset[i] = ngx_llm_bucket_reset(&row->buckets[i],
+                                               &claim->limits[i], now);
+    }
+}
+
+
+/* it never waits */
+
+static void
+ngx_llm_local_cancel(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
+{
+    res->waiting = NULL;
+}
+
+
+static void
+ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
+    int64_t *actual)
+{
+    int64_t           now;
+    ngx_uint_t        i, j, bits[NGX_LLM_QUOTA_CLAIMS];
+    ngx_slab_pool_t  *pool;
+
+    pool = quota->zone->pool;
+    now = ngx_llm_hold_now();
+
+    ngx_shmtx_lock(&pool->mutex);
+
+    for (i = 0; i < hold->nparts; i++) {
+        bits[i] = ngx_llm_local_part(hold, &hold->parts[i], actual, now);
+    }
+
+    ngx_queue_remove(&hold->queue);
+    ngx_queue_init(&hold->queue);
+
+    ngx_shmtx_unlock(&pool->mutex);
+
+    for (i = 0; i < hold->nparts; i++) {
+
+        for (j = 0; bits[i] && j < NGX_LLM_QUOTA_AMOUNTS; j++) {
+            ngx_llm_hold_alert(quota, &hold->parts[i], j,
+                               (bits[i] >> (4 * j)) & 0xf);
+        }
+    }
+
+    ngx_llm_hold_free(quota, hold);
+}
+
+
+/* thresholds crossed, four bits for each limit */
+
+static ngx_uint_t
+ngx_llm_local_part(ngx_llm_hold_t *hold, ngx_llm_part_t *part,
+    int64_t *actual, int64_t now)
+{
+    int64_t            is;
+    ngx_uint_t         i, bits, all;
+    ngx_llm_row_t     *row;
+    ngx_llm_limit_t   *limit;
+
+    row = part->row;
+    all = 0;
+
+    if (row == NULL) {
+        return 0;
+    }
+
+    if (!hold->swept) {
+        row->live--;
+    }
+
+    row->holds--;
+
+    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+        limit = &part->limits[i];
+
+        if (limit->n < 0) {
+            continue;
+        }
+
+        is = actual[i] == NGX_LLM_QUOTA_AS_RESERVED ? part->need[i]
+                                                    : actual[i];
+
+        if (hold->swept) {
+            bits = ngx_llm_bucket_correct(&row->buckets[i], limit,
+                                          part->windows[i], part->need[i],
+                                          is, now);
+        } else {
+            bits = ngx_llm_bucket_settle(&row->buckets[i], limit,
+                                         part->windows[i], part->need[i],
+                                         is, now);
+        }
+
+        all |= bits << (4 * i);
+    }
+
+    return all;
+}
+
+
+/*
+ * Looks at the oldest holds, each in its turn, and charges as reserved those
+ * past their deadline.  Whose worker lives is settled by it yet, and corrected.
+ */
+
+static void
+ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now)
+{
+    ngx_uint_t       i, j;
+    ngx_queue_t     *q;
+    ngx_llm_hold_t  *hold;
+
+    for (i = 0; i < NGX_LLM_QUOTA_SWEEP; i++) {
+
+        if (ngx_queue_empty(&quota->sh->holds)) {
+            return;
+        }
+
+        q = ngx_queue_head(&quota->sh->holds);
+        hold = ngx_queue_data(q, ngx_llm_hold_t, queue);
+
+        ngx_queue_remove(q);
+        ngx_queue_insert_tail(&quota->sh->holds, q);
+
+        if (hold->deadline > now || hold->swept) {
+            continue;
+        }
+
+        for (j = 0; j < hold->nparts && hold->local; j++) {
+            ngx_llm_local_overdue(hold, &hold->parts[j], now);
+        }
+
+        hold->swept = 1;
+
+        if (ngx_llm_hold_orphan(quota, hold)) {
+
+            for (j = 0; j < hold->nparts; j++) {
+                if (hold->parts[j].row) {
+                    hold->parts[j].row->holds--;
+                }
+            }
+
+            ngx_queue_remove(q);
+            ngx_slab_free_locked(quota->zone->pool, hold);
+        }
+    }
+}
+
+
+/* it goes on pointing to its row; an alert is left to the next settlement */
+
+static void
+ngx_llm_local_overdue(ngx_llm_hold_t *hold, ngx_llm_part_t *part, int64_t now)
+{
+    ngx_uint_t      i, bits;
+    ngx_llm_row_t  *row;
+
+    static int64_t  as_reserved[] = { -1, -1, -1 };
+
+    row = part->row;
+    bits = ngx_llm_local_part(hold, part, as_reserved, now);
+
+    if (row == NULL) {
+        return;
+    }
+
+    row->holds++;
+
+    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+        row->buckets[i].alerts &= ~(int64_t) ((bits >> (4 * i)) & 0xf);
+    }
+}

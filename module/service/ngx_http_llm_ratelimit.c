@@ -1,0 +1,186 @@
+/*
+ * x-ratelimit-*: what the quotas have said, on every answer of a request they
+ * were asked for, refused or not, a stream's too.  Of several zones the one
+ * with the smallest part left speaks.  Where ours stand the provider's headers
+ * of the same names go; others pass.
+ */
+
+
+#include <ngx_http_llm_quota.h>
+#include <ngx_http_llm_list.h>
+
+
+/* requests and tokens */
+#define NGX_HTTP_LLM_RATELIMIT_N  2
+
+
+static ngx_int_t ngx_http_llm_ratelimit_filter(ngx_http_request_t *r);
+static ngx_llm_claim_t *ngx_http_llm_ratelimit_claim(ngx_llm_reserve_t *res,
+    ngx_uint_t limit);
+static void ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r,
+    ngx_uint_t limit);
+static ngx_int_t ngx_http_llm_ratelimit_add(ngx_http_request_t *r,
+    ngx_llm_claim_t *claim, ngx_uint_t limit);
+
+
+static ngx_str_t  ngx_http_llm_ratelimit_names[NGX_HTTP_LLM_RATELIMIT_N][3] = {
+    { ngx_string("x-ratelimit-limit-requests"),
+      ngx_string("x-ratelimit-remaining-requests"),
+      ngx_string("x-ratelimit-reset-requests") },
+    { ngx_string("x-ratelimit-limit-tokens"),
+      ngx_string("x-ratelimit-remaining-tokens"),
+      ngx_string("x-ratelimit-reset-tokens") }
+};
+
+
+static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
+
+
+ngx_int_t
+ngx_http_llm_ratelimit_init(ngx_conf_t *cf)
+{
+    ngx_http_llm_next_header_filter = ngx_http_top_header_filter;
+    ngx_http_top_header_filter = ngx_http_llm_ratelimit_filter;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
+{
+    ngx_uint_t           i;
+    ngx_llm_claim_t     *claim;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (r != r->main || ctx == NULL || ctx->charge == NULL
+        || !ctx->charge->quota.told)
+    {
+        return ngx_http_llm_next_header_filter(r);
+    }
+
+    for (i = 0; i < NGX_HTTP_LLM_RATELIMIT_N; i++) {
+
+        claim = ngx_http_llm_ratelimit_claim(&ctx->charge->quota.reserve, i);
+
+        if (claim == NULL) {
+            continue;
+        }
+
+        ngx_http_llm_ratelimit_theirs(r, i);
+
+        if (ngx_http_llm_ratelimit_add(r, claim, i) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return ngx_http_llm_next_header_filter(r);
+}
+
+
+/* the smallest of left / n; compared without a division */
+
+static ngx_llm_claim_t *
+ngx_http_llm_ratelimit_claim(ngx_llm_reserve_t *res, ngx_uint_t limit)
+{
+    ngx_uint_t        i;
+    ngx_llm_claim_t  *claim, *least;
+
+    least = NULL;
+
+    for (i = 0; i < res->nclaims; i++) {
+        claim = &res->claims[i];
+
+        if (claim->limits[limit].n < 0) {
+            continue;
+        }
+
+        if (least == NULL
+            || (__int128) claim->left[limit] * least->limits[limit].n
+               < (__int128) least->left[limit] * claim->limits[limit].n)
+        {
+            least = claim;
+        }
+    }
+
+    return least;
+}
+
+
+static void
+ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r, ngx_uint_t limit)
+{
+    ngx_str_t              *names;
+    ngx_uint_t              i;
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor = { &r->headers_out.headers.part, 0 };
+
+    names = ngx_http_llm_ratelimit_names[limit];
+
+    for ( ;; ) {
+        h = ngx_http_llm_list_next(&cursor);
+
+        if (h == NULL) {
+            return;
+        }
+
+        if (h->hash == 0
+            || h->key.len < sizeof("x-ratelimit-") - 1
+            || (h->key.data[0] | 0x20) != 'x')
+        {
+            continue;
+        }
+
+        for (i = 0; i < 3; i++) {
+            if (h->key.len == names[i].len
+                && ngx_strncasecmp(h->key.data, names[i].data, names[i].len)
+                   == 0)
+            {
+                h->hash = 0;
+            }
+        }
+    }
+}
+
+
+static ngx_int_t
+ngx_http_llm_ratelimit_add(ngx_http_request_t *r, ngx_llm_claim_t *claim,
+    ngx_uint_t limit)
+{
+    u_char      *p;
+    ngx_str_t    value[3], *names;
+    ngx_uint_t   i;
+
+    names = ngx_http_llm_ratelimit_names[limit];
+
+    p = ngx_pnalloc(r->pool, 2 * NGX_INT64_LEN + NGX_LLM_LIMIT_DURATION);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    value[0].data = p;
+    p = ngx_llm_limit_print(p, claim->limits[limit].n);
+    value[1].data = p;
+    p = ngx_llm_limit_print(p, claim->left[limit]);
+    value[2].data = p;
+    p = ngx_llm_limit_duration(p, claim->reset[limit]);
+
+    value[0].len = value[1].data - value[0].data;
+    value[1].len = value[2].data - value[1].data;
+    value[2].len = p - value[2].data;
+
+    for (i = 0; i < 3; i++) {
+
+        if (ngx_http_llm_list_add(&r->headers_out.headers,
+                                  (char *) names[i].data, names[i].len,
+                                  &value[i])
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
