@@ -73,16 +73,19 @@ typedef struct {
 } ngx_http_llm_upstream_ctx_t;
 
 
-/* service/ngx_http_llm_limits.c: the five timeouts, one timer */
+/* service/ngx_http_llm_limits.c: the timeouts, one timer */
 
 typedef struct {
     ngx_event_t                    timer;
     ngx_msec_t                     last_read;    /* of the answer's body */
     ngx_msec_t                     keep_since;   /* an error's body is read */
+    ngx_msec_t                     drain_end;    /* ngx_current_msec */
     unsigned                       keeping:1;
     unsigned                       last:1;       /* nobody comes after it */
     unsigned                       timedout:1;   /* a limit has ended it */
     unsigned                       expired:1;    /* llm_timeout has */
+    unsigned                       draining:1;   /* until drain_end */
+    unsigned                       drained:1;    /* that has come */
 } ngx_http_llm_limits_ctx_t;
 
 
@@ -168,6 +171,17 @@ typedef struct {
 } ngx_http_llm_ping_ctx_t;
 
 
+/* service/ngx_http_llm_drain.c: an answer whose client is gone */
+
+typedef struct {
+    void                         (*started)(ngx_http_request_t *r);
+    ngx_http_event_handler_pt      read;         /* upstream's own */
+    ngx_http_event_handler_pt      write;
+    unsigned                       active:1;     /* the client is gone */
+    unsigned                       told:1;       /* it had a header */
+} ngx_http_llm_drain_ctx_t;
+
+
 /* service/ngx_http_llm_meter.c: an answer that is not llm_pass's */
 
 typedef struct {
@@ -190,6 +204,7 @@ typedef struct {
     ngx_http_llm_page_ctx_t        page;
     ngx_http_llm_meter_ctx_t       meter;
     ngx_http_llm_ping_ctx_t        ping;
+    ngx_http_llm_drain_ctx_t       drain;
     ngx_http_llm_view_t            view;
     ngx_buf_t                     *header_in;    /* while another is lent */
     ngx_str_t                      name;         /* model to route by */

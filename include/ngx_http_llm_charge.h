@@ -36,6 +36,7 @@ typedef enum {
     NGX_HTTP_LLM_END_COMPLETE,
     NGX_HTTP_LLM_END_TRUNCATED,
     NGX_HTTP_LLM_END_ABORTED,        /* by the client */
+    NGX_HTTP_LLM_END_DRAINED,        /* so it was, but read to its end */
     NGX_HTTP_LLM_END_ERROR           /* error event of the provider */
 } ngx_http_llm_end_e;
 

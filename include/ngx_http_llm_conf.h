@@ -87,6 +87,7 @@ typedef struct {
     ngx_flag_t                     quota_shadow;
     ngx_uint_t                     quota_output; /* ..._DECLARED, _LEARNED */
     ngx_msec_t                     ping;         /* 0: off */
+    ngx_msec_t                     drain;        /* 0: llm_on_abort cancel */
     off_t                          max_size;     /* of an answer; 0: any */
     ngx_uint_t                     next;         /* NGX_HTTP_LLM_NEXT_... */
     ngx_array_t                   *next_statuses;  /* ngx_uint_t, http_NNN */

@@ -12,6 +12,10 @@
 /* (re)starts the timer for what is awaited now; last: nobody comes after */
 void ngx_http_llm_limits_arm(ngx_http_request_t *r, ngx_uint_t last);
 void ngx_http_llm_limits_keep(ngx_http_request_t *r);
+
+/* from now on T of llm_on_abort counts, too; its end is a read event */
+void ngx_http_llm_limits_drain(ngx_http_request_t *r);
+
 void ngx_http_llm_limits_done(ngx_http_request_t *r);
 
 

@@ -19,8 +19,8 @@ ngx_int_t ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos,
 /*
  * The body has ended with rc (as u->finalize_request) after the header was
  * sent: sends what was held back, and judges charge->end.  NGX_OK: complete,
- * or the client is gone; NGX_DECLINED: a stream was cut, the client wants an
- * error event; NGX_ERROR: anything else was cut.
+ * or the client is gone, drained or not; NGX_DECLINED: a stream was cut, the
+ * client wants an error event; NGX_ERROR: anything else was cut.
  */
 ngx_int_t ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc);
 

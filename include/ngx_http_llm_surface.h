@@ -21,6 +21,8 @@ char *ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_llm_conf_on_abort(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
 char *ngx_http_llm_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -15,6 +15,7 @@
 #include <ngx_http_llm_limits.h>
 #include <ngx_http_llm_peer.h>
 #include <ngx_http_llm_ping.h>
+#include <ngx_http_llm_drain.h>
 #include <ngx_http_llm_response.h>
 #include <ngx_http_llm_framing.h>
 #include <ngx_http_llm_judge.h>
@@ -28,6 +29,7 @@ static ngx_int_t ngx_http_llm_pass_nobody(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_choose(ngx_http_request_t *r,
     ngx_uint_t same);
 static ngx_int_t ngx_http_llm_pass_create(ngx_http_request_t *r);
+static void ngx_http_llm_pass_drain(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_reinit(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_process_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_head(ngx_http_request_t *r);
@@ -204,8 +206,20 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
                                && !(ngx_http_llm_upstream_more(r)
                                     && ngx_http_llm_balance_more(r)));
 
+    ngx_http_llm_drain_watch(r, ngx_http_llm_pass_drain);
+
     return ngx_http_llm_request_create(r, target->provider, &call, &ctx->view,
                                        &r->upstream->request_bufs);
+}
+
+
+/* the client is gone: the answer is read on, but not for ever */
+
+static void
+ngx_http_llm_pass_drain(ngx_http_request_t *r)
+{
+    ngx_http_llm_ping_done(r);
+    ngx_http_llm_limits_drain(r);
 }
 
 
@@ -266,7 +280,9 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (llcf->intercept_errors && r->upstream->headers_in.status_n >= 400) {
+    if (llcf->intercept_errors && !ctx->drain.active
+        && r->upstream->headers_in.status_n >= 400)
+    {
         r->upstream->conf = &ctx->upstream.target->provider->intercept;
     }
 
@@ -465,6 +481,7 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
         ngx_http_llm_pass_failed(r, ctx, rc);
     }
 
+    ngx_http_llm_drain_done(r);
     ngx_http_llm_balance_release(r);
 }
 
@@ -536,7 +553,9 @@ ngx_http_llm_pass_ended(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     end = ngx_http_llm_relay_end(r, rc);
 
-    if (ctx->charge->end == NGX_HTTP_LLM_END_ABORTED) {
+    if (ctx->charge->end == NGX_HTTP_LLM_END_ABORTED
+        || ctx->charge->end == NGX_HTTP_LLM_END_DRAINED)
+    {
         return;
     }
 

@@ -111,7 +111,8 @@ ngx_http_llm_blame_ended(ngx_http_request_t *r,
         return;
     }
 
-    if (ctx->charge->end != NGX_HTTP_LLM_END_COMPLETE
+    if ((ctx->charge->end != NGX_HTTP_LLM_END_COMPLETE
+         && ctx->charge->end != NGX_HTTP_LLM_END_DRAINED)
         || ctx->response.stream)
     {
         return;

@@ -1,5 +1,5 @@
 /*
- * The five timeouts of a request, held by one timer.  nginx's own timers stand
+ * The timeouts of a request, held by one timer.  nginx's own timers stand
  * at a day; the limits are looked at when ours fires, so that nothing is
  * re-armed for an event of a stream.  Firing takes nginx's ordinary way: the
  * peer's event is marked as timed out and posted.
@@ -83,6 +83,35 @@ ngx_http_llm_limits_keep(ngx_http_request_t *r)
 
 
 void
+ngx_http_llm_limits_drain(ngx_http_request_t *r)
+{
+    ngx_event_t              *ev;
+    ngx_msec_int_t            left;
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    ev = &ctx->limits.timer;
+
+    ctx->limits.draining = 1;
+    ctx->limits.drain_end = ngx_current_msec + llcf->drain;
+
+    if (!ev->timer_set) {
+        /* a limit has been reached just now */
+        return;
+    }
+
+    left = (ngx_msec_int_t) (ev->timer.key - ctx->limits.drain_end);
+
+    if (left > 0) {
+        ngx_del_timer(ev);
+        ngx_add_timer(ev, llcf->drain);
+    }
+}
+
+
+void
 ngx_http_llm_limits_done(ngx_http_request_t *r)
 {
     ngx_http_llm_ctx_t  *ctx;
@@ -122,6 +151,14 @@ ngx_http_llm_limits_timer(ngx_event_t *ev)
 
     if (left > 0) {
         ngx_add_timer(ev, (ngx_msec_t) left);
+        return;
+    }
+
+    if (ctx->limits.drained) {
+
+        /* no fault of the provider: it ends as the client has */
+
+        ngx_post_event(r->connection->read, &ngx_posted_events);
         return;
     }
 
@@ -175,6 +212,13 @@ ngx_http_llm_limits_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     left = (ngx_msec_int_t) (end - ngx_current_msec);
+
+    if (ctx->limits.draining) {
+        rest = (ngx_msec_int_t) (ctx->limits.drain_end - ngx_current_msec);
+        left = ngx_min(left, rest);
+
+        ctx->limits.drained = (rest <= 0);
+    }
 
     own = ctx->upstream.target->provider->timeouts.total;
 

@@ -25,6 +25,8 @@ static ngx_int_t ngx_http_llm_relay_link(ngx_http_request_t *r,
     ngx_chain_t *cl);
 static ngx_int_t ngx_http_llm_relay_judge(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
+static ngx_uint_t ngx_http_llm_relay_whole(ngx_http_llm_ctx_t *ctx,
+    ngx_int_t rc);
 static ngx_uint_t ngx_http_llm_relay_complete(ngx_http_llm_charge_t *charge);
 
 
@@ -158,7 +160,7 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
             break;
         }
 
-        if (ctx->relay.passing) {
+        if (ctx->relay.passing || ctx->drain.active) {
             break;
         }
 
@@ -327,6 +329,10 @@ ngx_http_llm_relay_release(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     b = ctx->relay.tail;
     ctx->relay.tail = NULL;
 
+    if (ctx->drain.active) {
+        return NGX_OK;
+    }
+
     cl = ngx_alloc_chain_link(r->pool);
     if (cl == NULL) {
         return NGX_ERROR;
@@ -350,9 +356,12 @@ ngx_http_llm_relay_emit(ngx_http_request_t *r, u_char *pos, u_char *last)
 {
     ngx_buf_t            *b;
     ngx_chain_t          *cl;
+    ngx_http_llm_ctx_t   *ctx;
     ngx_http_upstream_t  *u;
 
-    if (pos == last) {
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (pos == last || ctx->drain.active) {
         return NGX_OK;
     }
 
@@ -400,6 +409,18 @@ ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     answer = ctx->charge->answer;
 
+    if (ctx->drain.active) {
+
+        if (answer && rc == 0) {
+            ngx_llm_answer_eof(answer);
+        }
+
+        ctx->charge->end = ngx_http_llm_relay_whole(ctx, rc)
+                           ? NGX_HTTP_LLM_END_DRAINED
+                           : NGX_HTTP_LLM_END_ABORTED;
+        return NGX_OK;
+    }
+
     if ((rc == NGX_ERROR && !ctx->framing.broken && !ctx->relay.oversize)
         || rc == NGX_DONE
         || rc == NGX_HTTP_CLIENT_CLOSED_REQUEST
@@ -436,7 +457,6 @@ static ngx_int_t
 ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_int_t rc)
 {
-    ngx_uint_t              complete;
     ngx_http_llm_charge_t  *charge;
 
     charge = ctx->charge;
@@ -454,21 +474,7 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_OK;
     }
 
-    if (charge->answer == NULL) {
-        complete = (rc == 0);
-
-    } else if (ctx->response.stream) {
-        complete = ngx_http_llm_relay_complete(charge)
-                   && (rc == 0 || charge->operation->ends != NGX_LLM_ENDS_ANY);
-
-    } else {
-        complete = (rc == 0
-                    && (ctx->framing.complete
-                        || ngx_llm_answer_complete(charge->answer,
-                                                   NGX_LLM_ENDS_ANY)));
-    }
-
-    if (complete) {
+    if (ngx_http_llm_relay_whole(ctx, rc)) {
         charge->end = NGX_HTTP_LLM_END_COMPLETE;
         return NGX_OK;
     }
@@ -490,6 +496,31 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     return (ctx->response.stream && !ctx->response.coded) ? NGX_DECLINED
                                                           : NGX_ERROR;
+}
+
+
+/* was it all of the answer? */
+
+static ngx_uint_t
+ngx_http_llm_relay_whole(ngx_http_llm_ctx_t *ctx, ngx_int_t rc)
+{
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ctx->charge;
+
+    if (charge->answer == NULL || ctx->judge.substitute.data) {
+        return rc == 0;
+    }
+
+    if (ctx->response.stream) {
+        return !charge->answer->failed
+               && ngx_http_llm_relay_complete(charge)
+               && (rc == 0 || charge->operation->ends != NGX_LLM_ENDS_ANY);
+    }
+
+    return rc == 0
+           && (ctx->framing.complete
+               || ngx_llm_answer_complete(charge->answer, NGX_LLM_ENDS_ANY));
 }
 
 

@@ -502,8 +502,8 @@ ngx_http_llm_upstream_more(ngx_http_request_t *r)
     uc = &ctx->upstream;
     limit = llcf->next_timeout;
 
-    return !uc->committed && !ctx->ping.sent && !ctx->limits.expired
-           && !ctx->stateful
+    return !uc->committed && !ctx->ping.sent && !ctx->drain.active
+           && !ctx->limits.expired && !ctx->stateful
            && uc->tries < llcf->next_tries
            && (limit == 0 || ngx_current_msec - uc->started < limit);
 }

@@ -168,6 +168,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
     llcf->timeouts.total = NGX_CONF_UNSET_MSEC;
     llcf->pass_headers = NGX_CONF_UNSET_PTR;
     llcf->ping = NGX_CONF_UNSET_MSEC;
+    llcf->drain = NGX_CONF_UNSET_MSEC;
     llcf->max_size = NGX_CONF_UNSET;
     llcf->auth = NGX_CONF_UNSET;
     llcf->meter = NGX_CONF_UNSET;
@@ -207,6 +208,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     ngx_conf_merge_msec_value(conf->ping, prev->ping, 0);
+    ngx_conf_merge_msec_value(conf->drain, prev->drain, 0);
     ngx_conf_merge_off_value(conf->max_size, prev->max_size, 0);
     ngx_conf_merge_value(conf->auth, prev->auth, 0);
     ngx_conf_merge_value(conf->meter, prev->meter, 0);
@@ -471,6 +473,46 @@ ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     return ngx_conf_set_msec_slot(cf, cmd, conf);
+}
+
+
+/* llm_on_abort cancel | drain T */
+
+char *
+ngx_http_llm_conf_on_abort(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_loc_conf_t  *llcf = conf;
+
+    ngx_int_t   ms;
+    ngx_str_t  *value;
+
+    if (llcf->drain != NGX_CONF_UNSET_MSEC) {
+        return "is duplicate";
+    }
+
+    value = cf->args->elts;
+
+    if (cf->args->nelts == 2 && ngx_strcmp(value[1].data, "cancel") == 0) {
+        llcf->drain = 0;
+        return NGX_CONF_OK;
+    }
+
+    if (cf->args->nelts != 3 || ngx_strcmp(value[1].data, "drain") != 0) {
+        return "takes \"cancel\", or \"drain\" and a time";
+    }
+
+    ms = ngx_parse_time(&value[2], 0);
+
+    if (ms == NGX_ERROR || ms == 0) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid time \"%V\" of \"llm_on_abort\"",
+                           &value[2]);
+        return NGX_CONF_ERROR;
+    }
+
+    llcf->drain = ms;
+
+    return NGX_CONF_OK;
 }
 
 

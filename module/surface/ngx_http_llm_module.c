@@ -11,6 +11,7 @@
 #include <ngx_http_llm_meter.h>
 #include <ngx_http_llm_ping.h>
 #include <ngx_http_llm_quota.h>
+#include <ngx_http_llm_drain.h>
 
 
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
@@ -154,6 +155,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
       ngx_http_llm_conf_ping,
       ngx_http_llm_loc_offset(ping) },
+
+    { ngx_string("llm_on_abort"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE12,
+      ngx_http_llm_conf_on_abort,
+      ngx_http_llm_loc_offset(drain) },
 
     { ngx_string("llm_max_response_size"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
@@ -467,12 +473,13 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
     }
 
     if (ngx_http_llm_ratelimit_init(cf) != NGX_OK
-        || ngx_http_llm_header_init(cf) != NGX_OK)
+        || ngx_http_llm_header_init(cf) != NGX_OK
+        || ngx_http_llm_ping_init(cf) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_ping_init(cf);
+    return ngx_http_llm_drain_init(cf);
 }
 
 

@@ -504,6 +504,7 @@ ngx_http_llm_value_end(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
         ngx_string("complete"),
         ngx_string("truncated"),
         ngx_string("aborted"),
+        ngx_string("drained"),
         ngx_string("error")
     };
 
