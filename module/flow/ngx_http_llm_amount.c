@@ -88,7 +88,8 @@ static int64_t
 ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge)
 {
     if (!charge->stream || charge->answer == NULL
-        || charge->end == NGX_HTTP_LLM_END_COMPLETE)
+        || charge->end == NGX_HTTP_LLM_END_COMPLETE
+        || charge->end == NGX_HTTP_LLM_END_DRAINED)
     {
         return NGX_LLM_QUOTA_AS_RESERVED;
     }

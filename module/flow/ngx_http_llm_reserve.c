@@ -297,7 +297,7 @@ ngx_http_llm_reserve_lifetime(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         longest = NGX_HTTP_LLM_RESERVE_LONGEST;
     }
 
-    return longest + NGX_HTTP_LLM_RESERVE_GRACE;
+    return longest + llcf->drain + NGX_HTTP_LLM_RESERVE_GRACE;
 }
 
 
