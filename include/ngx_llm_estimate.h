@@ -15,7 +15,7 @@
 #include "ngx_llm_facts.h"
 
 
-#define NGX_LLM_ESTIMATE_STEPS   48  /* of a histogram */
+#define NGX_LLM_ESTIMATE_STEPS   96  /* of a histogram */
 #define NGX_LLM_ESTIMATE_MAX     ((int64_t) 1 << 40)  /* tokens, at most */
 #define NGX_LLM_ESTIMATE_OUTPUT  1024   /* while nothing is known */
 

@@ -17,9 +17,9 @@
 #define NGX_LLM_ESTIMATE_TEXT    16      /* bytes that teach something */
 
 /* steps to a doubling, and where they begin */
-#define NGX_LLM_RATIO_STEPS      8
+#define NGX_LLM_RATIO_STEPS      16
 #define NGX_LLM_RATIO_LEAST      (NGX_LLM_ESTIMATE_ONE / 16)
-#define NGX_LLM_OUTPUT_STEPS     3
+#define NGX_LLM_OUTPUT_STEPS     6
 #define NGX_LLM_OUTPUT_LEAST     1024    /* one token */
 
 
@@ -111,8 +111,11 @@ ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
     tokens = 0;
 
     for (i = 0; i < NGX_LLM_CLASS_N; i++) {
-        tokens += (int64_t) facts->counts[i]
-                  * ngx_llm_estimate_ratio(ratios, i, percent);
+
+        if (facts->counts[i]) {
+            tokens += (int64_t) facts->counts[i]
+                      * ngx_llm_estimate_ratio(ratios, i, percent);
+        }
     }
 
     return (tokens + NGX_LLM_ESTIMATE_ONE - 1) / NGX_LLM_ESTIMATE_ONE;
@@ -215,6 +218,11 @@ ngx_llm_estimate_learn_prompt(ngx_llm_ratios_t *ratios,
     }
 
     for (i = 0; i < NGX_LLM_CLASS_N; i++) {
+
+        if (facts->counts[i] == 0) {
+            continue;
+        }
+
         ratio = ngx_llm_estimate_ratio(ratios, i, 50);
         part = (int64_t) facts->counts[i] * ratio / NGX_LLM_ESTIMATE_ONE;
 
@@ -324,20 +332,23 @@ ngx_llm_estimate_sample(ngx_llm_histogram16_t *h, const ngx_llm_scale_t *scale,
 }
 
 
-/* least * 2^(step / steps), by 24ths of a doubling, which 3 and 8 divide */
+/* least * 2^(step / steps), by 48ths of a doubling, which 6 and 16 divide */
 
 static int64_t
 ngx_llm_estimate_edge(const ngx_llm_scale_t *scale, int64_t step)
 {
-    /* 2^(i / 24) * 2^16 */
+    /* 2^(i / 48) * 2^16 */
 
     static const int64_t  parts[] = {
-        65536, 67456, 69433, 71468, 73562, 75717, 77936, 80220,
-        82570, 84990, 87480, 90044, 92682, 95398, 98193, 101070,
-        104032, 107080, 110218, 113448, 116772, 120194, 123715, 127340
+        65536, 66489, 67456, 68438, 69433, 70443, 71468, 72507,
+        73562, 74632, 75717, 76819, 77936, 79069, 80220, 81386,
+        82570, 83771, 84990, 86226, 87480, 88752, 90043, 91353,
+        92682, 94030, 95398, 96785, 98193, 99621, 101070, 102540,
+        104032, 105545, 107080, 108638, 110218, 111821, 113448, 115098,
+        116772, 118470, 120194, 121942, 123715, 125515, 127341, 129193
     };
 
-    step *= 24 / scale->steps;
+    step *= 48 / scale->steps;
 
-    return (scale->least * parts[step % 24] >> 16) << (step / 24);
+    return (scale->least * parts[step % 48] >> 16) << (step / 48);
 }

@@ -50,8 +50,7 @@ static u_char *ngx_llm_learn_rows(ngx_llm_zone_t *zone, size_t size,
     ngx_uint_t most, ngx_uint_t *n);
 static void *ngx_llm_learn_row(u_char *rows, ngx_uint_t n, size_t size,
     ngx_atomic_uint_t hash);
-static ngx_atomic_uint_t ngx_llm_learn_hash(u_char *key, size_t len,
-    ngx_str_t *model);
+static ngx_atomic_uint_t ngx_llm_learn_hash(u_char *key, ngx_str_t *model);
 
 
 ngx_llm_learn_t *
@@ -134,7 +133,7 @@ ngx_llm_learn_ratios(ngx_llm_learn_t *learn, ngx_str_t *model)
 
     row = ngx_llm_learn_row(learn->sh->models, learn->sh->nmodels,
                             sizeof(ngx_llm_learn_model_t),
-                            ngx_llm_learn_hash(NULL, 0, model));
+                            ngx_llm_learn_hash(NULL, model));
 
     return &row->ratios;
 }
@@ -147,7 +146,7 @@ ngx_llm_learn_outputs(ngx_llm_learn_t *learn, u_char *key, ngx_str_t *model)
 
     row = ngx_llm_learn_row(learn->sh->outputs, learn->sh->noutputs,
                             sizeof(ngx_llm_learn_output_t),
-                            ngx_llm_learn_hash(key, 16, model));
+                            ngx_llm_learn_hash(key, model));
 
     return &row->outputs;
 }
@@ -194,17 +193,19 @@ ngx_llm_learn_row(u_char *rows, ngx_uint_t n, size_t size,
 }
 
 
+/* a key is a digest: any part of it is as good as a hash */
+
 static ngx_atomic_uint_t
-ngx_llm_learn_hash(u_char *key, size_t len, ngx_str_t *model)
+ngx_llm_learn_hash(u_char *key, ngx_str_t *model)
 {
-    uint64_t  hash;
+    uint64_t  hash, digest;
 
     hash = ((uint64_t) ngx_murmur_hash2(model->data, model->len) << 32)
            | ngx_crc32_short(model->data, model->len);
 
-    if (len) {
-        hash ^= ((uint64_t) ngx_crc32_short(key, len) << 32)
-                | ngx_murmur_hash2(key, len);
+    if (key) {
+        ngx_memcpy(&digest, key, sizeof(uint64_t));
+        hash ^= digest;
     }
 
     return (ngx_atomic_uint_t) (hash ? hash : 1);

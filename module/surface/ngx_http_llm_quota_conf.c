@@ -11,6 +11,7 @@
 
 static ngx_http_llm_quota_zone_t *ngx_http_llm_quota_zone_add(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
+static ngx_uint_t ngx_http_llm_quota_zone_name(ngx_str_t *name);
 static char *ngx_http_llm_quota_zone_param(ngx_conf_t *cf,
     ngx_http_llm_quota_zone_t *zone, ngx_str_t *arg);
 static char *ngx_http_llm_quota_zone_key(ngx_conf_t *cf,
@@ -127,14 +128,10 @@ ngx_http_llm_quota_zone_add(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         }
     }
 
-    if (ngx_http_llm_block_name(cf, "llm_quota_zone", name) != NGX_OK) {
-        return NULL;
-    }
-
-    if (name->len > NGX_LLM_QUOTA_NAME) {
+    if (!ngx_http_llm_quota_zone_name(name)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "the name \"%V\" of a quota zone is too long",
-                           name);
+                           "invalid name \"%V\" of a quota zone, it is 1 to "
+                           "64 letters, digits, \"_\" and \"-\"", name);
         return NULL;
     }
 
@@ -159,6 +156,32 @@ ngx_http_llm_quota_zone_add(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     }
 
     return zone;
+}
+
+
+/* it is a part of keys in Redis and a label of metrics */
+
+static ngx_uint_t
+ngx_http_llm_quota_zone_name(ngx_str_t *name)
+{
+    size_t  i;
+    u_char  ch;
+
+    if (name->len == 0 || name->len > NGX_LLM_QUOTA_NAME) {
+        return 0;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if (!((ch | 0x20) >= 'a' && (ch | 0x20) <= 'z')
+            && !(ch >= '0' && ch <= '9') && ch != '_' && ch != '-')
+        {
+            return 0;
+        }
+    }
+
+    return 1;
 }
 
 
