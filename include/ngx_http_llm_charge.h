@@ -11,6 +11,7 @@
 #include <ngx_llm_json.h>
 #include <ngx_llm_answer.h>
 #include <ngx_llm_quota.h>
+#include <ngx_llm_estimate.h>
 #include <ngx_http_llm_error.h>
 #include <ngx_http_llm_model.h>
 
@@ -55,6 +56,8 @@ typedef enum {
 typedef struct {
     ngx_llm_reserve_t              reserve;
     ngx_http_llm_quota_zone_t    **zones;        /* one for each claim */
+    ngx_llm_ratios_t              *ratios;       /* learned, or NULL */
+    ngx_llm_outputs_t             *outputs;      /* the same */
     int64_t                        prompt;       /* tokens, estimated */
     int64_t                        output;       /* of it, as reserved */
     int64_t                        cost;         /* nano-USD, of the prompt */

@@ -22,6 +22,10 @@
 
 typedef struct {                     /* zeroed: nothing learned yet */
     uint16_t   steps[NGX_LLM_ESTIMATE_STEPS];
+    uint16_t   sum;                  /* of them */
+    uint16_t   news;                 /* samples since what follows was set */
+    int64_t    usual;                /* the median; 0: too few samples */
+    int64_t    high;                 /* what is rarely exceeded */
 } ngx_llm_histogram16_t;
 
 

@@ -13,6 +13,8 @@
 #define NGX_LLM_ESTIMATE_BYTES   4       /* bytes per token, nothing known */
 #define NGX_LLM_ESTIMATE_FORM    64      /* the same of files */
 #define NGX_LLM_ESTIMATE_ENOUGH  8       /* samples that are believed */
+#define NGX_LLM_ESTIMATE_OFTEN   32      /* samples, each worked out */
+#define NGX_LLM_ESTIMATE_NEWS    16      /* samples between, then */
 #define NGX_LLM_ESTIMATE_FADE    256     /* samples before they are halved */
 #define NGX_LLM_ESTIMATE_TEXT    16      /* bytes that teach something */
 
@@ -26,28 +28,31 @@
 typedef struct {
     int64_t  least;                  /* where the first step begins */
     int64_t  steps;                  /* to a doubling */
+    int64_t  high;                   /* percent that are not more */
 } ngx_llm_scale_t;
 
 
 static int64_t ngx_llm_estimate_ratio(const ngx_llm_ratios_t *ratios,
-    ngx_uint_t class, ngx_uint_t percent);
+    ngx_uint_t class, ngx_uint_t usual);
 static int64_t ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
-    const ngx_llm_facts_t *facts, ngx_uint_t percent);
+    const ngx_llm_facts_t *facts, ngx_uint_t usual);
 static int64_t ngx_llm_estimate_rest(const ngx_llm_facts_t *facts);
-static int64_t ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
-    const ngx_llm_scale_t *scale, int64_t percent);
 static void ngx_llm_estimate_sample(ngx_llm_histogram16_t *h,
     const ngx_llm_scale_t *scale, int64_t value);
+static ngx_uint_t ngx_llm_estimate_step(const ngx_llm_scale_t *scale,
+    int64_t value);
+static int64_t ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
+    const ngx_llm_scale_t *scale, int64_t percent);
 static int64_t ngx_llm_estimate_edge(const ngx_llm_scale_t *scale,
     int64_t step);
 
 
 static const ngx_llm_scale_t  ngx_llm_estimate_ratios = {
-    NGX_LLM_RATIO_LEAST, NGX_LLM_RATIO_STEPS
+    NGX_LLM_RATIO_LEAST, NGX_LLM_RATIO_STEPS, 90
 };
 
 static const ngx_llm_scale_t  ngx_llm_estimate_outputs = {
-    NGX_LLM_OUTPUT_LEAST, NGX_LLM_OUTPUT_STEPS
+    NGX_LLM_OUTPUT_LEAST, NGX_LLM_OUTPUT_STEPS, 95
 };
 
 
@@ -76,7 +81,7 @@ ngx_llm_estimate_prompt(const ngx_llm_ratios_t *ratios,
 {
     int64_t  tokens;
 
-    tokens = ngx_llm_estimate_text(ratios, facts, 90);
+    tokens = ngx_llm_estimate_text(ratios, facts, 0);
 
     if (tokens == 0) {
         tokens = (int64_t) len / (facts->form ? NGX_LLM_ESTIMATE_FORM
@@ -103,7 +108,7 @@ ngx_llm_estimate_rest(const ngx_llm_facts_t *facts)
 
 static int64_t
 ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
-    const ngx_llm_facts_t *facts, ngx_uint_t percent)
+    const ngx_llm_facts_t *facts, ngx_uint_t usual)
 {
     int64_t     tokens;
     ngx_uint_t  i;
@@ -114,7 +119,7 @@ ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
 
         if (facts->counts[i]) {
             tokens += (int64_t) facts->counts[i]
-                      * ngx_llm_estimate_ratio(ratios, i, percent);
+                      * ngx_llm_estimate_ratio(ratios, i, usual);
         }
     }
 
@@ -124,14 +129,14 @@ ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
 
 static int64_t
 ngx_llm_estimate_ratio(const ngx_llm_ratios_t *ratios, ngx_uint_t class,
-    ngx_uint_t percent)
+    ngx_uint_t usual)
 {
-    int64_t  ratio;
+    int64_t                       ratio;
+    const ngx_llm_histogram16_t  *h;
 
     if (ratios) {
-        ratio = ngx_llm_estimate_percentile(&ratios->classes[class],
-                                            &ngx_llm_estimate_ratios,
-                                            percent);
+        h = &ratios->classes[class];
+        ratio = usual ? h->usual : h->high;
 
         if (ratio > ngx_llm_estimate_priors[class].most) {
             ratio = ngx_llm_estimate_priors[class].most;
@@ -142,8 +147,8 @@ ngx_llm_estimate_ratio(const ngx_llm_ratios_t *ratios, ngx_uint_t class,
         }
     }
 
-    return percent == 90 ? ngx_llm_estimate_priors[class].reserve
-                         : ngx_llm_estimate_priors[class].usual;
+    return usual ? ngx_llm_estimate_priors[class].usual
+                 : ngx_llm_estimate_priors[class].reserve;
 }
 
 
@@ -167,9 +172,7 @@ ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
     usual = 0;
 
     if (outputs) {
-        usual = ngx_llm_estimate_percentile(&outputs->output,
-                                            &ngx_llm_estimate_outputs, 95)
-                / NGX_LLM_OUTPUT_LEAST;
+        usual = outputs->output.high / NGX_LLM_OUTPUT_LEAST;
     }
 
     if (usual == 0) {
@@ -203,7 +206,7 @@ ngx_llm_estimate_learn_prompt(ngx_llm_ratios_t *ratios,
     uint64_t    bytes;
     ngx_uint_t  i;
 
-    text = ngx_llm_estimate_text(ratios, facts, 50);
+    text = ngx_llm_estimate_text(ratios, facts, 1);
     tokens -= ngx_llm_estimate_rest(facts);
     bytes = 0;
 
@@ -223,7 +226,7 @@ ngx_llm_estimate_learn_prompt(ngx_llm_ratios_t *ratios,
             continue;
         }
 
-        ratio = ngx_llm_estimate_ratio(ratios, i, 50);
+        ratio = ngx_llm_estimate_ratio(ratios, i, 1);
         part = (int64_t) facts->counts[i] * ratio / NGX_LLM_ESTIMATE_ONE;
 
         if (part * 5 < text) {
@@ -257,78 +260,110 @@ ngx_llm_estimate_learn_output(ngx_llm_outputs_t *outputs, ngx_int_t n,
 }
 
 
-/* between the edges of a step it is a line; 0: too few samples */
-
-static int64_t
-ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
-    const ngx_llm_scale_t *scale, int64_t percent)
-{
-    int64_t     sum, below, want, low, high;
-    ngx_uint_t  i;
-    uint16_t    steps[NGX_LLM_ESTIMATE_STEPS];
-
-    sum = 0;
-
-    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS; i++) {
-
-        /* read once: another worker may be counting */
-
-        steps[i] = h->steps[i];
-        sum += steps[i];
-    }
-
-    if (sum < NGX_LLM_ESTIMATE_ENOUGH) {
-        return 0;
-    }
-
-    want = sum * percent;
-    below = 0;
-
-    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS - 1; i++) {
-
-        if ((below + steps[i]) * 100 >= want) {
-            break;
-        }
-
-        below += steps[i];
-    }
-
-    low = ngx_llm_estimate_edge(scale, i);
-    high = ngx_llm_estimate_edge(scale, i + 1);
-
-    if (steps[i] == 0) {
-        return high;
-    }
-
-    return low + (high - low) * (want - below * 100) / (steps[i] * 100);
-}
-
+/* what is asked for each time is worked out once in a few samples */
 
 static void
 ngx_llm_estimate_sample(ngx_llm_histogram16_t *h, const ngx_llm_scale_t *scale,
     int64_t value)
 {
-    int64_t     sum;
-    ngx_uint_t  i, step;
+    ngx_uint_t  i, sum;
 
-    for (step = 0; step < NGX_LLM_ESTIMATE_STEPS - 1; step++) {
-        if (value < ngx_llm_estimate_edge(scale, step + 1)) {
-            break;
-        }
+    h->steps[ngx_llm_estimate_step(scale, value)]++;
+    h->sum++;
+    h->news++;
+
+    if (h->sum < NGX_LLM_ESTIMATE_ENOUGH
+        || (h->sum > NGX_LLM_ESTIMATE_OFTEN
+            && h->news < NGX_LLM_ESTIMATE_NEWS))
+    {
+        return;
     }
 
-    h->steps[step]++;
+    h->news = 0;
+
+    h->usual = ngx_llm_estimate_percentile(h, scale, 50);
+    h->high = ngx_llm_estimate_percentile(h, scale, scale->high);
+
+    if (h->sum < NGX_LLM_ESTIMATE_FADE) {
+        return;
+    }
+
+    sum = 0;
+
+    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS; i++) {
+        h->steps[i] /= 2;
+        sum += h->steps[i];
+    }
+
+    h->sum = (uint16_t) sum;
+}
+
+
+static ngx_uint_t
+ngx_llm_estimate_step(const ngx_llm_scale_t *scale, int64_t value)
+{
+    ngx_uint_t  step;
+
+    /* whole doublings first */
+
+    for (step = 0;
+         step + scale->steps < NGX_LLM_ESTIMATE_STEPS
+         && value >= ngx_llm_estimate_edge(scale, step + scale->steps);
+         step += scale->steps)
+    {
+        /* void */
+    }
+
+    while (step < NGX_LLM_ESTIMATE_STEPS - 1
+           && value >= ngx_llm_estimate_edge(scale, step + 1))
+    {
+        step++;
+    }
+
+    return step;
+}
+
+
+/* between the edges of a step it is a line */
+
+static int64_t
+ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
+    const ngx_llm_scale_t *scale, int64_t percent)
+{
+    int64_t     sum, below, want, low, high, n;
+    ngx_uint_t  i;
+
     sum = 0;
 
     for (i = 0; i < NGX_LLM_ESTIMATE_STEPS; i++) {
         sum += h->steps[i];
     }
 
-    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS && sum >= NGX_LLM_ESTIMATE_FADE;
-         i++)
-    {
-        h->steps[i] /= 2;
+    want = sum * percent;
+    below = 0;
+    n = 0;
+
+    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS; i++) {
+
+        /* read once: another worker may be counting */
+
+        n = h->steps[i];
+
+        if (n && (below + n) * 100 >= want) {
+            break;
+        }
+
+        below += n;
     }
+
+    low = ngx_llm_estimate_edge(scale, i);
+    high = ngx_llm_estimate_edge(scale, i + 1);
+
+    if (n == 0 || want <= below * 100) {
+        return low;
+    }
+
+    return low + (high - low) * (want - below * 100) / (n * 100);
 }
 
 

@@ -192,35 +192,21 @@ ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge, int64_t tokens)
 void
 ngx_http_llm_amount_learn(ngx_http_llm_charge_t *charge)
 {
-    int64_t                    completion;
-    ngx_llm_usage_t           *usage;
-    ngx_llm_reserve_t         *res;
-    ngx_http_llm_main_conf_t  *lmcf;
+    ngx_llm_usage_t  *usage;
 
-    lmcf = ngx_http_get_module_main_conf(charge->request, ngx_http_llm_module);
-    res = &charge->quota.reserve;
-
-    if (res->nclaims == 0 || !charge->parsed
-        || ngx_http_llm_settle_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER)
-    {
+    if (ngx_http_llm_settle_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER) {
         return;
     }
 
     usage = &charge->answer->usage;
 
-    if (usage->prompt > 0) {
-        ngx_llm_estimate_learn_prompt(
-                            ngx_llm_learn_ratios(lmcf->learn, &charge->asked),
-                            &charge->facts, usage->prompt);
+    if (charge->quota.ratios) {
+        ngx_llm_estimate_learn_prompt(charge->quota.ratios, &charge->facts,
+                                      usage->prompt);
     }
 
-    completion = usage->completion;
-
-    if (completion > 0 && charge->operation->generates) {
-        ngx_llm_estimate_learn_output(
-                            ngx_llm_learn_outputs(lmcf->learn,
-                                                  res->claims[0].key,
-                                                  &charge->asked),
-                            charge->facts.n, completion);
+    if (charge->quota.outputs) {
+        ngx_llm_estimate_learn_output(charge->quota.outputs, charge->facts.n,
+                                      usage->completion);
     }
 }

@@ -153,16 +153,21 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     len = ctx->view.len ? (off_t) ctx->view.len
                         : ngx_max(r->headers_in.content_length_n, 0);
 
-    need->prompt = ngx_llm_estimate_prompt(
-                            ngx_llm_learn_ratios(lmcf->learn, &charge->asked),
-                            &charge->facts, (size_t) len);
+    if (charge->parsed) {
+        charge->quota.ratios = ngx_llm_learn_ratios(lmcf->learn,
+                                                    &charge->asked);
+    }
+
+    need->prompt = ngx_llm_estimate_prompt(charge->quota.ratios,
+                                           &charge->facts, (size_t) len);
 
     if (charge->parsed && charge->operation->generates) {
 
+        charge->quota.outputs = ngx_llm_learn_outputs(lmcf->learn, claim->key,
+                                                      &charge->asked);
+
         outputs = (llcf->quota_output == NGX_HTTP_LLM_OUTPUT_DECLARED)
-                  ? NULL
-                  : ngx_llm_learn_outputs(lmcf->learn, claim->key,
-                                          &charge->asked);
+                  ? NULL : charge->quota.outputs;
 
         need->output = ngx_llm_estimate_output(outputs, &charge->facts,
                                                &declared);

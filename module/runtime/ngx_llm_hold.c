@@ -29,6 +29,11 @@ ngx_llm_quota_create(ngx_conf_t *cf, ngx_llm_zone_t *zone)
     quota->store = &ngx_llm_quota_local;
     quota->zone = zone;
 
+    quota->digest = ngx_llm_digest_create(cf);
+    if (quota->digest == NULL) {
+        return NULL;
+    }
+
     if (RAND_bytes((u_char *) &salt, sizeof(uint32_t)) != 1) {
         return NULL;
     }

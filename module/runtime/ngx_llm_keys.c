@@ -6,11 +6,11 @@
 
 
 #include <ngx_llm_keys.h>
+#include <ngx_llm_digest.h>
 #include <ngx_llm_json_file.h>
 
 #include <jansson.h>
 #include <openssl/crypto.h>
-#include <openssl/sha.h>
 
 
 #define NGX_LLM_KEYS_FILE      (16 * 1024 * 1024)  /* bytes, at most */
@@ -18,7 +18,7 @@
 
 
 typedef struct {
-    u_char               digest[SHA256_DIGEST_LENGTH];
+    u_char               digest[NGX_LLM_DIGEST_LEN];
     time_t               expires;        /* 0: never */
     ngx_llm_consumer_t  *consumer;
 } ngx_llm_keys_entry_t;
@@ -27,6 +27,7 @@ typedef struct {
 struct ngx_llm_keys_s {
     ngx_array_t          consumers;      /* consumer_t * */
     ngx_array_t          entries;        /* entry_t, sorted by digest */
+    ngx_llm_digest_t    *digest;
 };
 
 
@@ -91,7 +92,13 @@ ngx_llm_keys_load(ngx_conf_t *cf, ngx_str_t *name)
     reader.file = *name;
     reader.keys = ngx_pcalloc(cf->pool, sizeof(ngx_llm_keys_t));
 
-    if (reader.keys == NULL
+    if (reader.keys == NULL) {
+        return NULL;
+    }
+
+    reader.keys->digest = ngx_llm_digest_create(cf);
+
+    if (reader.keys->digest == NULL
         || ngx_array_init(&reader.keys->consumers, cf->pool, 16,
                           sizeof(void *))
            != NGX_OK
@@ -324,11 +331,11 @@ ngx_llm_keys_digest(const char *hex, u_char *digest)
     ngx_int_t   value;
     ngx_uint_t  i;
 
-    if (ngx_strlen(hex) != 2 * SHA256_DIGEST_LENGTH) {
+    if (ngx_strlen(hex) != 2 * NGX_LLM_DIGEST_LEN) {
         return NGX_ERROR;
     }
 
-    for (i = 0; i < SHA256_DIGEST_LENGTH; i++) {
+    for (i = 0; i < NGX_LLM_DIGEST_LEN; i++) {
 
         value = ngx_hextoi((u_char *) hex + 2 * i, 2);
 
@@ -534,7 +541,7 @@ ngx_llm_keys_compare(const void *one, const void *two)
     const ngx_llm_keys_entry_t  *first = one;
     const ngx_llm_keys_entry_t  *second = two;
 
-    return ngx_memcmp(first->digest, second->digest, SHA256_DIGEST_LENGTH);
+    return ngx_memcmp(first->digest, second->digest, NGX_LLM_DIGEST_LEN);
 }
 
 
@@ -563,7 +570,9 @@ ngx_llm_keys_find(ngx_llm_keys_t *keys, ngx_str_t *key, time_t now)
     ngx_uint_t             left, right, middle;
     ngx_llm_keys_entry_t   wanted, *entry;
 
-    (void) SHA256(key->data, key->len, wanted.digest);
+    if (ngx_llm_digest(keys->digest, key, wanted.digest) != NGX_OK) {
+        return NULL;
+    }
 
     entry = keys->entries.elts;
     left = 0;
@@ -584,7 +593,7 @@ ngx_llm_keys_find(ngx_llm_keys_t *keys, ngx_str_t *key, time_t now)
 
     if (left == keys->entries.nelts
         || CRYPTO_memcmp(wanted.digest, entry[left].digest,
-                         SHA256_DIGEST_LENGTH)
+                         NGX_LLM_DIGEST_LEN)
            != 0)
     {
         return NULL;

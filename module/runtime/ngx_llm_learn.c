@@ -200,8 +200,8 @@ ngx_llm_learn_hash(u_char *key, ngx_str_t *model)
 {
     uint64_t  hash, digest;
 
-    hash = ((uint64_t) ngx_murmur_hash2(model->data, model->len) << 32)
-           | ngx_crc32_short(model->data, model->len);
+    hash = (uint64_t) ngx_murmur_hash2(model->data, model->len)
+           * 0x9e3779b97f4a7c15;
 
     if (key) {
         ngx_memcpy(&digest, key, sizeof(uint64_t));

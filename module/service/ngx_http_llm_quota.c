@@ -7,7 +7,6 @@
 
 
 #include <ngx_http_llm_quota.h>
-#include <openssl/sha.h>
 
 
 #define NGX_HTTP_LLM_QUOTA_DOWN  1000    /* to wait where it is closed, ms */
@@ -100,9 +99,10 @@ static ngx_int_t
 ngx_http_llm_quota_claim(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
     ngx_http_llm_quota_zone_t *zone, ngx_llm_claim_t *claim)
 {
-    u_char      digest[SHA256_DIGEST_LENGTH];
-    ngx_str_t   key;
-    ngx_uint_t  i, limits;
+    u_char                     digest[NGX_LLM_DIGEST_LEN];
+    ngx_str_t                  key;
+    ngx_uint_t                 i, limits;
+    ngx_http_llm_main_conf_t  *lmcf;
 
     if (ngx_http_complex_value(r, &zone->key, &key) != NGX_OK) {
         return NGX_ERROR;
@@ -135,7 +135,12 @@ ngx_http_llm_quota_claim(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
         return NGX_DECLINED;
     }
 
-    SHA256(key.data, key.len, digest);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    if (ngx_llm_digest(lmcf->quota->digest, &key, digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     ngx_memcpy(claim->key, digest, NGX_LLM_QUOTA_KEY);
 
     return NGX_OK;

@@ -1,0 +1,28 @@
+/*
+ * ngx_llm_digest.h: SHA-256 of short texts, many times.
+ */
+
+#ifndef _NGX_LLM_DIGEST_H_INCLUDED_
+#define _NGX_LLM_DIGEST_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_event.h>
+
+
+#define NGX_LLM_DIGEST_LEN  32
+
+
+typedef struct ngx_llm_digest_s  ngx_llm_digest_t;
+
+
+/* while the configuration is read; lives as long as it.  NULL: logged */
+ngx_llm_digest_t *ngx_llm_digest_create(ngx_conf_t *cf);
+
+/* of text, into NGX_LLM_DIGEST_LEN bytes.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_llm_digest(ngx_llm_digest_t *digest, ngx_str_t *text,
+    u_char *out);
+
+
+#endif /* _NGX_LLM_DIGEST_H_INCLUDED_ */
