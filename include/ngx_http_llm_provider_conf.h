@@ -80,11 +80,18 @@ ngx_int_t ngx_http_llm_provider_key_done(ngx_conf_t *cf,
 
 /*
  * The TLS context of a provider whose endpoint is https, into provider->conf;
- * it lives as long as cf->pool.  lmcf->trusted, the system's bundle, is set
- * by the first one that needs it.  NGX_OK or NGX_ERROR (logged).
+ * it lives as long as cf->pool.  NGX_OK or NGX_ERROR (logged).
  */
 ngx_int_t ngx_http_llm_provider_tls(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
+
+/*
+ * What ssl trusts: the file, or "" for the system's bundle, lmcf->trusted,
+ * which is set by the first one that needs it.  NGX_OK, NGX_ERROR (logged) or
+ * NGX_DECLINED: no such bundle is installed.
+ */
+ngx_int_t ngx_http_llm_provider_tls_trust(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_ssl_t *ssl, ngx_str_t *certificate);
 
 #endif
 

@@ -25,6 +25,7 @@ char *ngx_http_llm_conf_on_abort(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
+char *ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -45,6 +46,10 @@ char *ngx_http_llm_conf_zone_size(ngx_conf_t *cf, void *post, void *data);
 /* health_conf: records for providers, keys and targets; NGX_OK or NGX_ERROR */
 ngx_int_t ngx_http_llm_health_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
+
+
+/* redis_conf: who is asked for its name, once http {} is parsed */
+void ngx_http_llm_redis_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf);
 
 
 /* price_conf: llm_prices and price= */

@@ -70,6 +70,12 @@ ngx_llm_redis_t *ngx_llm_redis_create(ngx_conf_t *cf,
 ngx_int_t ngx_llm_redis_worker(ngx_llm_redis_t *redis, ngx_cycle_t *cycle);
 
 /*
+ * exit_process: an exiting worker keeps its connection until then, whoever is
+ * still served may need it.  Harmless in a process that was no worker.
+ */
+void ngx_llm_redis_exit(ngx_llm_redis_t *redis);
+
+/*
  * Calls a script: args are its keys, then its ARGV; they are copied.  Sends
  * EVALSHA, and EVAL once the server says NOSCRIPT.  The handler is called once
  * and later; within conf->timeout.  NULL: the server is down or too far behind
@@ -85,7 +91,8 @@ void ngx_llm_redis_detach(ngx_llm_redis_call_t *call);
 /*
  * The same for what has to arrive: never refused while there is memory for
  * it, sent again after a lost connection until it is answered, and an exiting
- * worker waits for it.  The script must be idempotent.  handler may be NULL.
+ * worker waits for it, 5 s at most; the handler of one that is lost with the
+ * process is not called.  The script must be idempotent.  handler may be NULL.
  * Order: behind all that was called before on this connection.  NGX_OK, or
  * NGX_ERROR: too many wait already, it is dropped (logged).
  */

@@ -201,8 +201,8 @@ ngx_llm_resolve_handler(ngx_resolver_ctx_t *ctx)
     if (ctx->state || ctx->naddrs == 0) {
 
         ngx_log_error(NGX_LOG_WARN, ctx->resolver->log, 0,
-                      "\"%V\" of an llm_provider could not be resolved "
-                      "(%i: %s)%s", &name->host, ctx->state,
+                      "\"%V\" could not be resolved (%i: %s)%s",
+                      &name->host, ctx->state,
                       ngx_resolver_strerror(ctx->state),
                       name->addrs ? ", its last addresses are used" : "");
 

@@ -343,36 +343,20 @@ ngx_http_llm_endpoint_check(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 }
 
 
-/* who is asked for the name: the http level's resolver, or the system's */
-
 static ngx_int_t
 ngx_http_llm_endpoint_resolver(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_provider_t *provider)
 {
-    ngx_http_core_loc_conf_t  *clcf;
+    ngx_int_t  rc;
 
-    if (provider->uscf != provider->block || provider->url.naddrs
-        || (provider->url.host.len == sizeof("localhost") - 1
-            && ngx_strncasecmp(provider->url.host.data,
-                               (u_char *) "localhost",
-                               sizeof("localhost") - 1)
-               == 0))
-    {
+    if (provider->uscf != provider->block) {
         return NGX_OK;
     }
 
-    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+    rc = ngx_http_llm_endpoint_ask(cf, lmcf, &provider->url,
+                                   provider->resolve);
 
-    if (clcf->resolver && clcf->resolver->connections.nelts) {
-        provider->resolve->resolver = clcf->resolver;
-        return NGX_OK;
-    }
-
-    if (lmcf->resolver == NULL) {
-        lmcf->resolver = ngx_llm_resolve_system(cf);
-    }
-
-    if (lmcf->resolver == NULL) {
+    if (rc == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "no \"resolver\" at the http level and no nameserver "
                       "in /etc/resolv.conf: endpoint \"%V\" of llm_provider "
@@ -381,9 +365,40 @@ ngx_http_llm_endpoint_resolver(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
                       provider->line);
     }
 
-    provider->resolve->resolver = lmcf->resolver;
-
     return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_llm_endpoint_ask(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_url_t *url, ngx_llm_name_t *name)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    static ngx_str_t  localhost = ngx_string("localhost");
+
+    if (url->naddrs
+        || (url->host.len == localhost.len
+            && ngx_strncasecmp(url->host.data, localhost.data, localhost.len)
+               == 0))
+    {
+        return NGX_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->resolver && clcf->resolver->connections.nelts) {
+        name->resolver = clcf->resolver;
+        return NGX_OK;
+    }
+
+    if (lmcf->resolver == NULL) {
+        lmcf->resolver = ngx_llm_resolve_system(cf);
+    }
+
+    name->resolver = lmcf->resolver;
+
+    return name->resolver ? NGX_OK : NGX_DECLINED;
 }
 
 

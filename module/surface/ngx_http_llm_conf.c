@@ -107,6 +107,8 @@ ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    ngx_http_llm_redis_init(cf, lmcf);
+
     if (ngx_http_llm_quota_init(cf, lmcf) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }

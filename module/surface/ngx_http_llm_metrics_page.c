@@ -83,6 +83,8 @@ static ngx_int_t ngx_http_llm_metrics_histogram(
 static u_char *ngx_http_llm_metrics_bound(u_char *p, ngx_msec_t bound);
 static ngx_int_t ngx_http_llm_metrics_dropped(
     ngx_http_llm_metrics_page_t *page, ngx_atomic_uint_t dropped);
+static ngx_int_t ngx_http_llm_metrics_redis(ngx_llm_redis_t *redis,
+    ngx_http_llm_metrics_page_t *page);
 static ngx_int_t ngx_http_llm_metrics_head(ngx_http_llm_metrics_page_t *page,
     const char *name, const char *type, const char *help);
 static ngx_int_t ngx_http_llm_metrics_begin(ngx_http_llm_metrics_page_t *page,
@@ -240,6 +242,12 @@ ngx_http_llm_metrics_write(ngx_http_request_t *r,
     }
 
     if (ngx_http_llm_metrics_providers(lmcf, page) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (lmcf->redis
+        && ngx_http_llm_metrics_redis(lmcf->redis, page) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -505,6 +513,32 @@ ngx_http_llm_metrics_bound(u_char *p, ngx_msec_t bound)
     }
 
     return (p[-1] == '.') ? p - 1 : p;
+}
+
+
+/* as this worker sees it; the others have connections of their own */
+
+static ngx_int_t
+ngx_http_llm_metrics_redis(ngx_llm_redis_t *redis,
+    ngx_http_llm_metrics_page_t *page)
+{
+    ngx_llm_redis_state_t  state;
+
+    static const char  *name = "nginx_llm_redis_up";
+
+    if (ngx_http_llm_metrics_head(page, name, "gauge",
+                                  "1 if Redis answers this worker.")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    ngx_llm_redis_state(redis, &state);
+
+    page->buf->last = ngx_sprintf(page->buf->last, "%s %d\n", name,
+                                  (int) state.up);
+
+    return NGX_OK;
 }
 
 

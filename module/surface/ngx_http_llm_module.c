@@ -17,6 +17,7 @@
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_llm_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_llm_init_process(ngx_cycle_t *cycle);
+static void ngx_http_llm_exit_process(ngx_cycle_t *cycle);
 
 
 #define NGX_HTTP_LLM_ANY_CONF                                                 \
@@ -81,6 +82,13 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_MAIN_CONF_OFFSET,
       offsetof(ngx_http_llm_main_conf_t, zone_size),
       &ngx_http_llm_zone_size },
+
+    { ngx_string("llm_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_conf_redis,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
 
     { ngx_string("llm_prices"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -414,7 +422,7 @@ ngx_module_t  ngx_http_llm_module = {
     ngx_http_llm_init_process,             /* init process */
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
-    NULL,                                  /* exit process */
+    ngx_http_llm_exit_process,             /* exit process */
     NULL,                                  /* exit master */
     NGX_MODULE_V1_PADDING
 };
@@ -511,6 +519,10 @@ ngx_http_llm_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (lmcf->redis && ngx_llm_redis_worker(lmcf->redis, cycle) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     provider = lmcf->providers.elts;
 
     for (i = 0; i < lmcf->providers.nelts; i++) {
@@ -518,4 +530,17 @@ ngx_http_llm_init_process(ngx_cycle_t *cycle)
     }
 
     return NGX_OK;
+}
+
+
+static void
+ngx_http_llm_exit_process(ngx_cycle_t *cycle)
+{
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_llm_module);
+
+    if (lmcf && lmcf->redis) {
+        ngx_llm_redis_exit(lmcf->redis);
+    }
 }

@@ -1,6 +1,6 @@
 /*
  * The TLS half of llm_provider: what a provider's certificate is verified
- * against, and the one it is shown.
+ * against, and the one it is shown.  llm_redis trusts as providers do.
  */
 
 
@@ -8,11 +8,6 @@
 
 
 #if (NGX_HTTP_SSL)
-
-
-static ngx_int_t ngx_http_llm_provider_tls_trust(ngx_conf_t *cf,
-    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider,
-    ngx_ssl_t *ssl);
 
 
 /* Debian and Alpine, Red Hat, BSD, SUSE */
@@ -30,6 +25,7 @@ ngx_int_t
 ngx_http_llm_provider_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_provider_t *provider)
 {
+    ngx_int_t                  rc;
     ngx_ssl_t                 *ssl;
     ngx_pool_cleanup_t        *cln;
     ngx_http_upstream_conf_t  *conf;
@@ -79,10 +75,21 @@ ngx_http_llm_provider_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         }
     }
 
-    if (provider->ssl_verify
-        && ngx_http_llm_provider_tls_trust(cf, lmcf, provider, ssl) != NGX_OK)
-    {
-        return NGX_ERROR;
+    if (provider->ssl_verify) {
+
+        rc = ngx_http_llm_provider_tls_trust(cf, lmcf, ssl,
+                                          &provider->ssl_trusted_certificate);
+
+        if (rc == NGX_DECLINED) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "no bundle of trusted certificates is "
+                               "installed, set \"ssl_trusted_certificate\" "
+                               "for llm_provider \"%V\"", &provider->name);
+        }
+
+        if (rc != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     if (ngx_ssl_client_session_cache(cf, ssl, 1) != NGX_OK) {
@@ -98,19 +105,17 @@ ngx_http_llm_provider_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 }
 
 
-/* the system's bundle is read once, however many providers trust it */
+/* the system's bundle is read once, however many trust it */
 
-static ngx_int_t
+ngx_int_t
 ngx_http_llm_provider_tls_trust(ngx_conf_t *cf,
-    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider,
-    ngx_ssl_t *ssl)
+    ngx_http_llm_main_conf_t *lmcf, ngx_ssl_t *ssl, ngx_str_t *certificate)
 {
     ngx_str_t        *bundle, file;
     ngx_file_info_t   fi;
 
-    if (provider->ssl_trusted_certificate.len) {
-        return ngx_ssl_trusted_certificate(cf, ssl,
-                                     &provider->ssl_trusted_certificate, 4);
+    if (certificate->len) {
+        return ngx_ssl_trusted_certificate(cf, ssl, certificate, 4);
     }
 
     if (lmcf->trusted) {
@@ -137,12 +142,7 @@ ngx_http_llm_provider_tls_trust(ngx_conf_t *cf,
         return NGX_OK;
     }
 
-    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                       "no bundle of trusted certificates is installed, set "
-                       "\"ssl_trusted_certificate\" for llm_provider \"%V\"",
-                       &provider->name);
-
-    return NGX_ERROR;
+    return NGX_DECLINED;
 }
 
 

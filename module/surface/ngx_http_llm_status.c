@@ -34,6 +34,7 @@ static ngx_uint_t ngx_http_llm_status_is(ngx_llm_series_t *series,
     ngx_str_t *provider);
 static u_char *ngx_http_llm_status_model(u_char *p,
     ngx_http_llm_model_t *model);
+static u_char *ngx_http_llm_status_redis(u_char *p, ngx_llm_redis_t *redis);
 static u_char *ngx_http_llm_status_string(u_char *p, ngx_str_t *value);
 static u_char *ngx_http_llm_status_close(u_char *p, const char *end);
 
@@ -139,7 +140,13 @@ ngx_http_llm_status_body(ngx_http_request_t *r, ngx_str_t *body)
         p = ngx_http_llm_status_model(p, model[i]);
     }
 
-    p = ngx_http_llm_status_close(p, "]}\n");
+    p = ngx_http_llm_status_close(p, "]");
+
+    if (lmcf->redis) {
+        p = ngx_http_llm_status_redis(p, lmcf->redis);
+    }
+
+    p = ngx_sprintf(p, "}\n");
 
     body->len = p - body->data;
 
@@ -159,7 +166,7 @@ ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf)
     ngx_http_llm_target_t     *target;
     ngx_http_llm_provider_t  **provider;
 
-    size = NGX_HTTP_LLM_STATUS_ITEM;
+    size = 2 * NGX_HTTP_LLM_STATUS_ITEM;
     provider = lmcf->providers.elts;
 
     for (i = 0; i < lmcf->providers.nelts; i++) {
@@ -369,6 +376,28 @@ ngx_http_llm_status_model(u_char *p, ngx_http_llm_model_t *model)
     }
 
     return ngx_http_llm_status_close(p, "]},");
+}
+
+
+/* as this worker sees it; the others have connections of their own */
+
+static u_char *
+ngx_http_llm_status_redis(u_char *p, ngx_llm_redis_t *redis)
+{
+    ngx_llm_redis_state_t  state;
+
+    ngx_llm_redis_state(redis, &state);
+
+    p = ngx_sprintf(p, ",\"redis\":{\"state\":\"%s\",\"last_ok_ms\":",
+                    state.up ? "up" : "down");
+
+    p = state.last_ok ? ngx_sprintf(p, "%M",
+                                    ngx_current_msec - state.last_ok)
+                      : ngx_sprintf(p, "null");
+
+    *p++ = '}';
+
+    return p;
 }
 
 
