@@ -160,7 +160,18 @@ void
 ngx_llm_quota_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
     int64_t *actual)
 {
-    ngx_llm_quota_local.settle(quota, hold, actual);
+    if (hold->local) {
+        ngx_llm_quota_local.settle(quota, hold, actual);
+
+    } else if (quota->redis) {
+        ngx_llm_quota_fleet.settle(quota, hold, actual);
+
+    } else {
+
+        /* a reload has taken llm_redis away: its deadline settles it there */
+
+        ngx_llm_hold_free(quota, hold);
+    }
 }
 
 

@@ -515,11 +515,11 @@ ngx_http_llm_init_process(ngx_cycle_t *cycle)
         ngx_llm_health_worker(lmcf->health);
     }
 
-    if (lmcf->quota && ngx_llm_quota_worker(lmcf->quota, cycle) != NGX_OK) {
+    if (lmcf->redis && ngx_llm_redis_worker(lmcf->redis, cycle) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    if (lmcf->redis && ngx_llm_redis_worker(lmcf->redis, cycle) != NGX_OK) {
+    if (lmcf->quota && ngx_llm_quota_worker(lmcf->quota, cycle) != NGX_OK) {
         return NGX_ERROR;
     }
 

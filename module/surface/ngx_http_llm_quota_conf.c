@@ -527,6 +527,13 @@ ngx_http_llm_quota_store(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
     lmcf->quota->metrics = lmcf->metrics;
 
+    if (lmcf->redis) {
+        lmcf->quota->store = &ngx_llm_quota_fleet;
+        lmcf->quota->redis = lmcf->redis;
+        lmcf->quota->prefix = lmcf->redis_conf->prefix;
+        lmcf->quota->instances = lmcf->redis_conf->instances;
+    }
+
     return NGX_OK;
 }
 
