@@ -35,7 +35,7 @@ void
 ngx_llm_bucket_turn(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t now)
 {
-    int64_t   dt, id, end;
+    int64_t   id, end;
     __int128  units;
 
     if (ngx_llm_limit_calendar(limit)) {
@@ -57,26 +57,25 @@ ngx_llm_bucket_turn(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
         b->at = now;
     }
 
-    dt = now - b->at;
-
-    if (dt <= 0) {
+    if (now <= b->at) {
         return;
     }
 
-    if (dt > limit->period) {
-        dt = limit->period;
-    }
+    /* all of the time: a refusal keeps nothing, and a debt is more than n */
 
-    units = (__int128) dt * limit->n + b->rest;
+    units = (__int128) (now - b->at) * limit->n + b->rest;
 
     b->at = now;
-    b->used -= (int64_t) (units / limit->period);
     b->rest = (int64_t) (units % limit->period);
+    units /= limit->period;
 
-    if (b->used <= 0) {
+    if (units >= b->used) {
         b->used = 0;
         b->rest = 0;
+        return;
     }
+
+    b->used -= (int64_t) units;
 }
 
 

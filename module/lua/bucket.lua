@@ -92,19 +92,18 @@ local function turn(b, n, period, now)
     if dt <= 0 then
         return
     end
-    if dt > period then
-        dt = period
-    end
 
-    -- dt * n in two parts, as it may be more than 2^53
+    -- whole periods first, then dt * n in two parts: it may be beyond 2^53
 
+    local part = fmod(dt, period)
     local r = fmod(n, period)
     local q = (n - r) / period
-    local units = dt * r + b.rest
+    local units = part * r + b.rest
     local rest = fmod(units, period)
 
     b.at = now
-    b.used = b.used - dt * q - (units - rest) / period
+    b.used = b.used - (dt - part) / period * n
+    b.used = b.used - part * q - (units - rest) / period
     b.rest = rest
 
     if b.used <= 0 then
