@@ -11,12 +11,13 @@
 
 
 static ngx_uint_t ngx_llm_bucket_change(ngx_llm_bucket_t *b,
-    const ngx_llm_limit_t *limit, int64_t window, int64_t change,
-    int64_t now);
+    const ngx_llm_limit_t *limit, int64_t window, int64_t change);
 static ngx_uint_t ngx_llm_bucket_alerts(ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit);
 static int64_t ngx_llm_bucket_time(const ngx_llm_bucket_t *b,
-    const ngx_llm_limit_t *limit, int64_t units);
+    const ngx_llm_limit_t *limit, int64_t units, int64_t now);
+static int64_t ngx_llm_bucket_end(const ngx_llm_bucket_t *b,
+    const ngx_llm_limit_t *limit, int64_t now);
 
 
 /* part of a limit that raises an alert */
@@ -83,17 +84,13 @@ int64_t
 ngx_llm_bucket_wait(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t need, int64_t now)
 {
-    int64_t  end;
-
     if (ngx_llm_limit_calendar(limit)) {
 
         if (b->used + b->rest + need <= limit->n) {
             return 0;
         }
 
-        (void) ngx_llm_bucket_window(limit->period, now, &end);
-
-        return end - now;
+        return ngx_llm_bucket_end(b, limit, now) - now;
     }
 
     if (b->used + need <= limit->n) {
@@ -104,7 +101,7 @@ ngx_llm_bucket_wait(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
         return limit->period;
     }
 
-    return ngx_llm_bucket_time(b, limit, b->used + need - limit->n);
+    return ngx_llm_bucket_time(b, limit, b->used - limit->n + need, now);
 }
 
 
@@ -128,7 +125,7 @@ ngx_llm_bucket_settle(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     ngx_llm_bucket_turn(b, limit, now);
 
     if (!ngx_llm_limit_calendar(limit)) {
-        return ngx_llm_bucket_change(b, limit, window, actual - need, now);
+        return ngx_llm_bucket_change(b, limit, window, actual - need);
     }
 
     if (b->at != window) {
@@ -141,7 +138,7 @@ ngx_llm_bucket_settle(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
         b->rest = 0;
     }
 
-    return ngx_llm_bucket_change(b, limit, window, actual, now);
+    return ngx_llm_bucket_change(b, limit, window, actual);
 }
 
 
@@ -151,7 +148,7 @@ ngx_llm_bucket_correct(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 {
     ngx_llm_bucket_turn(b, limit, now);
 
-    return ngx_llm_bucket_change(b, limit, window, actual - need, now);
+    return ngx_llm_bucket_change(b, limit, window, actual - need);
 }
 
 
@@ -159,7 +156,7 @@ ngx_llm_bucket_correct(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 
 static ngx_uint_t
 ngx_llm_bucket_change(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
-    int64_t window, int64_t change, int64_t now)
+    int64_t window, int64_t change)
 {
     int64_t  most;
 
@@ -234,14 +231,15 @@ int64_t
 ngx_llm_bucket_reset(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t now)
 {
-    int64_t  end;
-
     if (ngx_llm_limit_calendar(limit)) {
-        (void) ngx_llm_bucket_window(limit->period, now, &end);
-        return end - now;
+        return ngx_llm_bucket_end(b, limit, now) - now;
     }
 
-    return limit->n && b->used ? ngx_llm_bucket_time(b, limit, b->used) : 0;
+    if (limit->n == 0 || b->used == 0) {
+        return 0;
+    }
+
+    return ngx_llm_bucket_time(b, limit, b->used, now);
 }
 
 
@@ -249,14 +247,36 @@ ngx_llm_bucket_reset(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 
 static int64_t
 ngx_llm_bucket_time(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
-    int64_t units)
+    int64_t units, int64_t now)
 {
     __int128  ms;
 
     ms = ((__int128) units * limit->period - b->rest + limit->n - 1)
          / limit->n;
 
+    if (b->at > now) {
+        ms += b->at - now;
+    }
+
     return ms < NGX_LLM_BUCKET_MAX ? (int64_t) ms : NGX_LLM_BUCKET_MAX;
+}
+
+
+/* of the window it is in: the next one if the clock went back from there */
+
+static int64_t
+ngx_llm_bucket_end(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
+    int64_t now)
+{
+    int64_t  id, end;
+
+    id = ngx_llm_bucket_window(limit->period, now, &end);
+
+    if (b->at > id) {
+        (void) ngx_llm_bucket_window(limit->period, end, &end);
+    }
+
+    return end;
 }
 
 

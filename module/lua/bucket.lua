@@ -113,13 +113,14 @@ end
 
 -- until so many units have decayed; beyond 2^53 not exact, but not too short
 
-local function time(b, n, period, units)
+local function time(b, n, period, units, now)
+    local back = b.at > now and b.at - now or 0
     local r = fmod(units, n)
     local q = (units - r) / n
     local part = r * period
 
     if part >= 2^53 then
-        return q * period + floor(r / n * period) + 2
+        return back + q * period + floor(r / n * period) + 2
     end
 
     -- ceil((part - rest) / n), by whole numbers
@@ -130,7 +131,17 @@ local function time(b, n, period, units)
     if m > 0 then
         t = t + 1
     end
-    return q * period + t
+    return back + q * period + t
+end
+
+-- end of the window it is in: the next one if the clock went back from there
+
+local function border(b, period, now)
+    local id, last = window(period, now)
+    if b.at > id then
+        id, last = window(period, last)
+    end
+    return last
 end
 
 local function wait(b, n, period, need, now)
@@ -138,8 +149,7 @@ local function wait(b, n, period, need, now)
         if b.used + b.rest + need <= n then
             return 0
         end
-        local _, last = window(period, now)
-        return last - now
+        return border(b, period, now) - now
     end
 
     if b.used + need <= n then
@@ -148,7 +158,7 @@ local function wait(b, n, period, need, now)
     if n == 0 then
         return period
     end
-    return time(b, n, period, b.used + need - n)
+    return time(b, n, period, b.used - n + need, now)
 end
 
 local function take(b, period, need)
@@ -169,13 +179,12 @@ end
 
 local function reset(b, n, period, now)
     if period < 0 then
-        local _, last = window(period, now)
-        return last - now
+        return border(b, period, now) - now
     end
     if n == 0 or b.used == 0 then
         return 0
     end
-    return time(b, n, period, b.used)
+    return time(b, n, period, b.used, now)
 end
 
 -- thresholds crossed by what was spent of a window: a list of percents
