@@ -86,19 +86,19 @@ ngx_llm_bucket_wait(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 {
     if (ngx_llm_limit_calendar(limit)) {
 
-        if (b->used + b->rest + need <= limit->n) {
+        if (limit->n && b->used + b->rest + need <= limit->n) {
             return 0;
         }
 
         return ngx_llm_bucket_end(b, limit, now) - now;
     }
 
-    if (b->used + need <= limit->n) {
-        return 0;
-    }
-
     if (limit->n == 0) {
         return limit->period;
+    }
+
+    if (b->used + need <= limit->n) {
+        return 0;
     }
 
     return ngx_llm_bucket_time(b, limit, b->used - limit->n + need, now);

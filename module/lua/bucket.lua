@@ -146,17 +146,17 @@ end
 
 local function wait(b, n, period, need, now)
     if period < 0 then
-        if b.used + b.rest + need <= n then
+        if n > 0 and b.used + b.rest + need <= n then
             return 0
         end
         return border(b, period, now) - now
     end
 
-    if b.used + need <= n then
-        return 0
-    end
     if n == 0 then
         return period
+    end
+    if b.used + need <= n then
+        return 0
     end
     return time(b, n, period, b.used - n + need, now)
 end
