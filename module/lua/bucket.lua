@@ -14,8 +14,9 @@ local KINDS = { 'r', 't', 'c' }
 local DAY = 86400000
 local GRACE = 3600000          -- a key outlives its last hold by, ms
 local LATE = 1000              -- swept holds that are remembered
+local MAX = 2^52               -- longest wait, ms
 
-local floor, ceil, fmod = math.floor, math.ceil, math.fmod
+local floor, ceil, fmod, min = math.floor, math.ceil, math.fmod, math.min
 
 local function clock()
     local t = redis.call('TIME')
@@ -114,24 +115,26 @@ end
 -- until so many units have decayed; beyond 2^53 not exact, but not too short
 
 local function time(b, n, period, units, now)
-    local back = b.at > now and b.at - now or 0
+    local ms = b.at > now and b.at - now or 0
     local r = fmod(units, n)
     local q = (units - r) / n
     local part = r * period
 
+    ms = ms + q * period
+
     if part >= 2^53 then
-        return back + q * period + floor(r / n * period) + 2
+        return min(ms + floor(r / n * period) + 2, MAX)
     end
 
     -- ceil((part - rest) / n), by whole numbers
 
     part = part - b.rest
     local m = fmod(part, n)
-    local t = (part - m) / n
+    ms = ms + (part - m) / n
     if m > 0 then
-        t = t + 1
+        ms = ms + 1
     end
-    return back + q * period + t
+    return min(ms, MAX)
 end
 
 -- end of the window it is in: the next one if the clock went back from there
