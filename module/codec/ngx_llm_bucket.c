@@ -168,6 +168,12 @@ ngx_llm_bucket_change(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 
         b->used += change;
 
+        /* a correction of what the store has forgotten meanwhile */
+
+        if (b->used < 0) {
+            b->used = 0;
+        }
+
         return ngx_llm_bucket_alerts(b, limit);
     }
 

@@ -219,7 +219,8 @@ local function settle(b, n, period, id, need, actual, now, late)
             return {}
         end
         if late then
-            b.used = b.used + actual - need
+            -- Redis may have forgotten what was spent
+            b.used = b.used + actual > need and b.used + actual - need or 0
         else
             b.rest = b.rest > need and b.rest - need or 0
             b.used = b.used + actual
