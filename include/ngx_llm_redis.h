@@ -46,7 +46,8 @@ typedef struct ngx_llm_redis_call_s  ngx_llm_redis_call_t;
 
 typedef struct {
     ngx_str_t              text;     /* Lua */
-    ngx_str_t              sha1;     /* 40 hex digits, set by the client */
+    ngx_str_t              sha1;     /* in hex; set by the client */
+    u_char                 hex[40];
 } ngx_llm_redis_script_t;
 
 

@@ -27,6 +27,7 @@ struct ngx_llm_redis_call_s {
     size_t                     len;      /* of args */
     unsigned                   waiting:1;  /* in order */
     unsigned                   deliver:1;
+    unsigned                   parked:1; /* no delivery, but in backlog */
     unsigned                   again:1;  /* sent after a lost connection */
     unsigned                   eval:1;   /* NOSCRIPT is no answer to it */
     u_char                     args[1];  /* nkeys and all that follows */
@@ -79,6 +80,9 @@ void ngx_llm_redis_call_watch(ngx_llm_redis_t *redis);
 
 /* its handler is not called any more, nobody waits */
 void ngx_llm_redis_call_forget(ngx_llm_redis_call_t *call);
+
+/* the same; what has not been sent will not be */
+void ngx_llm_redis_call_leave(ngx_llm_redis_call_t *call);
 
 /* in no queue but order: its handler is called, its memory goes */
 void ngx_llm_redis_call_end(ngx_llm_redis_call_t *call, ngx_int_t rc,

@@ -79,11 +79,11 @@ const ngx_llm_quota_store_t  ngx_llm_quota_fleet = {
 
 
 static ngx_llm_redis_script_t  ngx_llm_fleet_reserve_script = {
-    ngx_string(ngx_llm_lua_reserve), ngx_null_string
+    ngx_string(ngx_llm_lua_reserve), ngx_null_string, ""
 };
 
 static ngx_llm_redis_script_t  ngx_llm_fleet_settle_script = {
-    ngx_string(ngx_llm_lua_settle), ngx_null_string
+    ngx_string(ngx_llm_lua_settle), ngx_null_string, ""
 };
 
 

@@ -12,6 +12,7 @@
 
 #define NGX_LLM_REDIS_CALLS       4096   /* without an answer */
 #define NGX_LLM_REDIS_DELIVERIES  8192
+#define NGX_LLM_REDIS_BEHIND      1024   /* of them, before a call */
 
 #define NGX_LLM_REDIS_FAULTS      3      /* in a row: it is down */
 #define NGX_LLM_REDIS_PING        1000   /* silence before it is asked, ms */
@@ -32,6 +33,7 @@ static void ngx_llm_redis_complain(ngx_llm_redis_t *redis,
 static void ngx_llm_redis_fault(ngx_llm_redis_t *redis, ngx_uint_t drop);
 static void ngx_llm_redis_lost(void *data);
 static void ngx_llm_redis_closed(ngx_llm_redis_t *redis);
+static void ngx_llm_redis_down(ngx_llm_redis_t *redis);
 static void ngx_llm_redis_abandon(ngx_llm_redis_t *redis);
 static void ngx_llm_redis_tick(ngx_event_t *ev);
 static void ngx_llm_redis_expire(ngx_llm_redis_t *redis);
@@ -122,7 +124,8 @@ ngx_llm_redis_call(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
 {
     ngx_llm_redis_call_t  *call;
 
-    if (!redis->open || redis->behind
+    if (redis->down || redis->pool == NULL
+        || redis->behind >= NGX_LLM_REDIS_BEHIND
         || redis->calls >= NGX_LLM_REDIS_CALLS
         || redis->calls_size >= NGX_LLM_REDIS_BYTES)
     {
@@ -138,7 +141,13 @@ ngx_llm_redis_call(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
     call->data = data;
     call->waiting = 1;
 
-    if (ngx_llm_redis_call_send(call) != NGX_OK) {
+    /* a worker that has just started, or lost a connection, has one soon */
+
+    if (!redis->open) {
+        call->parked = 1;
+        ngx_queue_insert_tail(&redis->backlog, &call->queue);
+
+    } else if (ngx_llm_redis_call_send(call) != NGX_OK) {
         ngx_free(call);
         return NULL;
     }
@@ -153,7 +162,7 @@ ngx_llm_redis_call(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
 void
 ngx_llm_redis_detach(ngx_llm_redis_call_t *call)
 {
-    ngx_llm_redis_call_forget(call);
+    ngx_llm_redis_call_leave(call);
 }
 
 
@@ -261,6 +270,11 @@ ngx_llm_redis_resend(ngx_llm_redis_t *redis)
         if (ngx_llm_redis_call_send(call) != NGX_OK) {
             ngx_queue_insert_head(&redis->backlog, q);
             return;
+        }
+
+        if (call->parked) {
+            call->parked = 0;
+            continue;
         }
 
         call->again = 1;
@@ -431,12 +445,8 @@ ngx_llm_redis_closed(ngx_llm_redis_t *redis)
     soon = redis->open && redis->faults < NGX_LLM_REDIS_FAULTS;
     redis->open = 0;
 
-    if (!soon && !redis->down) {
-        redis->down = 1;
-        redis->up = 0;
-
-        ngx_log_error(NGX_LOG_WARN, &redis->link.log, redis->link.blame.err,
-                      "redis is down: %V", &redis->link.blame.why);
+    if (!soon) {
+        ngx_llm_redis_down(redis);
     }
 
     ngx_llm_redis_link_retry(&redis->link,
@@ -445,6 +455,53 @@ ngx_llm_redis_closed(ngx_llm_redis_t *redis)
                                     + ngx_random() % NGX_LLM_REDIS_JITTER);
 
     ngx_llm_redis_abandon(redis);
+}
+
+
+/* until it is up again nobody is made to wait for it */
+
+static void
+ngx_llm_redis_down(ngx_llm_redis_t *redis)
+{
+    ngx_queue_t            parked, *q;
+    ngx_llm_redis_call_t  *call;
+
+    if (redis->down) {
+        return;
+    }
+
+    redis->down = 1;
+    redis->up = 0;
+
+    ngx_log_error(NGX_LOG_WARN, &redis->link.log, redis->link.blame.err,
+                  "redis is down: %V", &redis->link.blame.why);
+
+    ngx_queue_init(&parked);
+
+    for (q = ngx_queue_head(&redis->backlog);
+         q != ngx_queue_sentinel(&redis->backlog);
+         /* void */)
+    {
+        call = ngx_queue_data(q, ngx_llm_redis_call_t, queue);
+        q = ngx_queue_next(q);
+
+        if (call->parked) {
+            ngx_queue_remove(&call->queue);
+            ngx_queue_insert_tail(&parked, &call->queue);
+        }
+    }
+
+    /* a handler may leave another one, and bring deliveries */
+
+    while (!ngx_queue_empty(&parked)) {
+        q = ngx_queue_head(&parked);
+        ngx_queue_remove(q);
+
+        call = ngx_queue_data(q, ngx_llm_redis_call_t, queue);
+        call->parked = 0;
+
+        ngx_llm_redis_call_end(call, NGX_ERROR, NULL);
+    }
 }
 
 
@@ -537,6 +594,7 @@ ngx_llm_redis_tick(ngx_event_t *ev)
 static void
 ngx_llm_redis_expire(ngx_llm_redis_t *redis)
 {
+    void                      *data;
     ngx_llm_redis_call_t      *call;
     ngx_llm_redis_handler_pt   handler;
 
@@ -552,17 +610,24 @@ ngx_llm_redis_expire(ngx_llm_redis_t *redis)
         redis->faults++;
 
         handler = call->handler;
-        ngx_llm_redis_call_forget(call);
+        data = call->data;
+        ngx_llm_redis_call_leave(call);
 
         if (handler) {
-            handler(call->data, NGX_AGAIN, NULL);
+            handler(data, NGX_AGAIN, NULL);
         }
     }
 
     if (redis->faults >= NGX_LLM_REDIS_FAULTS) {
         ngx_llm_redis_wire_blame(&redis->link.blame, 0, "no answer in time",
                                  NULL);
-        ngx_llm_redis_fault(redis, 1);
+
+        if (redis->open) {
+            ngx_llm_redis_fault(redis, 1);
+
+        } else {
+            ngx_llm_redis_down(redis);
+        }
     }
 }
 

@@ -9,8 +9,7 @@
 #include <ngx_sha1.h>
 
 
-static ngx_int_t ngx_llm_redis_call_sign(ngx_llm_redis_t *redis,
-    ngx_llm_redis_script_t *script);
+static void ngx_llm_redis_call_sign(ngx_llm_redis_script_t *script);
 static ngx_int_t ngx_llm_redis_call_write(ngx_llm_redis_call_t *call);
 static void ngx_llm_redis_call_count(ngx_llm_redis_call_t *call,
     ngx_int_t add);
@@ -26,10 +25,12 @@ ngx_llm_redis_call_make(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
     ngx_llm_redis_call_t  *call;
     u_char                 keys[NGX_INT_T_LEN];
 
-    if (nargs > NGX_LLM_REDIS_ARGS
-        || (script && ngx_llm_redis_call_sign(redis, script) != NGX_OK))
-    {
+    if (nargs > NGX_LLM_REDIS_ARGS) {
         return NULL;
+    }
+
+    if (script) {
+        ngx_llm_redis_call_sign(script);
     }
 
     len = ngx_llm_redis_wire_size(NGX_INT_T_LEN);
@@ -67,30 +68,24 @@ ngx_llm_redis_call_make(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
 }
 
 
-static ngx_int_t
-ngx_llm_redis_call_sign(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script)
+static void
+ngx_llm_redis_call_sign(ngx_llm_redis_script_t *script)
 {
-    u_char      *hex;
-    ngx_sha1_t   sha1;
-    u_char       digest[20];
+    u_char      digest[20];
+    ngx_sha1_t  sha1;
 
     if (script->sha1.len) {
-        return NGX_OK;
-    }
-
-    hex = ngx_pnalloc(redis->pool, 2 * sizeof(digest));
-    if (hex == NULL) {
-        return NGX_ERROR;
+        return;
     }
 
     ngx_sha1_init(&sha1);
     ngx_sha1_update(&sha1, script->text.data, script->text.len);
     ngx_sha1_final(digest, &sha1);
 
-    script->sha1.data = hex;
-    script->sha1.len = ngx_hex_dump(hex, digest, sizeof(digest)) - hex;
+    (void) ngx_hex_dump(script->hex, digest, sizeof(digest));
 
-    return NGX_OK;
+    script->sha1.data = script->hex;
+    script->sha1.len = sizeof(script->hex);
 }
 
 
@@ -183,7 +178,8 @@ ngx_llm_redis_call_watch(ngx_llm_redis_t *redis)
                               && ngx_queue_empty(&redis->order);
 
     if (!redis->timer.timer_set
-        && (redis->deliveries || !ngx_queue_empty(&redis->sent)))
+        && (redis->deliveries || !ngx_queue_empty(&redis->sent)
+            || !ngx_queue_empty(&redis->order)))
     {
         ngx_add_timer(&redis->timer,
                       ngx_min(redis->conf->timeout, NGX_LLM_REDIS_TICK));
@@ -200,6 +196,19 @@ ngx_llm_redis_call_forget(ngx_llm_redis_call_t *call)
         call->waiting = 0;
         ngx_queue_remove(&call->order);
         ngx_llm_redis_call_watch(call->redis);
+    }
+}
+
+
+void
+ngx_llm_redis_call_leave(ngx_llm_redis_call_t *call)
+{
+    ngx_llm_redis_call_forget(call);
+
+    if (call->parked) {
+        ngx_queue_remove(&call->queue);
+        ngx_llm_redis_call_count(call, -1);
+        ngx_free(call);
     }
 }
 
