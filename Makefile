@@ -77,9 +77,9 @@ packages:
 # The modules.  nginx's configure writes the rules to compile and link them;
 # it runs again when the list of sources or what they link changes.
 
-SOURCES := $(shell find module t/simulator -name '*.c')
+SOURCES := $(shell find module t/simulator t/caller -name '*.c')
 HEADERS := $(shell find include module t/simulator -name '*.h')
-CONFIGS := config t/simulator/config $(wildcard module/lua/*.lua)
+CONFIGS := config t/simulator/config t/caller/config $(wildcard module/lua/*.lua)
 
 OPTIONS := --with-compat --with-http_ssl_module --with-http_v2_module \
     --with-threads
@@ -102,7 +102,8 @@ $(B)/module/objs/Makefile: $(B)/inputs $(CONFIGS) \
 	    --with-cc-opt="$(CFLAGS_MODULE)" \
 	    --with-ld-opt="$(LDFLAGS_MODULE)" \
 	    --add-dynamic-module=$(ROOT) \
-	    --add-dynamic-module=$(ROOT)/t/simulator
+	    --add-dynamic-module=$(ROOT)/t/simulator \
+	    --add-dynamic-module=$(ROOT)/t/caller
 
 $(B)/%.so: $(B)/module/objs/Makefile $(SOURCES) $(HEADERS)
 	@+$(AGAIN) $(QUIET) -C $(B)/module/src \
@@ -165,7 +166,7 @@ test: deps-test
 	@+$(AGAIN) check
 
 # 'test' without the installation
-check: all $(UNITS:%=$(B)/unit/%)
+check: all $(B)/ngx_http_llm_caller_module.so $(UNITS:%=$(B)/unit/%)
 	LLM_BUILD=$(B) $(call prove,$(B)/unit)
 
 
@@ -198,7 +199,8 @@ $(B)/$(1)/objs/Makefile: $(B)/inputs $(CONFIGS) \
 	@echo "configuring $(1) with $(FULL_SRC)"
 	@t/tools/nginx-configure.sh $(FULL_SRC) $(B)/$(1) $(FULL_OPTIONS) \
 	    --with-cc-opt="$(2)" --with-ld-opt="$(3)" \
-	    --add-module=$(ROOT) --add-module=$(ROOT)/t/simulator
+	    --add-module=$(ROOT) --add-module=$(ROOT)/t/simulator \
+	    --add-module=$(ROOT)/t/caller
 
 $(B)/$(1)/nginx: $(B)/$(1)/objs/Makefile $(SOURCES) $(HEADERS)
 	@+$$(AGAIN) $(QUIET) -C $(B)/$(1)/src \

@@ -11,6 +11,7 @@ use LLM::Test;
 use LLM::DNS;
 use LLM::H2;
 use LLM::Redis;
+use LLM::Wire;
 use LLM::TLSFront;
 use LLM::Util qw(alive);
 
@@ -469,6 +470,36 @@ SKIP: {
     wait_for(sub { $redis->monitored =~ /HGET/ }, 2, 'HGET in MONITOR');
     $redis->stop;
     ok(!eval { $redis->cmd('PING') }, 'a stopped one is gone');
+}
+
+{
+    my $wire = LLM::Wire->new(to => LLM::Redis->new);
+    my $say = sub {
+        my ($c, @words) = @_;
+        print $c '*' . @words . "\r\n", map { '$' . length . "\r\n$_\r\n" } @words;
+        $c->flush;
+        return scalar readline $c;
+    };
+    my $dial = sub { IO::Socket::INET->new(PeerAddr => '127.0.0.1:' . $wire->port) };
+
+    my $c = $dial->();
+    is($say->($c, 'INCR', 'n'), ":1\r\n", 'the wire passes a reply');
+    $wire->drop_replies(1);
+    is($say->($c, 'INCR', 'n'), undef, '  closes in the place of one');
+    $wire->pass;
+    $c = $dial->();
+    is($say->($c, 'INCR', 'n'), ":3\r\n", '  of a command that was executed');
+    $wire->answers(INCR => "-OOM\r\n");
+    is($say->($c, 'INCR', 'n'), "-OOM\r\n", '  answers itself');
+    is($say->($c, 'GET', 'n'), "\$1\r\n", '  only what it was told to');
+    is(readline $c, "3\r\n", '  in order');
+    $wire->garbage("?\r\n");
+    is($say->($c, 'GET', 'n'), "?\r\n", '  or garbles a reply');
+    is_deeply([ $wire->commands ], [ ('INCR n') x 4, ('GET n') x 2 ],
+              '  and notes commands');
+    is($wire->connections, 2, '  and connections');
+    $wire->cut;
+    is(readline $c, undef, '  and cuts');
 }
 
 {

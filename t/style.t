@@ -23,7 +23,7 @@ my %ROOM = (
     surface => 4,
 );
 
-my @files   = files('include', 'module', 't/simulator');
+my @files   = files('include', 'module', 't/simulator', 't/caller');
 my %text    = map { $_ => slurp($_) } @files;
 my %code    = map { $_ => code($text{$_}) } @files;
 my @sources = grep { m{^module/.*\.c$} } @files;
