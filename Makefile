@@ -1,5 +1,6 @@
 # make           build/ngx_http_llm_module.so against the installed nginx
 # make run       the gateway on 127.0.0.1:8080, with what it needs installed
+# make fleet     two gateways and the Redis they share, with a simulator
 # make test      everything, through prove; T=t/stream.t for one file
 #
 # make sanitize  the same under the address and undefined behaviour sanitizers
@@ -130,6 +131,15 @@ PORT ?= 8080
 run: deps-run
 	@+$(AGAIN) all
 	@exec t/tools/run.sh $(B) $(PORT)
+
+
+.PHONY: fleet
+
+fleet: PACKAGES = redis-server $(PACKAGES_BUILD) $(PACKAGES_RUN)
+fleet:
+	@t/tools/install-packages.sh $(call missing,$(PACKAGES))
+	@+$(AGAIN) all
+	@exec t/tools/fleet.sh $(B) $(PORT)
 
 
 # Unit tests: the codec room, compiled without nginx.

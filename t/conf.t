@@ -21,6 +21,7 @@ llm_provider openai {
 END
 
 spew("$dir/secret", "dummy\n");
+spew("$dir/keys.json", '{"consumers":[]}');
 
 ok(@files > 1, 'conf/ has files');
 
@@ -116,6 +117,7 @@ sub local_conf {
     $text =~ s/^http\s*\{\K/ @own/m;
     $text =~ s{\binclude\s+\K\S*\bprovider\.conf}{$dir/provider.conf};
     $text =~ s{/var/log/nginx/}{$dir/}g;
+    $text =~ s{\bkeys\.json;}{$dir/keys.json;};
     $text =~ s{\bfile:[^\s;]+}{file:$dir/secret}g;
 
     if ($text =~ s{\b(ssl_certificate(?:_key)?\s+)[^\s;]+}{$1$dir/tls.pem}g) {
