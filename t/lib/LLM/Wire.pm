@@ -127,8 +127,9 @@ sub _serve {
             if ($sock == $order) {
                 my $line = readline $order // return;
                 my $told = JSON::PP->new->latin1->decode($line);
-                if ($told->{cut}) { $close->($_) for values %conns }
-                else              { %now = %$told; $replies = 0 }
+                my @all = $told->{cut} ? values %conns : ();
+                $close->($_) for @all;
+                if (!$told->{cut}) { %now = %$told; $replies = 0 }
                 print $done "ok\n";
                 next;
             }
