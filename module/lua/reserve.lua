@@ -84,9 +84,11 @@ for i = 1, count do
         end
     end
 
+    -- a hold past its deadline that has yet to be swept is not under way
+
     local most = tonumber(ARGV[base + 10])
     if most >= 0 and z.refuses == 0
-       and redis.call('ZCARD', z.queue) >= most
+       and redis.call('ZCOUNT', z.queue, '(' .. now, '+inf') >= most
     then
         z.refuses, z.wait = 4, 1000
     end
