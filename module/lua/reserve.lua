@@ -140,7 +140,7 @@ for i = 1, count do
     local z = zones[i]
 
     reply[#reply + 1] = status == 2 and 0 or z.refuses
-    reply[#reply + 1] = z.wait
+    reply[#reply + 1] = status == 2 and 0 or z.wait
 
     for kind = 1, 3 do
         local l = z.limits[kind]
