@@ -13,7 +13,7 @@ use LLM::Util qw(tempdir spew slurp);
 use Math::BigInt;
 use Time::Local qw(timegm_modern);
 
-use constant { DAY => -1, MONTH => -2, MAX => 2**52 };
+use constant { DAY => -1, MONTH => -2, MAX => 1 << 52 };
 
 my $SEQUENCES = 200;                  # in all
 my $LENGTH    = 100;                  # operations in each, at least
