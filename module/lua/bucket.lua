@@ -16,7 +16,8 @@ local GRACE = 3600000          -- a key outlives its last hold by, ms
 local LATE = 1000              -- swept holds that are remembered
 local MAX = 2^52               -- longest wait, ms
 
-local floor, ceil, fmod, min = math.floor, math.ceil, math.fmod, math.min
+local floor, ceil, fmod = math.floor, math.ceil, math.fmod
+local min, max = math.min, math.max
 
 local function clock()
     local t = redis.call('TIME')
@@ -220,7 +221,7 @@ local function settle(b, n, period, id, need, actual, now, late)
         end
         if late then
             -- Redis may have forgotten what was spent
-            b.used = b.used + actual > need and b.used + actual - need or 0
+            b.used = max(b.used + (actual - need), 0)
         else
             b.rest = b.rest > need and b.rest - need or 0
             b.used = b.used + actual
@@ -229,7 +230,7 @@ local function settle(b, n, period, id, need, actual, now, late)
     end
 
     local most = b.used > 2 * n and b.used or 2 * n
-    b.used = b.used + actual - need
+    b.used = b.used + (actual - need)
     if b.used > most then
         b.used = most
     end
