@@ -75,7 +75,7 @@ decay(void)
         { "  one", 3, 9, 5, 6, 1, 4, 0 },
         { "n in a period", 7, 60000, 9, 0, 60000, 2, 0 },
         { "  with what was carried", 7, 60000, 9, 59999, 60000, 2, 59999 },
-        { "the last unit takes the rest with it", 7, 60000, 7, 5, 60000, 0, 0 },
+        { "the last unit takes the rest along", 7, 60000, 7, 5, 60000, 0, 0 },
         { "nothing is below nothing", 7, 60000, 3, 0, 60000, 0, 0 },
         { "an idle bucket stays one", 7, 60000, 0, 0, 77, 0, 0 },
         { "one unit of a large limit", LARGE, 3600000, LARGE, 0, 1,
@@ -201,7 +201,7 @@ waits(void)
 
     ngx_llm_bucket_take(&b, &limit, 6);
     state(&b, 10, 0, "what is taken is used");
-    is_int(ngx_llm_bucket_wait(&b, &limit, 0, T0), 0, "which a need of 0 still fits");
+    is_int(ngx_llm_bucket_wait(&b, &limit, 0, T0), 0, "  what needs 0 fits");
 
     b = (ngx_llm_bucket_t) { 0, 0, T0, 0 };
     is_int(ngx_llm_bucket_reset(&b, &limit, T0), 0, "an idle one is reset");
