@@ -49,6 +49,7 @@ my $gw = LLM::Nginx->new(
     llm_quota_zone slots key=$http_x_who concurrency=2;
     llm_quota_zone day key=$http_x_who tokens=2k/day;
     llm_quota_zone soon key=$http_x_who requests=2/1s;
+    llm_quota_zone soonest key=$http_x_who requests=2/10s tokens=1k/1h;
     llm_quota_zone all key=all requests=1000/1h;
     llm_quota_zone var key=$http_x_who tokens=$http_x_tokens/1h
                        requests=$http_x_requests/1h;
@@ -65,6 +66,11 @@ my $gw = LLM::Nginx->new(
         location /slots/ { llm_quota slots; llm_pass; }
         location /day/ { llm_quota day; llm_pass; }
         location /soon/ { llm_quota soon; llm_pass; }
+        location /soonest/ {
+            llm_quota soonest;
+            llm_quota_output declared;
+            llm_pass;
+        }
         location /both/ { llm_quota tokens requests; llm_pass; }
         location /shadow/ { llm_quota requests shadow; llm_pass; }
         location /var/ { llm_quota var; llm_pass; }
@@ -152,6 +158,13 @@ is($r->header('x-should-retry'), undef, '  and it is worth waiting for');
 select undef, undef, undef, $ms / 1000;
 is(ask('/soon', 'joe', 't5')->status, 200,
    'REQ-44: who has waited so long is admitted');
+
+
+ask('/soonest', 'two', 't0', body => { max_tokens => 900 });
+ask('/soonest', 'two', 't0', body => { max_tokens => 1 });
+$r = ask('/soonest', 'two', 't0', body => { max_tokens => 900 });
+ok($r->header('retry-after') > 1000, 'REQ-44: of two limits that refuse the '
+   . 'longer wait is told');
 
 
 # Tokens

@@ -34,7 +34,10 @@ ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost)
         cost = NGX_LLM_QUOTA_AS_RESERVED;
     }
 
-    ngx_http_llm_quota_settle(charge, tokens, cost);
+    /* a provider may say anything */
+
+    ngx_http_llm_quota_settle(charge, ngx_min(tokens, NGX_LLM_BUCKET_MAX),
+                              ngx_min(cost, NGX_LLM_BUCKET_MAX));
 }
 
 

@@ -68,7 +68,10 @@ for i = 1, count do
 
             local ms = wait(b, l.n, l.period, l.need, now)
             if ms > 0 and z.refuses == 0 then
-                z.refuses, z.wait = kind, ms
+                z.refuses = kind
+            end
+            if ms > z.wait then
+                z.wait = ms
             end
 
             local ttl = l.period * 2

@@ -140,6 +140,7 @@ full:
 static void
 ngx_llm_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
 {
+    int64_t           wait;
     ngx_uint_t        i;
     ngx_llm_limit_t  *limit;
 
@@ -156,15 +157,14 @@ ngx_llm_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
         row->limits[i] = *limit;
         ngx_llm_bucket_turn(&row->buckets[i], limit, now);
 
-        if (claim->refuses != NGX_LLM_QUOTA_NONE) {
-            continue;
-        }
+        wait = ngx_llm_bucket_wait(&row->buckets[i], limit, claim->need[i],
+                                   now);
 
-        claim->wait = ngx_llm_bucket_wait(&row->buckets[i], limit,
-                                          claim->need[i], now);
-        if (claim->wait) {
+        if (wait && claim->refuses == NGX_LLM_QUOTA_NONE) {
             claim->refuses = i;
         }
+
+        claim->wait = ngx_max(claim->wait, wait);
     }
 
     limit = &claim->limits[NGX_LLM_QUOTA_CONCURRENCY];
