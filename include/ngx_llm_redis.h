@@ -48,6 +48,8 @@ typedef struct {
     ngx_str_t              text;     /* Lua */
     ngx_str_t              sha1;     /* in hex; set by the client */
     u_char                 hex[40];
+    unsigned               echo:1;   /* it answers with an array that ends in
+                                        its first ARGV: see the client */
 } ngx_llm_redis_script_t;
 
 

@@ -25,6 +25,8 @@ struct ngx_llm_redis_call_s {
     ngx_msec_t                 sent;
     ngx_uint_t                 words;    /* in args */
     size_t                     len;      /* of args */
+    size_t                     id;       /* in args, the first ARGV */
+    size_t                     id_len;
     unsigned                   waiting:1;  /* in order */
     unsigned                   deliver:1;
     unsigned                   parked:1; /* no delivery, but in backlog */
@@ -70,6 +72,10 @@ ngx_llm_redis_call_t *ngx_llm_redis_call_make(ngx_llm_redis_t *redis,
 
 /* into the wire and sent; it is in no other of the two.  NGX_OK or NGX_ERROR */
 ngx_int_t ngx_llm_redis_call_send(ngx_llm_redis_call_t *call);
+
+/* 0: the reply is to something else */
+ngx_uint_t ngx_llm_redis_call_answers(ngx_llm_redis_call_t *call,
+    redisReply *reply);
 
 /* once it is in its queues: it counts, and has a timer */
 void ngx_llm_redis_call_begin(ngx_llm_redis_call_t *call);

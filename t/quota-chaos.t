@@ -58,7 +58,7 @@ sub start {
         path => ($where // '') . '/v1/chat/completions',
         headers => [ [ 'X-Who', $who ], [ 'X-Claim', ++$n ],
                      [ 'Content-Type', 'application/json' ] ],
-        body => JSON::PP::encode_json({ model => "m$tokens", max_tokens => 20,
+        body => JSON::PP::encode_json({ model => "m$tokens", user => $who, max_tokens => 20,
                                         messages => [] }));
     return $c;
 }
@@ -75,18 +75,21 @@ sub up { wait_for(sub { 8 == grep { ask('up', 1) == 200 } 1 .. 8 }, 10, 'Redis')
 # asks until so many were served; what the provider has counted
 sub served {
     my ($who, $many, %opt) = @_;
-    my $before = $p->count;
-    my @open;
-    my %status;
-    my $tries = 0;
+    my (@open, %status);
 
-    while (($status{200} // 0) < $many && $tries++ < 40 * $many) {
+    my $end = time + 12;
+
+    while (($status{200} // 0) < $many && time < $end) {
         push @open, start($who, 1 + int rand 50);
-        next if @open < 6;
+        next if @open < 3;
         my $c = shift @open;
         if ($opt{abort} && rand() < 0.3) { $c->close; next }
-        $status{ $c->read_response(10)->status }++;
+        my $got = $c->read_response(10)->status;
+        $status{$got}++;
         $c->close;
+
+        # the breaker is open: not a thing to wait for, but time has to pass
+        select undef, undef, undef, 0.02 if $got == 503;
     }
     while (my $c = shift @open) {
         $status{ $c->read_response(10)->status }++;
@@ -98,16 +101,6 @@ sub served {
 }
 
 sub key { return "llm:{$_[0]:" . substr(sha256_hex($_[1]), 0, 32) . '}' }
-
-sub ledger {
-    my ($who) = @_;
-    my $sum = 0;
-    for my $req ($p->requests) {
-        $sum += ($req->{json}{model} =~ /(\d+)/)[0]
-            if ($req->{headers}{'x-claim-who'} // '') eq $who;
-    }
-    return $sum;
-}
 
 sub settled {
     my ($who) = @_;
@@ -125,25 +118,23 @@ for my $trouble ([ 'one reply in three lost', sub { $wire->drop_replies(3) } ],
                  [ 'clients that go', sub { }, abort => 1 ])
 {
     my ($what, $begin, %opt) = @$trouble;
-    my $before = $p->count;
     $begin->();
-    my $status = served($what, 60, %opt);
-    my @new = grep { $_->{json}{model} ne 'm1' } ($p->requests)[$before .. $p->count - 1];
+    my $status = served($what, 40, %opt);
+    my @new = grep { $_->{json}{user} eq $what } $p->requests;
     my ($used, $held, $second) = settled($what);
     my $ledger = 0;
     $ledger += ($_->{json}{model} =~ /(\d+)/)[0] for @new;
-    # requests of "up" and of one token are told apart by their key only
-    my $ones = $used - $ledger;
 
     note(join ' ', map { "$_: $status->{$_}" } sort keys %$status);
+    cmp_ok($status->{200}, '>=', 10, "$what: some are served");
     is(join(' ', grep { !/^(200|503)$/ } keys %$status), '',
-       "$what: served or 503, nothing else");
+       '  others are told 503, nothing else');
     if ($opt{abort}) {
         ok($used >= $ledger * 0.5, '  and charged');
     }
     else {
-        ok($ones >= 0 && $ones <= 60, 'REQ-15: what Redis has is what the '
-           . 'provider has counted, once') or diag("$used, $ledger");
+        is($used, $ledger, 'REQ-15: what Redis has is what the provider has '
+           . 'counted, once');
     }
     is($held, 0, '  nothing is held');
     is($second, $used, '  and the other zone has the same');

@@ -66,6 +66,7 @@ sub reserve {
 
     my @reply = @{ $redis->cmd('EVALSHA', $script{reserve}, scalar @keys,
                                @keys, @args) };
+    pop(@reply) eq $id or die 'an answer without the id of its request';
     my %got = (status => shift @reply);
     for (@$zones) {
         my ($refuses, $wait, @n) = splice @reply, 0, 8;
@@ -86,6 +87,7 @@ sub settle {
     my ($n, @alerts) = @{ $redis->cmd('EVALSHA', $script{settle},
                                       scalar @keys, @keys, $id,
                                       scalar @$names, @actual) };
+    pop(@alerts) eq $id or die 'an answer without the id of its hold';
     return wantarray ? ($n, @alerts) : $n;
 }
 

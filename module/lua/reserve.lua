@@ -8,7 +8,7 @@
 --        for each zone: the limit that refuses (1 to 3, 4 concurrency, 0
 --        none), ms to wait, then left and ms to reset of requests, tokens,
 --        cost; then alerts of holds that were swept: zone, limit, percent.
---        All zones are from 1.
+--        All zones are from 1.  The id ends it: whose answer it is.
 -- A zone in shadow that would refuse reserves nothing and refuses nothing.
 
 local id, life, shadow, count = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1',
@@ -156,5 +156,7 @@ end
 for _, word in ipairs(raised) do
     reply[#reply + 1] = word
 end
+
+reply[#reply + 1] = id
 
 return reply

@@ -5,7 +5,7 @@
 -- ARGV   id of the hold, number of zones; requests, tokens and cost that were
 --        used, -1: as reserved
 -- Reply  in how many zones there was a hold to settle; then alerts: zone,
---        limit, percent
+--        limit, percent; and the id
 
 local id, count = ARGV[1], tonumber(ARGV[2])
 local actual = { tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]) }
@@ -36,5 +36,7 @@ for i = 1, count do
         end
     end
 end
+
+reply[#reply + 1] = id
 
 return reply

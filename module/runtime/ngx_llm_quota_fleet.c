@@ -79,11 +79,11 @@ const ngx_llm_quota_store_t  ngx_llm_quota_fleet = {
 
 
 static ngx_llm_redis_script_t  ngx_llm_fleet_reserve_script = {
-    ngx_string(ngx_llm_lua_reserve), ngx_null_string, ""
+    ngx_string(ngx_llm_lua_reserve), ngx_null_string, "", 1
 };
 
 static ngx_llm_redis_script_t  ngx_llm_fleet_settle_script = {
-    ngx_string(ngx_llm_lua_settle), ngx_null_string, ""
+    ngx_string(ngx_llm_lua_settle), ngx_null_string, "", 1
 };
 
 
@@ -365,7 +365,7 @@ ngx_llm_fleet_settled(void *data, ngx_int_t rc, redisReply *reply)
 }
 
 
-/* what a reply ends with: zone, limit, percent, and so on */
+/* what stands before the id at its end: zone, limit, percent, and so on */
 
 static void
 ngx_llm_fleet_alerts(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
@@ -375,7 +375,7 @@ ngx_llm_fleet_alerts(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
     ngx_uint_t   bits;
     long long    zone, limit, percent;
 
-    for (i = from; i + 3 <= reply->elements; i += 3) {
+    for (i = from; i + 3 < reply->elements; i += 3) {
         zone = reply->element[i]->integer;
         limit = reply->element[i + 1]->integer;
         percent = reply->element[i + 2]->integer;
@@ -470,18 +470,18 @@ ngx_llm_fleet_number(ngx_llm_fleet_args_t *args, int64_t n)
 }
 
 
-/* a reply of nothing but integers, so many or more */
+/* integers, so many or more, before the id that the client has seen */
 
 static ngx_uint_t
 ngx_llm_fleet_integers(redisReply *reply, size_t least)
 {
     size_t  i;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements < least) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements <= least) {
         return 0;
     }
 
-    for (i = 0; i < reply->elements; i++) {
+    for (i = 0; i < reply->elements - 1; i++) {
 
         if (reply->element[i]->type != REDIS_REPLY_INTEGER) {
             return 0;

@@ -304,6 +304,18 @@ ngx_llm_redis_reply(void *data, redisReply *reply)
     q = ngx_queue_head(&redis->sent);
     call = ngx_queue_data(q, ngx_llm_redis_call_t, queue);
 
+    if (reply->type != REDIS_REPLY_ERROR
+        && !ngx_llm_redis_call_answers(call, reply))
+    {
+        /* one before was lost: whose the next ones are cannot be told */
+
+        ngx_llm_redis_wire_blame(&redis->link.blame, 0,
+                                 "it answers something else", NULL);
+        redis->faults++;
+        ngx_llm_redis_fault(redis, 1);
+        return;
+    }
+
     ngx_queue_remove(q);
 
     if (call->again) {

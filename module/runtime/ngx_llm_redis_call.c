@@ -60,6 +60,11 @@ ngx_llm_redis_call_make(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
 
     for (i = 0; i < nargs; i++) {
         p = ngx_llm_redis_wire_word(p, args[i].data, args[i].len);
+
+        if (i == nkeys) {
+            call->id_len = args[i].len;
+            call->id = p - call->args - (sizeof(CRLF) - 1) - call->id_len;
+        }
     }
 
     call->len = p - call->args;
@@ -142,6 +147,31 @@ ngx_llm_redis_call_write(ngx_llm_redis_call_t *call)
     link->wire.last = ngx_cpymem(p, call->args, call->len);
 
     return NGX_OK;
+}
+
+
+ngx_uint_t
+ngx_llm_redis_call_answers(ngx_llm_redis_call_t *call, redisReply *reply)
+{
+    redisReply  *last;
+
+    if (call->script == NULL) {
+        return reply->type == REDIS_REPLY_STATUS;
+    }
+
+    if (!call->script->echo) {
+        return 1;
+    }
+
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements == 0) {
+        return 0;
+    }
+
+    last = reply->element[reply->elements - 1];
+
+    return last->type == REDIS_REPLY_STRING
+           && (size_t) last->len == call->id_len
+           && ngx_memcmp(last->str, call->args + call->id, call->id_len) == 0;
 }
 
 
