@@ -77,7 +77,7 @@ sub served {
     my ($who, $many, %opt) = @_;
     my (@open, %status);
 
-    my $end = time + 12;
+    my $end = time + 5;
 
     while (($status{200} // 0) < $many && time < $end) {
         push @open, start($who, 1 + int rand 50);
@@ -114,7 +114,10 @@ sub settled {
 up();
 
 for my $trouble ([ 'one reply in three lost', sub { $wire->drop_replies(3) } ],
-                 [ 'replies late, by 0 to 100 ms', sub { $wire->delay(0, 0.1) } ],
+                 [ 'one reply in seven lost', sub { $wire->drop_replies(7) } ],
+                 [ 'one reply in seven left out',
+                   sub { $wire->swallow_replies(7) } ],
+                 [ 'replies late, by 0 to 60 ms', sub { $wire->delay(0, 0.06) } ],
                  [ 'clients that go', sub { }, abort => 1 ])
 {
     my ($what, $begin, %opt) = @$trouble;
@@ -126,7 +129,7 @@ for my $trouble ([ 'one reply in three lost', sub { $wire->drop_replies(3) } ],
     $ledger += ($_->{json}{model} =~ /(\d+)/)[0] for @new;
 
     note(join ' ', map { "$_: $status->{$_}" } sort keys %$status);
-    cmp_ok($status->{200}, '>=', 10, "$what: some are served");
+    cmp_ok($status->{200} // 0, '>=', 1, "$what: some are served");
     is(join(' ', grep { !/^(200|503)$/ } keys %$status), '',
        '  others are told 503, nothing else');
     if ($opt{abort}) {

@@ -6,6 +6,7 @@ package LLM::Wire;
 #   my $wire = LLM::Wire->new(to => $redis);        # ->port
 #   $wire->drop_replies(3);     each third is executed, but the connection
 #                               closed in the place of its reply
+#   $wire->swallow_replies(3);  the same, but the connection goes on
 #   $wire->delay(0, 0.2);       each reply by something between; in order
 #   $wire->blackhole;           nothing goes on, in either direction
 #   $wire->garbage("x\r\n");    in the place of the next reply
@@ -61,6 +62,7 @@ sub cut          { $_[0]->_tell(cut => 1) }
 sub delay        { $_[0]->_tell(mode => 'delay', least => $_[1],
                                             most => $_[2]) }
 sub drop_replies { $_[0]->_tell(mode => 'drop', every => $_[1]) }
+sub swallow_replies { $_[0]->_tell(mode => 'swallow', every => $_[1]) }
 sub garbage      { $_[0]->_tell(mode => 'garbage', bytes => $_[1]) }
 
 sub answers {
@@ -220,7 +222,9 @@ sub _replies {
             $entry->{said} = $now->{bytes};
             %$now = (mode => 'pass');
         }
-        return 0 if $now->{mode} eq 'drop' && ++$$replies % $now->{every} == 0;
+        my $nth = $now->{every} && ++$$replies % $now->{every} == 0;
+        return 0 if $nth && $now->{mode} eq 'drop';
+        next if $nth && $now->{mode} eq 'swallow';
         syswrite $conn->{client}, $entry->{said};
     }
     return 1;
