@@ -43,6 +43,7 @@ typedef struct {
     ngx_log_t                             quiet;     /* alerts only */
     unsigned                              trying:1;  /* timer is its limit */
     unsigned                              ready:1;
+    unsigned                              informed:1;  /* of its memory */
 } ngx_llm_redis_link_t;
 
 

@@ -186,6 +186,14 @@ $redis->resume;
 ready();
 pass('REQ-47: and is back when it is');
 
+unlike($gw[0]->error_log, qr/redis evicts/, 'a Redis that evicts nothing');
+$redis->cmd(qw(CONFIG SET maxmemory 100mb));
+$redis->cmd(qw(CONFIG SET maxmemory-policy allkeys-lru));
+$gw[0]->reload;
+$gw[0]->wait_error_log(qr/\[warn\].*redis evicts keys when its memory is full/);
+pass('REQ-48: one that does is worth a warning');
+$redis->cmd(qw(CONFIG SET maxmemory 0));
+
 for my $gw (@gw) {
     no_canary($gw->error_log . $gw->access_log, 'sk-canary-redis');
 }

@@ -30,6 +30,8 @@ static ngx_uint_t ngx_llm_redis_hello_cluster(ngx_llm_redis_link_t *link,
     ngx_str_t *words);
 static ngx_uint_t ngx_llm_redis_hello_probe(ngx_llm_redis_link_t *link,
     ngx_str_t *words);
+static ngx_uint_t ngx_llm_redis_hello_info(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
 static ngx_uint_t ngx_llm_redis_hello_ping(ngx_llm_redis_link_t *link,
     ngx_str_t *words);
 static ngx_int_t ngx_llm_redis_hello_accepted(ngx_llm_redis_link_t *link,
@@ -37,6 +39,8 @@ static ngx_int_t ngx_llm_redis_hello_accepted(ngx_llm_redis_link_t *link,
 static ngx_int_t ngx_llm_redis_hello_alone(ngx_llm_redis_link_t *link,
     redisReply *reply);
 static ngx_int_t ngx_llm_redis_hello_written(ngx_llm_redis_link_t *link,
+    redisReply *reply);
+static ngx_int_t ngx_llm_redis_hello_memory(ngx_llm_redis_link_t *link,
     redisReply *reply);
 static ngx_int_t ngx_llm_redis_hello_refused(ngx_llm_redis_link_t *link,
     ngx_str_t *code);
@@ -51,6 +55,8 @@ static const ngx_llm_redis_step_t  ngx_llm_redis_steps[] = {
       ngx_string("CLUSTER"), "it is a cluster, which is not supported" },
     { ngx_llm_redis_hello_probe, ngx_llm_redis_hello_written,
       ngx_string("SET"), "it does not write" },
+    { ngx_llm_redis_hello_info, ngx_llm_redis_hello_memory,
+      ngx_string("INFO"), "" },
     { ngx_llm_redis_hello_ping, ngx_llm_redis_hello_accepted,
       ngx_string("PING"), "PING was refused" },
     { NULL, NULL, ngx_null_string, NULL }
@@ -183,6 +189,21 @@ ngx_llm_redis_hello_probe(ngx_llm_redis_link_t *link, ngx_str_t *words)
 }
 
 
+/* one worker asks, once */
+
+static ngx_uint_t
+ngx_llm_redis_hello_info(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    if (ngx_worker || link->informed) {
+        return 0;
+    }
+
+    ngx_str_set(&words[1], "memory");
+
+    return 2;
+}
+
+
 /* a server that takes longer than a call may is as good as none */
 
 static ngx_uint_t
@@ -247,6 +268,35 @@ ngx_llm_redis_hello_written(ngx_llm_redis_link_t *link, redisReply *reply)
     }
 
     link->doubt &= ~NGX_LLM_REDIS_WRITE;
+
+    return NGX_OK;
+}
+
+
+/* what it evicts is forgotten; who may not ask is not told */
+
+static ngx_int_t
+ngx_llm_redis_hello_memory(ngx_llm_redis_link_t *link, redisReply *reply)
+{
+    u_char  *text;
+
+    link->informed = 1;
+
+    if (reply->type != REDIS_REPLY_STRING) {
+        return NGX_OK;
+    }
+
+    text = (u_char *) reply->str;
+
+    if (ngx_strnstr(text, "maxmemory_policy:", reply->len)
+        && !ngx_strnstr(text, "maxmemory_policy:noeviction", reply->len)
+        && !ngx_strnstr(text, "\nmaxmemory:0\r", reply->len))
+    {
+        ngx_log_error(NGX_LOG_WARN, &link->log, 0,
+                      "redis evicts keys when its memory is full, and with "
+                      "them what is used of quotas: its maxmemory-policy "
+                      "should be noeviction");
+    }
 
     return NGX_OK;
 }

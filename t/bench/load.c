@@ -59,6 +59,7 @@ static size_t head(conn_t *c, char *p, size_t len);
 static void body(conn_t *c, char *p, size_t len);
 static void finished(conn_t *c);
 static void round_of(conn_t *conns, long n);
+static void pace(void);
 static double now(clockid_t id);
 static int smaller(const void *one, const void *two);
 static void die(const char *what);
@@ -67,7 +68,7 @@ static void die(const char *what);
 static struct sockaddr_in  peer;
 static char               *request;
 static size_t              request_len;
-static int                 ep, connections = 32, idle;
+static int                 ep, connections = 32, idle, rate;
 static long                to_start, to_finish;
 static double             *times;
 static count_t             count;
@@ -85,12 +86,13 @@ main(int argc, char **argv)
     clockid_t     id = CLOCK_PROCESS_CPUTIME_ID;
     struct stat   st;
 
-    while ((opt = getopt(argc, argv, "c:n:w:p:i")) != -1) {
+    while ((opt = getopt(argc, argv, "c:n:w:p:r:i")) != -1) {
         switch (opt) {
         case 'c': connections = atoi(optarg); break;
         case 'n': n = atol(optarg); break;
         case 'w': warm = atol(optarg); break;
         case 'p': pid = atoi(optarg); break;
+        case 'r': rate = atoi(optarg); break;
         case 'i': idle = 1; break;
         default: return 2;
         }
@@ -452,8 +454,35 @@ finished(conn_t *c)
     c->len = 0;
 
     if (to_start) {
+        pace();
         start(c);
     }
+}
+
+
+/* so many in a second, of one connection: it waits for its turn */
+
+static void
+pace(void)
+{
+    struct timespec       ts;
+    static double         due;
+
+    if (rate == 0) {
+        return;
+    }
+
+    due += 1.0 / rate;
+
+    if (due < now(CLOCK_MONOTONIC)) {
+        due = now(CLOCK_MONOTONIC);
+        return;
+    }
+
+    ts.tv_sec = (time_t) due;
+    ts.tv_nsec = (long) ((due - ts.tv_sec) * 1e9);
+
+    (void) clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
 }
 
 
