@@ -28,7 +28,9 @@ spew("$dir/$_.lua", $SCRIPT{$_}) for keys %SCRIPT;
 
 sub gateway {
     my ($url, %opt) = @_;
-    my $directive = "llm_redis $url " . (delete $opt{params} || '');
+    my $directive = "llm_redis $url "
+                    . (delete $opt{params}
+                       || 'timeout=' . int(50 * slow()) . 'ms');
     my $locations = join '', map {
         "location = /$_ { llm_caller $dir/$_.lua; }\n"
         . "location = /deliver/$_ { llm_caller $dir/$_.lua deliver; }\n"
@@ -331,6 +333,7 @@ for my $url ('redis://127.0.0.1:%%W%%') {
     is(ends(lines($gw, '/deliver/once?k=torn&a=x&n=1000'))->{taken}, 1000,
        'a thousand are taken while the connection is lost again and again');
     wait_for(sub { $redis->cmd('LLEN', 'torn') >= 1000 }, 10, 'all of them');
+    wait_for(sub { $wire->connections > 2 }, 5, 'two connections to be lost');
     $wire->pass;
     becomes($gw, 'up', '  up');
     is_deeply($redis->cmd('LRANGE', 'torn', 0, -1), [ 0 .. 999 ],

@@ -23,8 +23,16 @@ CONF
 
 sub gateway {
     my ($directive, %opt) = @_;
+    $directive .= patience($directive);
     return LLM::Nginx->new(%opt, http => ($opt{first} || '')
                                          . "llm_redis $directive;\n$PAGES");
+}
+
+# the default is for a gateway at its own speed
+sub patience {
+    my ($directive) = @_;
+    return '' if slow() == 1 || $directive =~ /timeout=/;
+    return ' timeout=' . int(50 * slow()) . 'ms';
 }
 
 sub state { return get($_[0], '/llm/status.json')->json->{redis}{state} }
@@ -322,7 +330,7 @@ sub clients {
     my $gw = gateway('redis://127.0.0.1:%%W%% timeout=20ms',
                      vars => { W => $wire });
     becomes($gw, 'up', 'up');
-    $wire->delay(0.1, 0.2);
+    $wire->delay(0.1 * slow(), 0.2 * slow());
     becomes($gw, 'down', 'REQ-47: a slow server is down');
     my $made = $wire->connections;
     wait_for(sub { $wire->connections > $made + 2 }, 5, 'three attempts');
