@@ -28,12 +28,14 @@ typedef enum {                       /* redis_down */
 typedef struct {
     ngx_str_t                      name;
     ngx_http_complex_value_t       key;
+    u_char                         digest[NGX_LLM_QUOTA_KEY];  /* of a key */
     ngx_http_complex_value_t      *values[NGX_LLM_QUOTA_LIMITS];  /* N, where
                                                     it is a variable, or NULL */
     ngx_llm_limit_t                limits[NGX_LLM_QUOTA_LIMITS];
     ngx_http_llm_down_e            down;
     ngx_str_t                      file;         /* where it is first named */
     ngx_uint_t                     line;
+    unsigned                       known:1;      /* that is constant */
     unsigned                       defined:1;    /* by llm_quota_zone */
     unsigned                       used:1;       /* by llm_quota */
     unsigned                       consumer:1;   /* its key needs llm_auth */

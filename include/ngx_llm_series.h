@@ -20,6 +20,7 @@ typedef enum {                       /* labels of such a series */
     NGX_LLM_SERIES_QUOTA,            /* zone, result */
     NGX_LLM_SERIES_ALERTS,           /* zone, threshold */
     NGX_LLM_SERIES_AMOUNTS,          /* zone, limit */
+    NGX_LLM_SERIES_REFUSED,          /* zone, limit */
     NGX_LLM_SERIES_KINDS
 } ngx_llm_series_e;
 

@@ -370,6 +370,7 @@ is(plain('/off/x', 'op-other')->header('x-ratelimit-limit-tokens'), undef,
 
 my $m = read_metrics($gw);
 is($m->{'quota_total slots limited'}, 1, 'metrics: refused by zone');
+is($m->{'quota_refused_total slots concurrency'}, 1, '  and by limit');
 is($m->{'quota_total requests shadow'}, 1, '  would have been');
 cmp_ok($m->{'quota_total requests admitted'}, '>', 3, '  admitted');
 is($m->{'quota_alerts_total day 50'}, 1, '  alerts');

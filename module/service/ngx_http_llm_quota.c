@@ -38,8 +38,8 @@ static ngx_int_t ngx_http_llm_quota_unavailable(
     ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_quota_fault(ngx_http_llm_charge_t *charge,
     ngx_http_llm_fault_e fault);
-static void ngx_http_llm_quota_count(ngx_http_request_t *r, ngx_str_t *zone,
-    const char *result);
+static void ngx_http_llm_quota_count(ngx_http_request_t *r,
+    ngx_llm_series_e kind, ngx_str_t *zone, const char *word);
 
 
 static const char  *ngx_http_llm_quota_names[] = {
@@ -133,6 +133,11 @@ ngx_http_llm_quota_claim(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
 
     if (limits == 0) {
         return NGX_DECLINED;
+    }
+
+    if (zone->key.lengths == NULL && zone->known) {
+        ngx_memcpy(claim->key, zone->digest, NGX_LLM_QUOTA_KEY);
+        return NGX_OK;
     }
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
@@ -434,7 +439,8 @@ ngx_http_llm_quota_down(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 
         if (zones[i]->down != NGX_HTTP_LLM_DOWN_LOCAL) {
             charge->quota.status = NGX_HTTP_LLM_QUOTA_UNENFORCED;
-            ngx_http_llm_quota_count(r, &zones[i]->name, "unenforced");
+            ngx_http_llm_quota_count(r, NGX_LLM_SERIES_QUOTA, &zones[i]->name,
+                                     "unenforced");
             continue;
         }
 
@@ -506,13 +512,15 @@ ngx_http_llm_quota_reserved(ngx_http_request_t *r,
         claim = &res->claims[i];
 
         if (claim->refuses == NGX_LLM_QUOTA_NONE) {
-            ngx_http_llm_quota_count(r, &claim->zone, "admitted");
+            ngx_http_llm_quota_count(r, NGX_LLM_SERIES_QUOTA, &claim->zone,
+                                     "admitted");
             continue;
         }
 
         /* in shadow */
 
-        ngx_http_llm_quota_count(r, &claim->zone, "shadow");
+        ngx_http_llm_quota_count(r, NGX_LLM_SERIES_QUOTA, &claim->zone,
+                                 "shadow");
 
         if (charge->quota.status != NGX_HTTP_LLM_QUOTA_SHADOW) {
             charge->quota.status = NGX_HTTP_LLM_QUOTA_SHADOW;
@@ -566,7 +574,10 @@ ngx_http_llm_quota_refused(ngx_http_request_t *r,
     charge->quota.status = NGX_HTTP_LLM_QUOTA_LIMITED;
     charge->quota.zone = first->zone;
 
-    ngx_http_llm_quota_count(r, &first->zone, "limited");
+    ngx_http_llm_quota_count(r, NGX_LLM_SERIES_QUOTA, &first->zone,
+                             "limited");
+    ngx_http_llm_quota_count(r, NGX_LLM_SERIES_REFUSED, &first->zone,
+                             ngx_http_llm_quota_names[first->refuses]);
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "llm_quota_zone \"%V\" refuses the request by its %s, for "
@@ -603,8 +614,8 @@ ngx_http_llm_quota_fault(ngx_http_llm_charge_t *charge,
 
 
 static void
-ngx_http_llm_quota_count(ngx_http_request_t *r, ngx_str_t *zone,
-    const char *result)
+ngx_http_llm_quota_count(ngx_http_request_t *r, ngx_llm_series_e kind,
+    ngx_str_t *zone, const char *word)
 {
     ngx_str_t                  label;
     ngx_http_llm_main_conf_t  *lmcf;
@@ -615,10 +626,10 @@ ngx_http_llm_quota_count(ngx_http_request_t *r, ngx_str_t *zone,
         return;
     }
 
-    label.data = (u_char *) result;
-    label.len = ngx_strlen(result);
+    label.data = (u_char *) word;
+    label.len = ngx_strlen(word);
 
-    ngx_llm_metrics_add(lmcf->metrics, NGX_LLM_SERIES_QUOTA, zone, &label,
+    ngx_llm_metrics_add(lmcf->metrics, kind, zone, &label,
                         r->connection->log);
 }
 

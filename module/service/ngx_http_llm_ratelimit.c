@@ -18,7 +18,9 @@ static ngx_int_t ngx_http_llm_ratelimit_filter(ngx_http_request_t *r);
 static ngx_llm_claim_t *ngx_http_llm_ratelimit_claim(ngx_llm_reserve_t *res,
     ngx_uint_t limit);
 static void ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r,
-    ngx_uint_t limit);
+    ngx_llm_claim_t **claims);
+static void ngx_http_llm_ratelimit_hide(ngx_table_elt_t *h,
+    ngx_llm_claim_t **claims);
 static ngx_int_t ngx_http_llm_ratelimit_add(ngx_http_request_t *r,
     ngx_llm_claim_t *claim, ngx_uint_t limit);
 
@@ -50,7 +52,7 @@ static ngx_int_t
 ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
 {
     ngx_uint_t           i;
-    ngx_llm_claim_t     *claim;
+    ngx_llm_claim_t     *claims[NGX_HTTP_LLM_RATELIMIT_N];
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
@@ -62,16 +64,17 @@ ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
     }
 
     for (i = 0; i < NGX_HTTP_LLM_RATELIMIT_N; i++) {
+        claims[i] = ngx_http_llm_ratelimit_claim(&ctx->charge->quota.reserve,
+                                                 i);
+    }
 
-        claim = ngx_http_llm_ratelimit_claim(&ctx->charge->quota.reserve, i);
+    ngx_http_llm_ratelimit_theirs(r, claims);
 
-        if (claim == NULL) {
-            continue;
-        }
+    for (i = 0; i < NGX_HTTP_LLM_RATELIMIT_N; i++) {
 
-        ngx_http_llm_ratelimit_theirs(r, i);
-
-        if (ngx_http_llm_ratelimit_add(r, claim, i) != NGX_OK) {
+        if (claims[i]
+            && ngx_http_llm_ratelimit_add(r, claims[i], i) != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -110,14 +113,10 @@ ngx_http_llm_ratelimit_claim(ngx_llm_reserve_t *res, ngx_uint_t limit)
 
 
 static void
-ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r, ngx_uint_t limit)
+ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r, ngx_llm_claim_t **claims)
 {
-    ngx_str_t              *names;
-    ngx_uint_t              i;
     ngx_table_elt_t        *h;
     ngx_http_llm_cursor_t   cursor = { &r->headers_out.headers.part, 0 };
-
-    names = ngx_http_llm_ratelimit_names[limit];
 
     for ( ;; ) {
         h = ngx_http_llm_list_next(&cursor);
@@ -126,17 +125,28 @@ ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r, ngx_uint_t limit)
             return;
         }
 
-        if (h->hash == 0
-            || h->key.len < sizeof("x-ratelimit-") - 1
-            || (h->key.data[0] | 0x20) != 'x')
+        if (h->hash && h->key.len > sizeof("x-ratelimit-") - 1
+            && (h->key.data[0] | 0x20) == 'x')
         {
-            continue;
+            ngx_http_llm_ratelimit_hide(h, claims);
         }
+    }
+}
 
-        for (i = 0; i < 3; i++) {
-            if (h->key.len == names[i].len
-                && ngx_strncasecmp(h->key.data, names[i].data, names[i].len)
-                   == 0)
+
+static void
+ngx_http_llm_ratelimit_hide(ngx_table_elt_t *h, ngx_llm_claim_t **claims)
+{
+    ngx_str_t   *name;
+    ngx_uint_t   i, j;
+
+    for (i = 0; i < NGX_HTTP_LLM_RATELIMIT_N; i++) {
+
+        for (j = 0; j < 3 && claims[i]; j++) {
+            name = &ngx_http_llm_ratelimit_names[i][j];
+
+            if (h->key.len == name->len
+                && ngx_strncasecmp(h->key.data, name->data, name->len) == 0)
             {
                 h->hash = 0;
             }

@@ -132,6 +132,9 @@ static const ngx_http_llm_family_t  ngx_http_llm_families[] = {
     ngx_http_llm_family("quota_total", "counter",
                         "What quotas have said to requests.",
                         QUOTA, count, count, number),
+    ngx_http_llm_family("quota_refused_total", "counter",
+                        "Requests that a limit has refused.",
+                        REFUSED, count, count, number),
     ngx_http_llm_family("quota_reserved_total", "counter",
                         "Reserved by requests that have ended; cost: nano-USD.",
                         AMOUNTS, amounts, reserved, number),
@@ -175,6 +178,7 @@ static const char  *ngx_http_llm_metrics_labels[NGX_LLM_SERIES_KINDS][5] = {
     { "provider", NULL },
     { "zone", "result", NULL },
     { "zone", "threshold", NULL },
+    { "zone", "limit", NULL },
     { "zone", "limit", NULL }
 };
 
