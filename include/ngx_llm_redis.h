@@ -109,6 +109,7 @@ typedef struct {
     unsigned               up:1;
     ngx_msec_t             last_ok;  /* 0: never */
     ngx_uint_t             waiting;  /* calls without an answer yet */
+    uint64_t               latency;  /* of answers, averaged, microseconds */
 } ngx_llm_redis_state_t;
 
 void ngx_llm_redis_state(ngx_llm_redis_t *redis,

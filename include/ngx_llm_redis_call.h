@@ -23,6 +23,7 @@ struct ngx_llm_redis_call_s {
     void                      *data;
     ngx_msec_t                 start;
     ngx_msec_t                 sent;
+    uint64_t                   clock;    /* the same, microseconds */
     ngx_uint_t                 words;    /* in args */
     size_t                     len;      /* of args */
     size_t                     id;       /* in args, the first ARGV */
@@ -53,6 +54,7 @@ struct ngx_llm_redis_s {
     ngx_uint_t                 faults;   /* in a row */
     ngx_msec_t                 heard;    /* anything at all */
     ngx_msec_t                 last_ok;
+    uint64_t                   latency;  /* of answers, averaged, in us */
     ngx_msec_t                 leaving;  /* since when; 0: it is not */
     time_t                     logged;   /* of an error of a script */
     time_t                     refused;  /* of a delivery that was dropped */
@@ -76,6 +78,10 @@ ngx_int_t ngx_llm_redis_call_send(ngx_llm_redis_call_t *call);
 /* 0: the reply is to something else */
 ngx_uint_t ngx_llm_redis_call_answers(ngx_llm_redis_call_t *call,
     redisReply *reply);
+
+/* a monotonic clock, microseconds: answers take less than the cached time
+   can tell */
+uint64_t ngx_llm_redis_call_clock(void);
 
 /* once it is in its queues: it counts, and has a timer */
 void ngx_llm_redis_call_begin(ngx_llm_redis_call_t *call);

@@ -93,6 +93,8 @@ sub ready {
 }
 
 ready();
+cmp_ok(read_metrics($gw[0])->{redis_latency_seconds}, '<', 0.2 * slow(),
+       'the time to its answers is a metric');
 my $r = ask($gw[0], '/requests', 'joe', 't1');
 is($r->status, 200, 'the first node admits');
 is($r->header('x-ratelimit-remaining-requests'), 5, '  and counts');

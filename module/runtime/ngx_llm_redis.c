@@ -216,6 +216,7 @@ ngx_llm_redis_state(ngx_llm_redis_t *redis, ngx_llm_redis_state_t *state)
     state->up = redis->open;
     state->last_ok = redis->last_ok;
     state->waiting = redis->calls + redis->deliveries;
+    state->latency = redis->latency;
 }
 
 
@@ -335,10 +336,17 @@ ngx_llm_redis_reply(void *data, redisReply *reply)
 static void
 ngx_llm_redis_good(ngx_llm_redis_call_t *call, redisReply *reply)
 {
+    uint64_t          latency;
     ngx_llm_redis_t  *redis;
 
     redis = call->redis;
     redis->last_ok = ngx_max(ngx_current_msec, 1);
+
+    /* an eighth of each new one */
+
+    latency = ngx_llm_redis_call_clock() - call->clock;
+    redis->latency = redis->latency ? (7 * redis->latency + latency) / 8
+                                    : latency;
 
     /* a late one is none; nor is a PONG proof of a server that writes */
 

@@ -112,6 +112,7 @@ ngx_llm_redis_call_send(ngx_llm_redis_call_t *call)
     }
 
     call->sent = ngx_current_msec;
+    call->clock = ngx_llm_redis_call_clock();
     ngx_queue_insert_tail(&redis->sent, &call->queue);
 
     ngx_llm_redis_link_post(&redis->link);
@@ -147,6 +148,17 @@ ngx_llm_redis_call_write(ngx_llm_redis_call_t *call)
     link->wire.last = ngx_cpymem(p, call->args, call->len);
 
     return NGX_OK;
+}
+
+
+uint64_t
+ngx_llm_redis_call_clock(void)
+{
+    struct timespec  ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+
+    return (uint64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
 }
 
 

@@ -529,6 +529,7 @@ ngx_http_llm_metrics_redis(ngx_llm_redis_t *redis,
     ngx_llm_redis_state_t  state;
 
     static const char  *name = "nginx_llm_redis_up";
+    static const char  *latency = "nginx_llm_redis_latency_seconds";
 
     if (ngx_http_llm_metrics_head(page, name, "gauge",
                                   "1 if Redis answers this worker.")
@@ -541,6 +542,17 @@ ngx_http_llm_metrics_redis(ngx_llm_redis_t *redis,
 
     page->buf->last = ngx_sprintf(page->buf->last, "%s %d\n", name,
                                   (int) state.up);
+
+    if (ngx_http_llm_metrics_head(page, latency, "gauge",
+                                  "Time to its answers, averaged.")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    page->buf->last = ngx_sprintf(page->buf->last, "%s %uL.%06uL\n", latency,
+                                  state.latency / 1000000,
+                                  state.latency % 1000000);
 
     return NGX_OK;
 }

@@ -85,7 +85,7 @@ sub parse_metrics {
         croak "negative: $line" if $number < 0;
         croak "fraction: $line"
             if $suffix ne '_sum' && $number =~ /\./
-               && $name !~ /_usd_total$|_state$|_ewma_seconds$/;
+               && $name !~ /_usd_total$|_state$|_ewma_seconds$|_latency_seconds$/;
 
         my @values = $labels =~ /="((?:[^"\\]|\\.)*)"/g;
         my $key = join ' ', $sample =~ s/^nginx_llm_//r, @values;
