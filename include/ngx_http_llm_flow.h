@@ -46,6 +46,13 @@ ngx_http_llm_ctx_t *ngx_http_llm_settle_ctx(ngx_http_request_t *r);
 /* the charge of r->main at any time, also in the access log, or NULL */
 ngx_http_llm_charge_t *ngx_http_llm_settle_find(ngx_http_request_t *r);
 
+/*
+ * Filters, the last ones of ours: they make the charge of what was answered
+ * before admission, and settle what has been answered whole.
+ */
+ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
+
+
 /* how the tokens of the answer are known */
 
 typedef enum {
@@ -55,26 +62,15 @@ typedef enum {
     NGX_HTTP_LLM_USAGE_UNKNOWN       /* it could not be read */
 } ngx_http_llm_usage_e;
 
-ngx_http_llm_usage_e ngx_http_llm_settle_usage(ngx_http_llm_charge_t *charge);
+ngx_http_llm_usage_e ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge);
 
 /*
  * What the answer costs, in nano-USD, by the tokens its provider has counted;
  * NGX_LLM_PRICE_UNKNOWN: there are none, or their price is not known.
  */
-int64_t ngx_http_llm_settle_cost(ngx_http_llm_charge_t *charge);
+int64_t ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge);
 
-/* the price of what has answered, or NULL */
-const ngx_llm_price_t *ngx_http_llm_settle_price(
-    ngx_http_llm_charge_t *charge);
-
-/*
- * Filters, the last ones of ours: they make the charge of what was answered
- * before admission, and settle what has been answered whole.
- */
-ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
-
-
-/* amount: what the request has used goes to its quotas; cost as counted */
+/* what the request has used goes to its quotas; cost as counted */
 void ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost);
 
 /* what its tokens say about the next ones like it */

@@ -24,6 +24,8 @@ static ngx_int_t ngx_http_llm_admit_operation(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_read(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_wait(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 static void ngx_http_llm_admit_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_admit_facts(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
@@ -196,11 +198,18 @@ ngx_http_llm_admit_operation(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 static ngx_int_t
 ngx_http_llm_admit_read(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_int_t  rc;
-
     if (ctx->read || !(ctx->charge->operation->methods & NGX_HTTP_POST)) {
         return NGX_OK;
     }
+
+    return ngx_http_llm_admit_wait(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_llm_admit_wait(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t  rc;
 
     rc = ngx_http_llm_body_read(r, ctx, ngx_http_llm_admit_body);
 
@@ -553,7 +562,6 @@ ngx_http_llm_admit_fits(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 static ngx_int_t
 ngx_http_llm_admit_plain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
     ngx_http_llm_operation_t  *operation;
 
     operation = ctx->charge->operation;
@@ -566,15 +574,7 @@ ngx_http_llm_admit_plain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_OK;
     }
 
-    rc = ngx_http_llm_body_read(r, ctx, ngx_http_llm_admit_body);
-
-    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
-        return rc;
-    }
-
-    ngx_http_finalize_request(r, NGX_DONE);
-
-    return NGX_AGAIN;
+    return ngx_http_llm_admit_wait(r, ctx);
 }
 
 

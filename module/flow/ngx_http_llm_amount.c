@@ -1,20 +1,91 @@
 /*
- * What a request that has ended is charged: the usage its provider has
- * counted, or what is sure to have been used where nobody has.
+ * What a request has used, and what that costs: as its provider has counted,
+ * or, for quotas, what is sure to have been used where nobody has.
  */
 
 
 #include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_dialect.h>
 #include <ngx_http_llm_quota.h>
 
 
+static const ngx_llm_price_t *ngx_http_llm_amount_price(
+    ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_amount_tokens(ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_amount_total(ngx_llm_usage_t *usage);
 static ngx_uint_t ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge);
 static ngx_uint_t ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge);
-static int64_t ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge,
+static int64_t ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge,
     int64_t tokens);
+
+
+ngx_http_llm_usage_e
+ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge)
+{
+    if (!charge->answered) {
+        return NGX_HTTP_LLM_USAGE_NONE;
+    }
+
+    if (charge->answer == NULL || charge->answer->malformed
+        || charge->unread)
+    {
+        return NGX_HTTP_LLM_USAGE_UNKNOWN;
+    }
+
+    if (charge->answer->usage_seen && !charge->answer->usage_bad) {
+        return NGX_HTTP_LLM_USAGE_PROVIDER;
+    }
+
+    return NGX_HTTP_LLM_USAGE_ESTIMATED;
+}
+
+
+int64_t
+ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge)
+{
+    const ngx_llm_price_t  *price;
+
+    if (ngx_http_llm_amount_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER) {
+        return NGX_LLM_PRICE_UNKNOWN;
+    }
+
+    price = ngx_http_llm_amount_price(charge);
+
+    return price ? ngx_llm_price_cost(price, &charge->answer->usage)
+                 : NGX_LLM_PRICE_UNKNOWN;
+}
+
+
+/*
+ * The last attempt has answered; if proxy_pass has, nothing is known but the
+ * model that was asked for.
+ */
+
+static const ngx_llm_price_t *
+ngx_http_llm_amount_price(ngx_http_llm_charge_t *charge)
+{
+    ngx_http_llm_ctx_t        *ctx;
+    ngx_http_llm_attempt_t    *attempt;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    static const ngx_str_t  none = ngx_null_string;
+
+    lmcf = ngx_http_get_module_main_conf(charge->request, ngx_http_llm_module);
+    ctx = charge->ctx;
+
+    if (charge->attempts.nelts == 0 || ctx->meter.active) {
+        return ngx_llm_prices_of(lmcf->prices, NULL, &none, &none,
+                                 &charge->asked);
+    }
+
+    attempt = charge->attempts.elts;
+    attempt += charge->attempts.nelts - 1;
+
+    return ngx_llm_prices_of(lmcf->prices, attempt->target->price,
+                             &attempt->provider->dialect->type,
+                             &attempt->model, &charge->asked);
+}
 
 
 void
@@ -22,12 +93,12 @@ ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost)
 {
     int64_t  tokens;
 
-    if (ngx_http_llm_settle_usage(charge) == NGX_HTTP_LLM_USAGE_PROVIDER) {
+    if (ngx_http_llm_amount_usage(charge) == NGX_HTTP_LLM_USAGE_PROVIDER) {
         tokens = ngx_http_llm_amount_total(&charge->answer->usage);
 
     } else {
         tokens = ngx_http_llm_amount_tokens(charge);
-        cost = ngx_http_llm_amount_cost(charge, tokens);
+        cost = ngx_http_llm_amount_guess(charge, tokens);
     }
 
     if (cost == NGX_LLM_PRICE_UNKNOWN) {
@@ -166,7 +237,7 @@ ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge)
 /* of an estimate */
 
 static int64_t
-ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge, int64_t tokens)
+ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
 {
     ngx_llm_usage_t         usage;
     const ngx_llm_price_t  *price;
@@ -175,7 +246,7 @@ ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge, int64_t tokens)
         return tokens;
     }
 
-    price = ngx_http_llm_settle_price(charge);
+    price = ngx_http_llm_amount_price(charge);
 
     if (price == NULL) {
         return NGX_LLM_QUOTA_AS_RESERVED;
@@ -197,7 +268,7 @@ ngx_http_llm_amount_learn(ngx_http_llm_charge_t *charge)
 {
     ngx_llm_usage_t  *usage;
 
-    if (ngx_http_llm_settle_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER) {
+    if (ngx_http_llm_amount_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER) {
         return;
     }
 

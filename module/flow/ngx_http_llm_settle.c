@@ -6,7 +6,6 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_dialect.h>
 #include <ngx_http_llm_meter.h>
 #include <ngx_http_llm_route.h>
 
@@ -186,74 +185,6 @@ ngx_http_llm_settle_init(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 }
 
 
-ngx_http_llm_usage_e
-ngx_http_llm_settle_usage(ngx_http_llm_charge_t *charge)
-{
-    if (!charge->answered) {
-        return NGX_HTTP_LLM_USAGE_NONE;
-    }
-
-    if (charge->answer == NULL || charge->answer->malformed
-        || charge->unread)
-    {
-        return NGX_HTTP_LLM_USAGE_UNKNOWN;
-    }
-
-    if (charge->answer->usage_seen && !charge->answer->usage_bad) {
-        return NGX_HTTP_LLM_USAGE_PROVIDER;
-    }
-
-    return NGX_HTTP_LLM_USAGE_ESTIMATED;
-}
-
-
-int64_t
-ngx_http_llm_settle_cost(ngx_http_llm_charge_t *charge)
-{
-    const ngx_llm_price_t  *price;
-
-    if (ngx_http_llm_settle_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER) {
-        return NGX_LLM_PRICE_UNKNOWN;
-    }
-
-    price = ngx_http_llm_settle_price(charge);
-
-    return price ? ngx_llm_price_cost(price, &charge->answer->usage)
-                 : NGX_LLM_PRICE_UNKNOWN;
-}
-
-
-/*
- * The last attempt has answered; if proxy_pass has, nothing is known but the
- * model that was asked for.
- */
-
-const ngx_llm_price_t *
-ngx_http_llm_settle_price(ngx_http_llm_charge_t *charge)
-{
-    ngx_http_llm_ctx_t        *ctx;
-    ngx_http_llm_attempt_t    *attempt;
-    ngx_http_llm_main_conf_t  *lmcf;
-
-    static const ngx_str_t  none = ngx_null_string;
-
-    lmcf = ngx_http_get_module_main_conf(charge->request, ngx_http_llm_module);
-    ctx = charge->ctx;
-
-    if (charge->attempts.nelts == 0 || ctx->meter.active) {
-        return ngx_llm_prices_of(lmcf->prices, NULL, &none, &none,
-                                 &charge->asked);
-    }
-
-    attempt = charge->attempts.elts;
-    attempt += charge->attempts.nelts - 1;
-
-    return ngx_llm_prices_of(lmcf->prices, attempt->target->price,
-                             &attempt->provider->dialect->type,
-                             &attempt->model, &charge->asked);
-}
-
-
 /*
  * As soon as the answer is complete: a slow client, or lingering close, must
  * not hold what others could use.
@@ -297,7 +228,7 @@ ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge)
 
     charge->settled = 1;
 
-    ngx_http_llm_amount_settle(charge, ngx_http_llm_settle_cost(charge));
+    ngx_http_llm_amount_settle(charge, ngx_http_llm_amount_cost(charge));
     ngx_http_llm_amount_learn(charge);
 }
 
@@ -312,8 +243,8 @@ ngx_http_llm_settle_cleanup(void *data)
     ngx_http_llm_meter_done(charge->request, charge);
     ngx_http_llm_settle_charge(charge);
     ngx_http_llm_count(charge->request, charge,
-                       ngx_http_llm_settle_usage(charge),
-                       ngx_http_llm_settle_cost(charge));
+                       ngx_http_llm_amount_usage(charge),
+                       ngx_http_llm_amount_cost(charge));
 
     ngx_http_set_ctx(charge->request, charge->ctx, ngx_http_llm_module);
 }

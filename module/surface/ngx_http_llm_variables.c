@@ -431,7 +431,7 @@ ngx_http_llm_value_source(ngx_http_request_t *r,
         ngx_string("unknown")
     };
 
-    *value = sources[ngx_http_llm_settle_usage(charge)];
+    *value = sources[ngx_http_llm_amount_usage(charge)];
 
     return NGX_OK;
 }
@@ -443,7 +443,7 @@ ngx_http_llm_value_cost(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
 {
     int64_t  cost;
 
-    cost = ngx_http_llm_settle_cost(charge);
+    cost = ngx_http_llm_amount_cost(charge);
 
     if (cost == NGX_LLM_PRICE_UNKNOWN) {
         return NGX_DECLINED;
