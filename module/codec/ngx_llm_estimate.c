@@ -324,46 +324,46 @@ ngx_llm_estimate_step(const ngx_llm_scale_t *scale, int64_t value)
 }
 
 
-/* between the edges of a step it is a line */
+/*
+ * Between the edges of a step it is a line.  Other workers count meanwhile,
+ * halve what there is, or have given the row away: what is read twice may not
+ * add up.  0: nothing is left.
+ */
 
 static int64_t
 ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
     const ngx_llm_scale_t *scale, int64_t percent)
 {
-    int64_t     sum, below, want, low, high, n;
-    ngx_uint_t  i;
+    int64_t                   sum, below, want, low, high;
+    uint16_t                  steps[NGX_LLM_ESTIMATE_STEPS];
+    ngx_uint_t                i;
+    const volatile uint16_t  *shared;
 
+    shared = h->steps;
     sum = 0;
 
     for (i = 0; i < NGX_LLM_ESTIMATE_STEPS; i++) {
-        sum += h->steps[i];
+        steps[i] = shared[i];
+        sum += steps[i];
+    }
+
+    if (sum == 0) {
+        return 0;
     }
 
     want = sum * percent;
     below = 0;
-    n = 0;
 
-    for (i = 0; i < NGX_LLM_ESTIMATE_STEPS; i++) {
+    /* below * 100 < want <= sum * 100: it ends at a step with samples */
 
-        /* read once: another worker may be counting */
-
-        n = h->steps[i];
-
-        if (n && (below + n) * 100 >= want) {
-            break;
-        }
-
-        below += n;
+    for (i = 0; (below + steps[i]) * 100 < want; i++) {
+        below += steps[i];
     }
 
     low = ngx_llm_estimate_edge(scale, i);
     high = ngx_llm_estimate_edge(scale, i + 1);
 
-    if (n == 0 || want <= below * 100) {
-        return low;
-    }
-
-    return low + (high - low) * (want - below * 100) / (n * 100);
+    return low + (high - low) * (want - below * 100) / (steps[i] * 100);
 }
 
 

@@ -5,12 +5,14 @@
 
 #include <ngx_llm_estimate.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "tap.h"
 
 
 #define MODELS  200
+#define SHARED  2000000              /* samples of each worker */
 
 
 typedef struct {
@@ -28,6 +30,8 @@ static void limits(void);
 static void learns(void);
 static void learn_model(kind_t *kind, uint64_t *seed);
 static void fades(void);
+static void shared(void);
+static void *count(void *data);
 static void mixtures(void);
 static void insane(void);
 static void outputs(void);
@@ -44,6 +48,7 @@ main(void)
     limits();
     learns();
     fades();
+    shared();
     mixtures();
     insane();
     outputs();
@@ -280,6 +285,61 @@ fades(void)
     got = ngx_llm_estimate_prompt(&ratios, &facts, 0);
     ok(got >= 1500 && got <= 1600, "and half as many after 1,000: %lld",
        (long long) got);
+}
+
+
+/* two workers count the same answer, again and again, while the row is lost */
+
+static void
+shared(void)
+{
+    int                i;
+    pthread_t          worker;
+    int64_t            got, most;
+    ngx_uint_t         declared;
+    ngx_llm_facts_t    facts;
+    ngx_llm_outputs_t  learned;
+
+    memset(&learned, 0, sizeof(learned));
+    facts_of(&facts, 100, 0, 0, 0);
+    most = 0;
+
+    if (!ok(pthread_create(&worker, NULL, count, &learned) == 0,
+            "a second worker"))
+    {
+        return;
+    }
+
+    for (i = 0; i < SHARED; i++) {
+        ngx_llm_estimate_learn_output(&learned, 1, 2000);
+
+        got = ngx_llm_estimate_output(&learned, &facts, &declared);
+        most = got > most ? got : most;
+
+        if (i % 4096 == 0) {
+            memset(&learned, 0, sizeof(learned));
+        }
+    }
+
+    pthread_join(worker, NULL);
+
+    ok(most >= 2000 && most <= 2400,
+       "what two workers learn at once is what was seen: %lld of 2000",
+       (long long) most);
+}
+
+
+static void *
+count(void *data)
+{
+    int                 i;
+    ngx_llm_outputs_t  *learned = data;
+
+    for (i = 0; i < SHARED; i++) {
+        ngx_llm_estimate_learn_output(learned, 1, 2000);
+    }
+
+    return NULL;
 }
 
 
