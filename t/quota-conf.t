@@ -5,6 +5,7 @@
 use FindBin qw($Bin);
 use lib "$Bin/lib";
 use LLM::Test;
+use LLM::Metrics;
 
 my $dir = tempdir();
 spew("$dir/keys.json", '{"consumers":[]}');
@@ -114,5 +115,49 @@ taken(server('llm_quota z;') . "llm_quota_zone z $k tokens=1/1m;",
 taken(zone("$k requests=\$arg_n/1m tokens=75g/1m cost=4503599/1h "
            . "concurrency=0 redis_down=closed"), 'the largest there are')
     if ($models =~ s/target p;/target p price=1,2;/);
+
+
+# The first quota comes by reload, to a zone that models and metrics have left
+# too little room: what the reload has taken of it before it was given up, it
+# gives back.
+
+{
+    my $p = LLM::Fake->new(answer => sub { json({
+        choices => [ { index => 0, finish_reason => 'stop',
+                       message => { content => 'x' } } ],
+        usage => { prompt_tokens => 5, completion_tokens => 1,
+                   total_tokens => 6 } }) });
+    my $names = join '', map { "llm_model model-$_ { target p; }\n" }
+                         1 .. 300;
+    my $http = <<"CONF";
+llm_zone 256k;
+llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
+$names
+server {
+    listen 127.0.0.1:%%PORT%%;
+    location / { llm_pass; }
+    location = /metrics { llm_metrics; }
+}
+CONF
+    my $gw = LLM::Nginx->new(vars => { P => $p }, http => $http);
+    $gw->expect_alert(qr/shared memory zone "llm_zone" is too small/);
+    my $ask = sub {
+        return scalar grep { post_json($gw, '/v1/chat/completions',
+            { model => "model-$_", messages => [] })->status != 200 } @_;
+    };
+
+    is($ask->(1 .. 70), 0, 'a zone that metrics have nearly filled');
+
+    my $quota = "llm_quota_zone z key=all requests=2/1h;\n"
+                . ($http =~ s/llm_pass/llm_quota z; llm_pass/r);
+    ok(!$gw->reload(http => $quota), '  is too small for a first quota')
+        for 1 .. 3;
+
+    is($ask->(71 .. 90), 0, '  what it was before goes on');
+    is(read_metrics($gw)->{metrics_dropped_total}, 0,
+       '  with the room it had');
+    $gw->done;
+}
+
 
 done_testing;

@@ -96,6 +96,18 @@ ngx_llm_learn_init(ngx_llm_zone_t *zone, void **root, void *data)
                                          &sh->noutputs);
 
         if (sh->models == NULL || sh->outputs == NULL) {
+
+            /* a reload that is given up leaves the zone as it was */
+
+            if (sh->models) {
+                ngx_slab_free(zone->pool, sh->models);
+            }
+
+            if (sh->outputs) {
+                ngx_slab_free(zone->pool, sh->outputs);
+            }
+
+            ngx_slab_free(zone->pool, sh);
             return NGX_ERROR;
         }
 
