@@ -225,6 +225,17 @@ typedef struct {
 } ngx_http_llm_ctx_t;
 
 
+/* the model that a target is asked for */
+
+static ngx_inline ngx_str_t *
+ngx_http_llm_model_for(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_target_t *target)
+{
+    return target->wildcard ? &ctx->rest
+                            : target->model.len ? &target->model : &ctx->name;
+}
+
+
 extern ngx_module_t  ngx_http_llm_module;
 
 

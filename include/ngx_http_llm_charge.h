@@ -59,7 +59,6 @@ typedef struct {
     ngx_llm_ratios_t              *ratios;       /* learned, or NULL */
     ngx_llm_outputs_t             *outputs;      /* the same */
     int64_t                        prompt;       /* tokens, estimated */
-    int64_t                        output;       /* of it, as reserved */
     int64_t                        cost;         /* nano-USD, of the prompt */
     ngx_http_llm_quota_e           status;
     ngx_str_t                      zone;         /* that refused, or would */

@@ -86,6 +86,12 @@ ngx_int_t ngx_http_llm_provider_tls(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
 
 /*
+ * A TLS context for connections of ours, without certificates; it lives as
+ * long as cf->pool.  NULL: logged.
+ */
+ngx_ssl_t *ngx_http_llm_provider_tls_create(ngx_conf_t *cf);
+
+/*
  * What ssl trusts: the file, or "" for the system's bundle, lmcf->trusted,
  * which is set by the first one that needs it.  NGX_OK, NGX_ERROR (logged) or
  * NGX_DECLINED: no such bundle is installed.

@@ -37,7 +37,6 @@ typedef struct {
     ngx_uint_t                     line;
     unsigned                       known:1;      /* that is constant */
     unsigned                       defined:1;    /* by llm_quota_zone */
-    unsigned                       used:1;       /* by llm_quota */
     unsigned                       consumer:1;   /* its key needs llm_auth */
 } ngx_http_llm_quota_zone_t;
 

@@ -43,6 +43,10 @@ int64_t ngx_llm_price_per_token(double usd);
 int64_t ngx_llm_price_cost(const ngx_llm_price_t *price,
     const ngx_llm_usage_t *usage);
 
+/* the same of so many tokens of each, nothing of them cached */
+int64_t ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
+    int64_t completion);
+
 /*
  * Writes an amount, nano-USD from 0, as USD with nine decimals: at most
  * NGX_LLM_PRICE_LEN bytes and no NUL.  Its end.

@@ -231,6 +231,23 @@ ngx_llm_price_part(int64_t tokens, int64_t most)
 }
 
 
+int64_t
+ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
+    int64_t completion)
+{
+    ngx_llm_usage_t  usage;
+
+    usage.prompt = prompt;
+    usage.completion = completion;
+    usage.total = -1;
+    usage.cached = -1;
+    usage.cache_write = -1;
+    usage.reasoning = -1;
+
+    return ngx_llm_price_cost(price, &usage);
+}
+
+
 u_char *
 ngx_llm_price_print(u_char *p, int64_t nano)
 {

@@ -239,7 +239,6 @@ ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge)
 static int64_t
 ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
 {
-    ngx_llm_usage_t         usage;
     const ngx_llm_price_t  *price;
 
     if (tokens == NGX_LLM_QUOTA_AS_RESERVED || tokens == 0) {
@@ -252,12 +251,8 @@ ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
         return NGX_LLM_QUOTA_AS_RESERVED;
     }
 
-    ngx_memset(&usage, 0xff, sizeof(ngx_llm_usage_t));
-
-    usage.prompt = charge->quota.prompt;
-    usage.completion = tokens - charge->quota.prompt;
-
-    return ngx_llm_price_cost(price, &usage);
+    return ngx_llm_price_estimate(price, charge->quota.prompt,
+                                  tokens - charge->quota.prompt);
 }
 
 

@@ -192,9 +192,7 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
 
     call.key = attempt->key;
     call.operation = ctx->charge->operation->suffix;
-    call.model = target->wildcard ? ctx->rest
-                                  : target->model.len ? target->model
-                                                      : ctx->name;
+    call.model = *ngx_http_llm_model_for(ctx, target);
 
     attempt->model = call.model;
 

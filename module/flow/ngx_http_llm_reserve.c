@@ -25,8 +25,6 @@ static ngx_int_t ngx_http_llm_reserve_price(ngx_http_request_t *r,
 static const ngx_llm_price_t *ngx_http_llm_reserve_dearest(
     ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_need_t *need);
-static int64_t ngx_http_llm_reserve_cost(const ngx_llm_price_t *price,
-    ngx_http_llm_need_t *need);
 static ngx_msec_t ngx_http_llm_reserve_lifetime(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_reserve_id(ngx_http_request_t *r, ngx_str_t *id);
@@ -222,7 +220,6 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     int64_t                    cost, most;
     uint64_t                   bit;
     ngx_uint_t                 i;
-    const ngx_str_t           *name;
     ngx_http_llm_model_t      *model;
     ngx_http_llm_target_t     *target;
     const ngx_llm_price_t     *price, *dearest;
@@ -242,12 +239,9 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             continue;
         }
 
-        name = target[i].wildcard ? &ctx->rest
-                                  : target[i].model.len ? &target[i].model
-                                                        : &ctx->name;
-
         price = ngx_llm_prices_of(lmcf->prices, target[i].price,
-                                  &target[i].provider->dialect->type, name,
+                                  &target[i].provider->dialect->type,
+                                  ngx_http_llm_model_for(ctx, &target[i]),
                                   &ctx->charge->asked);
 
         if (price == NULL) {
@@ -259,7 +253,7 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             continue;
         }
 
-        cost = ngx_http_llm_reserve_cost(price, need);
+        cost = ngx_llm_price_estimate(price, need->prompt, need->output);
 
         if (cost > most) {
             most = cost;
@@ -268,21 +262,6 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     }
 
     return dearest;
-}
-
-
-static int64_t
-ngx_http_llm_reserve_cost(const ngx_llm_price_t *price,
-    ngx_http_llm_need_t *need)
-{
-    ngx_llm_usage_t  usage;
-
-    ngx_memset(&usage, 0xff, sizeof(ngx_llm_usage_t));
-
-    usage.prompt = need->prompt;
-    usage.completion = need->output;
-
-    return ngx_llm_price_cost(price, &usage);
 }
 
 

@@ -235,22 +235,33 @@ ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
     int64_t *actual)
 {
     int64_t           now;
-    ngx_uint_t        i, j, bits[NGX_LLM_QUOTA_CLAIMS];
+    ngx_uint_t        i, j, alerts, bits[NGX_LLM_QUOTA_CLAIMS];
     ngx_slab_pool_t  *pool;
 
     pool = quota->zone->pool;
     now = ngx_llm_hold_now();
+    alerts = 0;
 
     ngx_shmtx_lock(&pool->mutex);
 
     for (i = 0; i < hold->nparts; i++) {
         bits[i] = ngx_llm_local_part(hold, &hold->parts[i], actual, now);
+        alerts |= bits[i];
     }
 
     ngx_queue_remove(&hold->queue);
-    ngx_queue_init(&hold->queue);
+
+    if (alerts == 0) {
+        ngx_slab_free_locked(pool, hold);
+    }
 
     ngx_shmtx_unlock(&pool->mutex);
+
+    if (alerts == 0) {
+        return;
+    }
+
+    /* not under the mutex: they are written to the log */
 
     for (i = 0; i < hold->nparts; i++) {
 
@@ -260,7 +271,7 @@ ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
         }
     }
 
-    ngx_llm_hold_free(quota, hold);
+    ngx_slab_free(pool, hold);
 }
 
 

@@ -233,29 +233,17 @@ ngx_http_llm_policy_price(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_target_t *target,
     uint64_t prompt, uint64_t output)
 {
-    ngx_str_t              *name;
-    ngx_llm_usage_t         usage;
     const ngx_llm_price_t  *price;
 
-    name = target->wildcard ? &ctx->rest
-                            : target->model.len ? &target->model
-                                                : &ctx->name;
-
     price = ngx_llm_prices_of(lmcf->prices, target->price,
-                              &target->provider->dialect->type, name,
+                              &target->provider->dialect->type,
+                              ngx_http_llm_model_for(ctx, target),
                               &ctx->charge->asked);
     if (price == NULL) {
         return (uint64_t) NGX_LLM_PRICE_UNKNOWN;
     }
 
-    usage.prompt = prompt;
-    usage.completion = output;
-    usage.total = -1;
-    usage.cached = -1;
-    usage.cache_write = -1;
-    usage.reasoning = -1;
-
-    return ngx_llm_price_cost(price, &usage);
+    return ngx_llm_price_estimate(price, prompt, output);
 }
 
 

@@ -273,11 +273,10 @@ ngx_http_llm_quota_fits(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
 
     charge->quota.declared = need->declared;
     charge->quota.prompt = need->prompt;
-    charge->quota.output = tokens - need->prompt;
 
     capacity = ngx_http_llm_quota_capacity(res, NGX_LLM_QUOTA_COST);
     cost = ngx_http_llm_quota_cost(need->price, need->prompt,
-                                   charge->quota.output);
+                                   tokens - need->prompt);
     prompt = ngx_http_llm_quota_cost(need->price, need->prompt, 0);
 
     if (cost > capacity) {
@@ -329,21 +328,13 @@ static int64_t
 ngx_http_llm_quota_cost(const ngx_llm_price_t *price, int64_t prompt,
     int64_t output)
 {
-    int64_t          cost;
-    ngx_llm_usage_t  usage;
+    int64_t  cost;
 
     if (price == NULL) {
         return 0;
     }
 
-    usage.prompt = prompt;
-    usage.completion = output;
-    usage.total = -1;
-    usage.cached = -1;
-    usage.cache_write = -1;
-    usage.reasoning = -1;
-
-    cost = ngx_llm_price_cost(price, &usage);
+    cost = ngx_llm_price_estimate(price, prompt, output);
 
     return cost == NGX_LLM_PRICE_UNKNOWN ? 0
                                          : ngx_min(cost, NGX_LLM_BUCKET_MAX);

@@ -27,7 +27,6 @@ ngx_http_llm_provider_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 {
     ngx_int_t                  rc;
     ngx_ssl_t                 *ssl;
-    ngx_pool_cleanup_t        *cln;
     ngx_http_upstream_conf_t  *conf;
 
     conf = &provider->conf;
@@ -36,26 +35,10 @@ ngx_http_llm_provider_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         provider->ssl_name = provider->url.host;
     }
 
-    ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    ssl = ngx_http_llm_provider_tls_create(cf);
     if (ssl == NULL) {
         return NGX_ERROR;
     }
-
-    ssl->log = cf->log;
-
-    if (ngx_ssl_create(ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        ngx_ssl_cleanup_ctx(ssl);
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_ssl_cleanup_ctx;
-    cln->data = ssl;
 
     if (provider->ssl_certificate.len) {
 
@@ -106,6 +89,37 @@ ngx_http_llm_provider_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
 
 /* the system's bundle is read once, however many trust it */
+
+ngx_ssl_t *
+ngx_http_llm_provider_tls_create(ngx_conf_t *cf)
+{
+    ngx_ssl_t           *ssl;
+    ngx_pool_cleanup_t  *cln;
+
+    ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    if (ssl == NULL) {
+        return NULL;
+    }
+
+    ssl->log = cf->log;
+
+    if (ngx_ssl_create(ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    cln = ngx_pool_cleanup_add(cf->pool, 0);
+    if (cln == NULL) {
+        ngx_ssl_cleanup_ctx(ssl);
+        return NULL;
+    }
+
+    cln->handler = ngx_ssl_cleanup_ctx;
+    cln->data = ssl;
+
+    return ssl;
+}
+
 
 ngx_int_t
 ngx_http_llm_provider_tls_trust(ngx_conf_t *cf,

@@ -454,7 +454,6 @@ ngx_http_llm_quota_apply(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
-        zone->used = 1;
         zones = llcf->quota->elts;
 
         for (j = 0; j < llcf->quota->nelts; j++) {

@@ -465,12 +465,11 @@ static ngx_int_t
 ngx_http_llm_redis_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_redis_conf_t *rcf)
 {
-    u_char              *name;
-    ngx_int_t            rc;
-    ngx_ssl_t           *ssl;
-    ngx_pool_cleanup_t  *cln;
+    u_char     *name;
+    ngx_int_t   rc;
+    ngx_ssl_t  *ssl;
 
-    ssl = ngx_pcalloc(cf->pool, sizeof(ngx_ssl_t));
+    ssl = ngx_http_llm_provider_tls_create(cf);
     name = ngx_pnalloc(cf->pool, rcf->conf.ssl_name.len + 1);
 
     if (ssl == NULL || name == NULL) {
@@ -481,22 +480,6 @@ ngx_http_llm_redis_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
     ngx_cpystrn(name, rcf->conf.ssl_name.data, rcf->conf.ssl_name.len + 1);
     rcf->conf.ssl_name.data = name;
-
-    ssl->log = cf->log;
-
-    if (ngx_ssl_create(ssl, NGX_SSL_TLSv1_2|NGX_SSL_TLSv1_3, NULL) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    cln = ngx_pool_cleanup_add(cf->pool, 0);
-    if (cln == NULL) {
-        ngx_ssl_cleanup_ctx(ssl);
-        return NGX_ERROR;
-    }
-
-    cln->handler = ngx_ssl_cleanup_ctx;
-    cln->data = ssl;
 
     rcf->conf.ssl = ssl;
 
