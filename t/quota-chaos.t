@@ -70,7 +70,17 @@ sub ask {
     return $r->status;
 }
 
-sub up { wait_for(sub { 8 == grep { ask('up', 1) == 200 } 1 .. 8 }, 10, 'Redis') }
+# each worker has a connection of its own, and says so
+sub up {
+    wait_for(sub {
+        my $log = $gw->error_log;
+        for my $pid ($gw->worker_pids) {
+            my ($last) = reverse $log =~ /\b$pid#.*redis is (up|down)/g;
+            return 0 if ($last // '') ne 'up';
+        }
+        return 8 == grep { ask('up', 1) == 200 } 1 .. 8;
+    }, 10, 'Redis');
+}
 
 # asks until so many were served; what the provider has counted
 sub served {
