@@ -824,7 +824,7 @@ pieces(const ngx_str_t *piece, ngx_int_t want)
 
     bad = 0;
 
-    for (at = 0; at <= 70; at++) {
+    for (at = 0; at <= 140; at++) {
         for (rest = 0; rest <= 70; rest += (rest < 4 || rest > 64) ? 1 : 5) {
             memcpy(body, "{\"k\":\"", 6);
             memset(body + 6, 'x', at);
@@ -861,7 +861,7 @@ strings(void)
 
     /* rows of backslashes: an even row ends before the quote, an odd one not */
 
-    for (bad = 0, i = 0; i <= 40; i++) {
+    for (bad = 0, i = 0; i <= 100; i++) {
         for (k = 0; k <= 140; k++) {
             u_char  v[256];
 
@@ -875,6 +875,47 @@ strings(void)
     }
 
     is_int(bad, 0, "rows of backslashes of any length at any offset");
+}
+
+
+static void
+escapes(void)
+{
+    u_char      v[256];
+    ngx_uint_t  at, ch, i, good, bad;
+
+    bad = 0;
+
+    for (at = 1; at <= 101; at++) {
+        for (ch = 0; ch < 0x100; ch++) {
+            memset(v, '0', sizeof(v));
+            v[0] = v[at + 8] = '"';
+            v[at] = '\\';
+            v[at + 1] = (u_char) ch;
+
+            good = ch && strchr("\"\\/bfnrtu", (int) ch);
+            bad += (scan_value(v, at + 9) == NGX_OK) != good;
+        }
+    }
+
+    is_int(bad, 0, "eight bytes make an escape, and u with its digits");
+
+    for (bad = 0, at = 1; at <= 101; at++) {
+        for (i = 0; i < 4; i++) {
+            for (ch = 0; ch < 0x100; ch++) {
+                memset(v, 'F', sizeof(v));
+                v[0] = v[at + 8] = '"';
+                v[at] = '\\';
+                v[at + 1] = 'u';
+                v[at + 2 + i] = (u_char) ch;
+
+                good = ch && strchr("0123456789abcdefABCDEF", (int) ch);
+                bad += (scan_value(v, at + 9) == NGX_OK) != good;
+            }
+        }
+    }
+
+    is_int(bad, 0, "each digit of \\u is hexadecimal");
 }
 
 
@@ -1135,6 +1176,60 @@ mutated(void)
 }
 
 
+/* strings of escapes and characters, in some of them a thing that is wrong */
+
+static void
+dense(void)
+{
+    u_char            body[512];
+    size_t            len, want;
+    uint32_t          seed;
+    ngx_int_t         rc;
+    ngx_uint_t        i, wrong, refused, differ;
+    const ngx_str_t  *piece;
+
+    seed = 20260122;
+    wrong = refused = differ = 0;
+
+    for (i = 0; i < 200000; i++) {
+        memcpy(body, "{\"k\":\"", 6);
+        len = 6;
+        want = 6 + next_random(&seed) % 400;
+
+        while (len < want) {
+            piece = &good_pieces[next_random(&seed) % lengthof(good_pieces)];
+
+            if (next_random(&seed) % 512 == 0) {
+                piece = &bad_pieces[next_random(&seed) % lengthof(bad_pieces)];
+            }
+
+            /* plain text is what most strings begin with */
+
+            while (i % 2 && len < want / 2) {
+                body[len++] = 'x';
+            }
+
+            memcpy(body + len, piece->data, piece->len);
+            len += piece->len;
+        }
+
+        memcpy(body + len, "\"}", 2);
+        len += 2;
+
+        rc = scan(body, len);
+
+        refused += rc == NGX_ERROR;
+        differ += rc == -100;
+        wrong += rc == NGX_OK && !counted_right(body, len);
+    }
+
+    is_int(differ, 0, "the scanners agree on 200,000 strings full of escapes");
+    is_int(wrong, 0, "and count what a naive reader counts");
+    ok(refused > 10000 && refused < 100000, "some are refused (%lu)",
+       (unsigned long) refused);
+}
+
+
 static void
 escape(void)
 {
@@ -1215,9 +1310,11 @@ main(void)
     counts();
     truncated();
     strings();
+    escapes();
     utf8();
     hostile();
     mutated();
+    dense();
     escape();
     decode();
 
