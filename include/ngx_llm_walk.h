@@ -51,6 +51,10 @@ const u_char *ngx_llm_walk_invalid(ngx_llm_walk_t *w, const u_char *p,
     const char *reason);
 
 
+/* the same as ngx_llm_walk_space(), for where there may be some */
+const u_char *ngx_llm_walk_spaces(ngx_llm_walk_t *w, const u_char *p);
+
+
 /* the byte at p, or NUL at the end: right nowhere outside of a string */
 
 static ngx_inline u_char
@@ -60,16 +64,16 @@ ngx_llm_walk_peek(ngx_llm_walk_t *w, const u_char *p)
 }
 
 
+/* returns what is behind white space; mostly there is none */
+
 static ngx_inline const u_char *
 ngx_llm_walk_space(ngx_llm_walk_t *w, const u_char *p)
 {
-    while (p < w->string.end
-           && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-    {
-        p++;
+    if (p < w->string.end && *p > ' ') {
+        return p;
     }
 
-    return p;
+    return ngx_llm_walk_spaces(w, p);
 }
 
 

@@ -279,6 +279,38 @@ ngx_llm_walk_word(ngx_llm_walk_t *w, const u_char *p, const char *word,
 }
 
 
+/* a line break is followed by an indent, of which eight bytes go at once */
+
+const u_char *
+ngx_llm_walk_spaces(ngx_llm_walk_t *w, const u_char *p)
+{
+    uint64_t       word;
+    const u_char  *end;
+
+    end = w->string.end;
+
+    while (p < end
+           && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    {
+        if (*p++ != '\n') {
+            continue;
+        }
+
+        while (end - p >= 8) {
+            ngx_memcpy(&word, p, 8);
+
+            if (word != 0x2020202020202020ull) {
+                break;
+            }
+
+            p += 8;
+        }
+    }
+
+    return p;
+}
+
+
 const u_char *
 ngx_llm_walk_invalid(ngx_llm_walk_t *w, const u_char *p, const char *reason)
 {

@@ -390,6 +390,47 @@ static const refusal_t  refusals[] = {
 };
 
 
+/* breaks and indents of every length, and what is no white space in them */
+
+static void
+spaces(void)
+{
+    u_char      v[64];
+    ngx_uint_t  at, ch, n, good, bad;
+
+    static const char  white[] = " \n\r\t";
+
+    bad = 0;
+
+    for (n = 1; n <= 40; n++) {
+        for (at = 0; at < n; at++) {
+            for (ch = 0; ch < 0x40; ch++) {
+                memset(v, ' ', sizeof(v));
+                v[0] = '[';
+                v[1] = '\n';
+                v[1 + at] = (u_char) ch;
+                v[1 + n] = ']';
+
+                good = (ch && strchr(white, (int) ch))
+                       || (ch >= '0' && ch <= '9');
+                bad += (scan_value(v, n + 2) == NGX_OK) != good;
+            }
+        }
+    }
+
+    is_int(bad, 0, "white space is four bytes, in an indent of any length");
+
+    memcpy(v, "{\n", 2);
+    memset(v + 2, ' ', sizeof(v) - 2);
+
+    for (bad = 0, n = 1; n <= sizeof(v); n++) {
+        bad += scan(v, n) != NGX_ERROR || e.pos != n;
+    }
+
+    is_int(bad, 0, "an indent that the body ends in is too short a body");
+}
+
+
 static void
 refused(void)
 {
@@ -1301,6 +1342,7 @@ main(void)
     arena_init();
 
     values();
+    spaces();
     refused();
     model();
     integers();
