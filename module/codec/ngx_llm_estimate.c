@@ -28,6 +28,7 @@
 typedef struct {
     int64_t  least;                  /* where the first step begins */
     int64_t  steps;                  /* to a doubling */
+    int64_t  stride;                 /* 48ths of a doubling in one */
     int64_t  high;                   /* percent that are not more */
 } ngx_llm_scale_t;
 
@@ -45,14 +46,16 @@ static int64_t ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
     const ngx_llm_scale_t *scale, int64_t percent);
 static int64_t ngx_llm_estimate_edge(const ngx_llm_scale_t *scale,
     int64_t step);
+static int64_t ngx_llm_estimate_part(const ngx_llm_scale_t *scale,
+    int64_t step);
 
 
 static const ngx_llm_scale_t  ngx_llm_estimate_ratios = {
-    NGX_LLM_RATIO_LEAST, NGX_LLM_RATIO_STEPS, 90
+    NGX_LLM_RATIO_LEAST, NGX_LLM_RATIO_STEPS, 48 / NGX_LLM_RATIO_STEPS, 90
 };
 
 static const ngx_llm_scale_t  ngx_llm_estimate_outputs = {
-    NGX_LLM_OUTPUT_LEAST, NGX_LLM_OUTPUT_STEPS, 95
+    NGX_LLM_OUTPUT_LEAST, NGX_LLM_OUTPUT_STEPS, 48 / NGX_LLM_OUTPUT_STEPS, 95
 };
 
 
@@ -302,25 +305,25 @@ ngx_llm_estimate_sample(ngx_llm_histogram16_t *h, const ngx_llm_scale_t *scale,
 static ngx_uint_t
 ngx_llm_estimate_step(const ngx_llm_scale_t *scale, int64_t value)
 {
-    ngx_uint_t  step;
+    int64_t  doublings, step;
 
-    /* whole doublings first */
+    doublings = 0;
 
-    for (step = 0;
-         step + scale->steps < NGX_LLM_ESTIMATE_STEPS
-         && value >= ngx_llm_estimate_edge(scale, step + scale->steps);
-         step += scale->steps)
+    while (doublings < NGX_LLM_ESTIMATE_STEPS / scale->steps - 1
+           && value >= scale->least << (doublings + 1))
     {
-        /* void */
+        doublings++;
     }
 
-    while (step < NGX_LLM_ESTIMATE_STEPS - 1
-           && value >= ngx_llm_estimate_edge(scale, step + 1))
-    {
-        step++;
+    value >>= doublings;
+
+    for (step = 1; step < scale->steps; step++) {
+        if (value < ngx_llm_estimate_part(scale, step)) {
+            break;
+        }
     }
 
-    return step;
+    return doublings * scale->steps + step - 1;
 }
 
 
@@ -367,10 +370,20 @@ ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
 }
 
 
-/* least * 2^(step / steps), by 48ths of a doubling, which 6 and 16 divide */
+/* least * 2^(step / steps) */
 
 static int64_t
 ngx_llm_estimate_edge(const ngx_llm_scale_t *scale, int64_t step)
+{
+    return ngx_llm_estimate_part(scale, step % scale->steps)
+           << (step / scale->steps);
+}
+
+
+/* the same below a doubling, by 48ths of it, which 6 and 16 divide */
+
+static int64_t
+ngx_llm_estimate_part(const ngx_llm_scale_t *scale, int64_t step)
 {
     /* 2^(i / 48) * 2^16 */
 
@@ -383,7 +396,5 @@ ngx_llm_estimate_edge(const ngx_llm_scale_t *scale, int64_t step)
         116772, 118470, 120194, 121942, 123715, 125515, 127341, 129193
     };
 
-    step *= 48 / scale->steps;
-
-    return (scale->least * parts[step % 48] >> 16) << (step / 48);
+    return scale->least * parts[step * scale->stride] >> 16;
 }

@@ -232,21 +232,41 @@ ngx_llm_limit_fraction(u_char *p, int64_t ms)
 }
 
 
+/* two digits at a time: half the divisions */
+
 u_char *
 ngx_llm_limit_print(u_char *p, int64_t n)
 {
-    u_char  digits[20], *d;
+    size_t     len;
+    u_char    *d, digits[20];
+    uint64_t   rest, part;
+
+    static const u_char  pairs[] =
+        "00010203040506070809" "10111213141516171819"
+        "20212223242526272829" "30313233343536373839"
+        "40414243444546474849" "50515253545556575859"
+        "60616263646566676869" "70717273747576777879"
+        "80818283848586878889" "90919293949596979899";
 
     d = digits + sizeof(digits);
+    rest = (uint64_t) n;
 
-    do {
-        *--d = (u_char) ('0' + n % 10);
-        n /= 10;
-    } while (n);
-
-    while (d < digits + sizeof(digits)) {
-        *p++ = *d++;
+    while (rest > 9) {
+        part = rest % 100;
+        rest /= 100;
+        d -= 2;
+        ngx_memcpy(d, pairs + 2 * part, 2);
     }
 
-    return p;
+    /* the first of an odd number of digits, a single 0 too */
+
+    if (rest || d == digits + sizeof(digits)) {
+        *--d = (u_char) ('0' + rest);
+    }
+
+    len = digits + sizeof(digits) - d;
+
+    ngx_memcpy(p, d, len);
+
+    return p + len;
 }

@@ -161,15 +161,13 @@ ngx_llm_price_cost(const ngx_llm_price_t *price, const ngx_llm_usage_t *usage)
 }
 
 
-/*
- * Thousands of pico-USD are nano-USD, on either side of the product; what is
- * less is kept apart.  So nothing overflows unless the amount itself does.
- */
+/* nano-USD and what is left of them; the product fits 64 bits nearly always */
 
 static void
 ngx_llm_price_add(ngx_llm_price_sum_t *sum, int64_t tokens, int64_t price)
 {
-    int64_t  rest, nano;
+    int64_t   pico;
+    __int128  wide;
 
     if (tokens == 0) {
         return;
@@ -180,18 +178,20 @@ ngx_llm_price_add(ngx_llm_price_sum_t *sum, int64_t tokens, int64_t price)
         return;
     }
 
-    rest = (tokens % 1000) * (price % 1000) + sum->pico;
-    sum->pico = rest % 1000;
-
-    if (__builtin_mul_overflow(tokens, price / 1000, &nano)
-        || __builtin_add_overflow(nano, tokens / 1000 * (price % 1000), &nano)
-        || __builtin_add_overflow(nano, rest / 1000, &nano)
-        || __builtin_add_overflow(nano, sum->nano, &nano))
+    if (!__builtin_mul_overflow(tokens, price, &pico)
+        && !__builtin_add_overflow(pico, sum->pico, &pico))
     {
-        nano = INT64_MAX;
+        wide = pico / 1000;
+        sum->pico = pico % 1000;
+
+    } else {
+        wide = (__int128) tokens * price + sum->pico;
+        sum->pico = (int64_t) (wide % 1000);
+        wide /= 1000;
     }
 
-    sum->nano = nano;
+    wide += sum->nano;
+    sum->nano = (wide < INT64_MAX) ? (int64_t) wide : INT64_MAX;
 }
 
 
