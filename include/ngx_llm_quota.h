@@ -11,7 +11,7 @@
 
 #include <ngx_llm_zone.h>
 #include <ngx_llm_claim.h>
-#include <ngx_llm_digest.h>
+#include <ngx_llm_identity.h>
 #include <ngx_llm_metrics.h>
 #include <ngx_llm_redis.h>
 
@@ -49,7 +49,8 @@ struct ngx_llm_quota_s {             /* of one generation */
     ngx_str_t              prefix;   /* of its keys */
     ngx_int_t              instances;  /* nodes that share it */
     ngx_llm_metrics_t     *metrics;  /* or NULL */
-    ngx_llm_digest_t      *digest;   /* of identities */
+    ngx_llm_digest_t      *digest;
+    ngx_llm_identity_t    *identity;
     ngx_log_t             *log;      /* the worker's */
     uint64_t               worker;   /* no other process has this number */
     u_char                 salt[8];  /* of ids, of this start of nginx */

@@ -34,6 +34,11 @@ ngx_llm_quota_create(ngx_conf_t *cf, ngx_llm_zone_t *zone)
         return NULL;
     }
 
+    quota->identity = ngx_llm_identity_create(cf, quota->digest);
+    if (quota->identity == NULL) {
+        return NULL;
+    }
+
     if (RAND_bytes((u_char *) &salt, sizeof(uint32_t)) != 1) {
         return NULL;
     }

@@ -99,7 +99,6 @@ static ngx_int_t
 ngx_http_llm_quota_claim(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
     ngx_http_llm_quota_zone_t *zone, ngx_llm_claim_t *claim)
 {
-    u_char                     digest[NGX_LLM_DIGEST_LEN];
     ngx_str_t                  key;
     ngx_uint_t                 i, limits;
     ngx_http_llm_main_conf_t  *lmcf;
@@ -142,13 +141,7 @@ ngx_http_llm_quota_claim(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    if (ngx_llm_digest(lmcf->quota->digest, &key, digest) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(claim->key, digest, NGX_LLM_QUOTA_KEY);
-
-    return NGX_OK;
+    return ngx_llm_identity(lmcf->quota->identity, &key, claim->key);
 }
 
 
