@@ -1,0 +1,93 @@
+/*
+ * ngx_llm_canon_tree.h: the nodes of a body and how they come to be, for
+ * ngx_llm_canon*.c only.  They stand in the order of the text, a container
+ * before what is in it, a key before its value.
+ */
+
+#ifndef _NGX_LLM_CANON_TREE_H_INCLUDED_
+#define _NGX_LLM_CANON_TREE_H_INCLUDED_
+
+
+#include "ngx_llm_canon_number.h"
+
+
+/* ngx_llm_canon_node_t.type: one of these, with flags */
+#define NGX_LLM_CANON_OBJECT     1
+#define NGX_LLM_CANON_ARRAY      2
+#define NGX_LLM_CANON_STRING     3
+#define NGX_LLM_CANON_NUMBERS    4   /* one, or a row of them in an array */
+#define NGX_LLM_CANON_TRUE       5
+#define NGX_LLM_CANON_FALSE      6
+#define NGX_LLM_CANON_NULL       7
+
+#define ngx_llm_canon_type(node)         ((node)->type & 0x0f)
+#define ngx_llm_canon_container(node)                                         \
+    (ngx_llm_canon_type(node) <= NGX_LLM_CANON_ARRAY)
+
+/* NGX_LLM_CANON_ESCAPED, NGX_LLM_CANON_REWRITTEN: 0x10, 0x20 */
+#define NGX_LLM_CANON_LEFT_OUT   0x40   /* a key: with its value */
+
+
+/* a container that is open */
+
+typedef struct {
+    uint32_t                 node;      /* its own */
+    uint32_t                 key;       /* that was read last */
+    uint32_t                 first;     /* keys in order, 0: none yet */
+    uint32_t                 last;
+    uint32_t                 role;      /* what it is */
+    uint32_t                 member;    /* what the value of that key is */
+    u_char                   closer;
+    u_char                   unsorted;
+    u_char                   typed;     /* a TOOL: it has a type we know */
+} ngx_llm_canon_frame_t;
+
+
+typedef struct {
+    ngx_llm_canon_t             *c;
+    const ngx_llm_canon_scan_t  *scan;
+    const u_char                *body;
+    const u_char                *end;
+
+    uint32_t                     used;      /* nodes */
+    ngx_int_t                    rc;        /* why it went no further */
+    ngx_uint_t                   depth;     /* open containers */
+    ngx_llm_canon_frame_t        frames[NGX_LLM_CANON_DEPTH];
+} ngx_llm_canon_pass_t;
+
+
+/*
+ * Makes the nodes and sorts the members of each object.  NGX_OK: node 0 is the
+ * outer object.  Otherwise what ngx_llm_canon() is to return.
+ */
+ngx_int_t ngx_llm_canon_read(ngx_llm_canon_pass_t *s);
+
+/* what the value of a key is, when this is read in the innermost container */
+uint32_t ngx_llm_canon_role(ngx_llm_canon_pass_t *s,
+    const ngx_llm_canon_node_t *key);
+
+/* what a container is that opens now */
+uint32_t ngx_llm_canon_container_role(ngx_llm_canon_pass_t *s);
+
+/* a container has ended, f is its frame still */
+void ngx_llm_canon_ended(ngx_llm_canon_pass_t *s,
+    const ngx_llm_canon_frame_t *f);
+
+/*
+ * A value in the innermost container is complete.  NGX_DECLINED: it is left
+ * out, and has a lone surrogate.
+ */
+ngx_int_t ngx_llm_canon_value(ngx_llm_canon_pass_t *s, uint32_t v);
+
+
+static ngx_inline ngx_int_t
+ngx_llm_canon_refuse(ngx_llm_canon_pass_t *s, ngx_uint_t reason)
+{
+    s->c->refused = reason;
+    s->rc = NGX_DECLINED;
+
+    return NGX_DECLINED;
+}
+
+
+#endif /* _NGX_LLM_CANON_TREE_H_INCLUDED_ */

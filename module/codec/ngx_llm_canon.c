@@ -1,0 +1,266 @@
+/*
+ * ngx_llm_canon.c: the canonical form of a request body.  One pass over the
+ * text makes nodes of it (ngx_llm_canon_tree.c), here they are walked in order
+ * and their texts put.  Called for bodies that ngx_llm_json_facts() has
+ * accepted, but relies on that only for what it means, never for where it
+ * reads.
+ */
+
+#include "ngx_llm_canon_tree.h"
+
+
+static ngx_int_t ngx_llm_canon_run(ngx_uint_t level, ngx_llm_canon_t *c,
+    const u_char *body, size_t len);
+static ngx_int_t ngx_llm_canon_write_all(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_out_t *out);
+static ngx_int_t ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f, uint32_t *v);
+static ngx_int_t ngx_llm_canon_write_elements(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f, uint32_t *v);
+static ngx_int_t ngx_llm_canon_write_node(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_out_t *out, const ngx_llm_canon_node_t *v);
+
+
+ngx_int_t
+ngx_llm_canon(ngx_llm_canon_t *c, const u_char *body, size_t len)
+{
+    return ngx_llm_canon_run(NGX_LLM_SCAN_BEST, c, body, len);
+}
+
+
+#if (NGX_LLM_STANDALONE)
+
+ngx_int_t
+ngx_llm_canon_with(ngx_uint_t level, ngx_llm_canon_t *c, const u_char *body,
+    size_t len)
+{
+    return ngx_llm_canon_run(level, c, body, len);
+}
+
+#endif
+
+
+static ngx_int_t
+ngx_llm_canon_run(ngx_uint_t level, ngx_llm_canon_t *c, const u_char *body,
+    size_t len)
+{
+    ngx_int_t             rc;
+    ngx_llm_canon_out_t   out;
+    ngx_llm_canon_pass_t  s;
+
+    c->refused = 0;
+    c->zero = 0;
+    c->stored = 0;
+    c->unstored = 0;
+    c->stateful = 0;
+    c->hosted = 0;
+    c->reference = 0;
+
+    s.c = c;
+    s.scan = ngx_llm_canon_scanner(level);
+    s.body = body;
+    s.end = body + len;
+    s.used = 0;
+    s.rc = NGX_ERROR;
+    s.depth = 0;
+
+    if (len > UINT32_MAX) {
+        return ngx_llm_canon_refuse(&s, NGX_LLM_CANON_DEEP);
+    }
+
+    rc = ngx_llm_canon_read(&s);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    out.put = c->put;
+    out.data = c->data;
+    out.len = 0;
+
+    rc = ngx_llm_canon_write_all(&s, &out);
+
+    if (rc == NGX_OK) {
+        ngx_llm_canon_flush(&out);
+    }
+
+    return rc;
+}
+
+
+/* walks the nodes: what is open has a frame, as when they were made */
+
+static ngx_int_t
+ngx_llm_canon_write_all(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out)
+{
+    uint32_t                v;
+    ngx_llm_canon_node_t   *node;
+    ngx_llm_canon_frame_t  *f;
+
+    v = 0;
+
+    for ( ;; ) {
+        node = &s->c->nodes[v];
+        f = &s->frames[s->depth++];
+
+        f->node = v;
+        f->member = 0;
+
+        if (ngx_llm_canon_type(node) == NGX_LLM_CANON_OBJECT) {
+            f->key = node->pos;
+            f->closer = '}';
+            ngx_llm_canon_write_char(out, '{');
+
+        } else {
+            f->key = v + 1;
+            f->closer = ']';
+            ngx_llm_canon_write_char(out, '[');
+        }
+
+        for ( ;; ) {
+            f = &s->frames[s->depth - 1];
+
+            if (f->closer == '}') {
+                s->rc = ngx_llm_canon_write_members(s, out, f, &v);
+
+            } else {
+                s->rc = ngx_llm_canon_write_elements(s, out, f, &v);
+            }
+
+            if (s->rc == NGX_AGAIN) {
+                break;
+            }
+
+            if (s->rc != NGX_OK) {
+                return s->rc;
+            }
+
+            ngx_llm_canon_write_char(out, f->closer);
+
+            if (--s->depth == 0) {
+                return NGX_OK;
+            }
+        }
+    }
+}
+
+
+/*
+ * Writes members from f->key on, the next one in order, up to the end (NGX_OK)
+ * or to a value that is a container (NGX_AGAIN), which goes to *v.  f->member
+ * counts what was written in f.
+ */
+
+static ngx_int_t
+ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
+    ngx_llm_canon_frame_t *f, uint32_t *v)
+{
+    ngx_llm_canon_node_t  *key, *value;
+
+    while (f->key) {
+        key = &s->c->nodes[f->key];
+        value = key + 1;
+
+        *v = f->key + 1;
+        f->key = key->next;
+
+        if (key->type & NGX_LLM_CANON_LEFT_OUT) {
+            continue;
+        }
+
+        if (f->member++) {
+            ngx_llm_canon_write_char(out, ',');
+        }
+
+        if (!ngx_llm_canon_container(value)
+            && !((key->type | value->type) & NGX_LLM_CANON_REWRITTEN)
+            && value->pos == key->pos + key->len + 1)
+        {
+            /* as it should be in the text, with nothing but the colon */
+
+            ngx_llm_canon_write(out, s->body + key->pos,
+                                key->len + 1 + value->len);
+            continue;
+        }
+
+        if (ngx_llm_canon_write_node(s, out, key) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+
+        ngx_llm_canon_write_char(out, ':');
+
+        if (ngx_llm_canon_container(value)) {
+            return NGX_AGAIN;
+        }
+
+        if (ngx_llm_canon_write_node(s, out, value) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* the same for elements of an array, f->key is the next one */
+
+static ngx_int_t
+ngx_llm_canon_write_elements(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f, uint32_t *v)
+{
+    ngx_llm_canon_node_t  *node;
+
+    while (f->key != s->c->nodes[f->node].next) {
+        *v = f->key;
+        node = &s->c->nodes[f->key++];
+
+        if (f->member++) {
+            ngx_llm_canon_write_char(out, ',');
+        }
+
+        if (ngx_llm_canon_container(node)) {
+            f->key = node->next;
+            return NGX_AGAIN;
+        }
+
+        if (ngx_llm_canon_write_node(s, out, node) != NGX_OK) {
+            return NGX_DECLINED;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+/* a key or a value that is no container */
+
+static ngx_int_t
+ngx_llm_canon_write_node(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
+    const ngx_llm_canon_node_t *v)
+{
+    const u_char  *p, *end;
+
+    p = s->body + v->pos;
+    end = p + v->len;
+
+    if (!(v->type & NGX_LLM_CANON_REWRITTEN)) {
+        ngx_llm_canon_write(out, p, end - p);
+        return NGX_OK;
+    }
+
+    if (ngx_llm_canon_type(v) == NGX_LLM_CANON_NUMBERS) {
+        ngx_llm_canon_write_row(out, p, end);
+        return NGX_OK;
+    }
+
+    ngx_llm_canon_write_char(out, '"');
+
+    if (ngx_llm_canon_rewrite(s->scan, out, p + 1, end - 1, s->end)
+        != NGX_OK)
+    {
+        return ngx_llm_canon_refuse(s, NGX_LLM_CANON_SURROGATE);
+    }
+
+    ngx_llm_canon_write_char(out, '"');
+
+    return NGX_OK;
+}

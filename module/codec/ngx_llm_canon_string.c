@@ -1,0 +1,665 @@
+/*
+ * ngx_llm_canon_string.c: the strings of the canonical form of a body.  Nearly
+ * all are in that form as they come, and one look at 64 bytes a step finds
+ * where they end and that they are; of the others only the escapes that have
+ * a shorter form are written anew.
+ *
+ * Masks hold one bit per byte of the step, the lowest is the first byte.  What
+ * is left of a body behind the last whole step is looked at byte by byte, so
+ * that nothing outside of it is read.
+ */
+
+#include "ngx_llm_canon_text.h"
+
+#if (NGX_LLM_SCAN_X86)
+#include <immintrin.h>
+#endif
+
+
+#define NGX_LLM_CANON_INLINE                                                  \
+    static inline __attribute__((always_inline))
+
+#define NGX_LLM_CANON_STEP       64
+
+#define ngx_llm_canon_surrogate(code)    (((code) & 0xfffff800) == 0xd800)
+
+
+/* the bytes of a step at p that are ch */
+
+typedef uint64_t (*ngx_llm_canon_mask_pt)(const u_char *p, u_char ch);
+
+
+/* the inside of a string, decoded byte by byte */
+
+typedef struct {
+    const u_char  *p;
+    const u_char  *end;
+    u_char         bytes[4];      /* of the escape that was read last, */
+    ngx_uint_t     len;
+    ngx_uint_t     next;          /* from here on still to be told */
+} ngx_llm_canon_reader_t;
+
+
+static const u_char *ngx_llm_canon_close_tail(const u_char *p,
+    const u_char *end, ngx_uint_t *flags, ngx_uint_t escaped);
+static uint64_t ngx_llm_canon_find_tail(const u_char *p, const u_char *end,
+    ngx_uint_t escaped);
+static ngx_int_t ngx_llm_canon_next_byte(ngx_llm_canon_reader_t *r);
+static uint32_t ngx_llm_canon_escape(const u_char **src, const u_char *end);
+static uint32_t ngx_llm_canon_hex(const u_char *p);
+static void ngx_llm_canon_write_code(ngx_llm_canon_out_t *out, uint32_t code);
+static size_t ngx_llm_canon_utf8(u_char *dst, uint32_t code);
+
+
+/*
+ * The bytes behind an active backslash.  Every other of a row of backslashes
+ * is active; the subtraction carries from where a row starts to where it ends,
+ * rows that start at odd bytes apart from those at even ones.
+ */
+
+NGX_LLM_CANON_INLINE uint64_t
+ngx_llm_canon_escaped(uint64_t slashes, uint64_t *carry)
+{
+    uint64_t  active, ends, escaped;
+
+    active = slashes & ~*carry;
+    ends = (((active << 1) | ngx_llm_canon_x8(0xaa)) - active)
+           ^ ngx_llm_canon_x8(0xaa);
+
+    escaped = ends ^ (slashes | *carry);
+    *carry = (ends & slashes) >> 63;
+
+    return escaped;
+}
+
+
+/* these two are instantiated per mask, so that the mask is compiled in */
+
+NGX_LLM_CANON_INLINE const u_char *
+ngx_llm_canon_close(const u_char *p, const u_char *end, ngx_uint_t *flags,
+    ngx_llm_canon_mask_pt mask)
+{
+    uint64_t  quotes, slashes, escaped, upto, carry;
+
+    carry = 0;
+
+    for ( /* void */ ; end - p >= NGX_LLM_CANON_STEP; p += NGX_LLM_CANON_STEP)
+    {
+        quotes = mask(p, '"');
+        slashes = mask(p, '\\');
+
+        if (slashes | carry) {
+            escaped = ngx_llm_canon_escaped(slashes, &carry);
+
+            quotes &= ~escaped;
+            upto = quotes ^ (quotes - 1);
+
+            /* an escape that is cut off at a step counts in the next one */
+
+            if (escaped & upto) {
+                *flags |= NGX_LLM_CANON_ESCAPED;
+            }
+
+            if (escaped & upto & (mask(p, 'u') | mask(p, '/'))) {
+                *flags |= NGX_LLM_CANON_REWRITTEN;
+            }
+        }
+
+        if (quotes) {
+            return p + __builtin_ctzll(quotes);
+        }
+    }
+
+    return ngx_llm_canon_close_tail(p, end, flags, (ngx_uint_t) carry);
+}
+
+
+NGX_LLM_CANON_INLINE uint64_t
+ngx_llm_canon_find(const u_char *p, const u_char *end, uint64_t *carry,
+    ngx_llm_canon_mask_pt mask)
+{
+    uint64_t  slashes;
+
+    if (end - p < NGX_LLM_CANON_STEP) {
+        return ngx_llm_canon_find_tail(p, end, (ngx_uint_t) *carry);
+    }
+
+    slashes = mask(p, '\\');
+
+    if ((slashes | *carry) == 0) {
+        return 0;
+    }
+
+    return ngx_llm_canon_escaped(slashes, carry)
+           & (mask(p, 'u') | mask(p, '/'));
+}
+
+
+/* eight bytes a word; the sum never carries from byte to byte */
+
+NGX_LLM_CANON_INLINE uint64_t
+ngx_llm_canon_mask_scalar(const u_char *p, u_char ch)
+{
+    uint64_t    w, mask;
+    ngx_uint_t  i;
+
+    mask = 0;
+
+    for (i = 0; i < NGX_LLM_CANON_STEP; i += 8) {
+        ngx_memcpy(&w, p + i, 8);
+
+#if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+        w = __builtin_bswap64(w);
+#endif
+
+        w ^= ngx_llm_canon_x8(ch);
+        w = ~(((w & ngx_llm_canon_x8(0x7f)) + ngx_llm_canon_x8(0x7f)) | w);
+        w = (w >> 7) & ngx_llm_canon_x8(0x01);
+
+        /* the eight bits, at every eighth place, go to the highest byte */
+
+        mask |= ((w * 0x0102040810204080ull) >> 56) << i;
+    }
+
+    return mask;
+}
+
+
+static const u_char *
+ngx_llm_canon_close_scalar(const u_char *p, const u_char *end,
+    ngx_uint_t *flags)
+{
+    return ngx_llm_canon_close(p, end, flags, ngx_llm_canon_mask_scalar);
+}
+
+
+static uint64_t
+ngx_llm_canon_find_scalar(const u_char *p, const u_char *end, uint64_t *carry)
+{
+    return ngx_llm_canon_find(p, end, carry, ngx_llm_canon_mask_scalar);
+}
+
+
+static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_scalar = {
+    ngx_llm_canon_close_scalar,
+    ngx_llm_canon_find_scalar
+};
+
+
+#if (NGX_LLM_SCAN_X86)
+
+NGX_LLM_CANON_INLINE uint64_t
+ngx_llm_canon_mask_sse2(const u_char *p, u_char ch)
+{
+    __m128i     v;
+    uint64_t    mask;
+    ngx_uint_t  i;
+
+    mask = 0;
+
+    for (i = 0; i < NGX_LLM_CANON_STEP; i += 16) {
+        v = _mm_loadu_si128((const __m128i *) (p + i));
+        v = _mm_cmpeq_epi8(v, _mm_set1_epi8((char) ch));
+        mask |= (uint64_t) (uint32_t) _mm_movemask_epi8(v) << i;
+    }
+
+    return mask;
+}
+
+
+static const u_char *
+ngx_llm_canon_close_sse2(const u_char *p, const u_char *end,
+    ngx_uint_t *flags)
+{
+    return ngx_llm_canon_close(p, end, flags, ngx_llm_canon_mask_sse2);
+}
+
+
+static uint64_t
+ngx_llm_canon_find_sse2(const u_char *p, const u_char *end, uint64_t *carry)
+{
+    return ngx_llm_canon_find(p, end, carry, ngx_llm_canon_mask_sse2);
+}
+
+
+static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_sse2 = {
+    ngx_llm_canon_close_sse2,
+    ngx_llm_canon_find_sse2
+};
+
+
+#define NGX_LLM_CANON_AVX2       __attribute__((target("avx2,bmi")))
+#define NGX_LLM_CANON_AVX2_INLINE                                             \
+    static inline __attribute__((always_inline, target("avx2,bmi")))
+
+
+NGX_LLM_CANON_AVX2_INLINE uint64_t
+ngx_llm_canon_mask_avx2(const u_char *p, u_char ch)
+{
+    __m256i  low, high, all;
+
+    all = _mm256_set1_epi8((char) ch);
+    low = _mm256_loadu_si256((const __m256i *) p);
+    high = _mm256_loadu_si256((const __m256i *) (p + 32));
+
+    low = _mm256_cmpeq_epi8(low, all);
+    high = _mm256_cmpeq_epi8(high, all);
+
+    return (uint32_t) _mm256_movemask_epi8(low)
+           | (uint64_t) (uint32_t) _mm256_movemask_epi8(high) << 32;
+}
+
+
+static NGX_LLM_CANON_AVX2 const u_char *
+ngx_llm_canon_close_avx2(const u_char *p, const u_char *end,
+    ngx_uint_t *flags)
+{
+    return ngx_llm_canon_close(p, end, flags, ngx_llm_canon_mask_avx2);
+}
+
+
+static NGX_LLM_CANON_AVX2 uint64_t
+ngx_llm_canon_find_avx2(const u_char *p, const u_char *end, uint64_t *carry)
+{
+    return ngx_llm_canon_find(p, end, carry, ngx_llm_canon_mask_avx2);
+}
+
+
+static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_avx2 = {
+    ngx_llm_canon_close_avx2,
+    ngx_llm_canon_find_avx2
+};
+
+#endif
+
+
+const ngx_llm_canon_scan_t *
+ngx_llm_canon_scanner(ngx_uint_t level)
+{
+#if (NGX_LLM_SCAN_X86)
+
+    if (level >= NGX_LLM_SCAN_AVX2
+        && __builtin_cpu_supports("avx2")
+        && __builtin_cpu_supports("bmi"))
+    {
+        return &ngx_llm_canon_scan_avx2;
+    }
+
+    if (level >= NGX_LLM_SCAN_SSE2) {
+        return &ngx_llm_canon_scan_sse2;
+    }
+
+#endif
+
+    (void) level;
+
+    return &ngx_llm_canon_scan_scalar;
+}
+
+
+/* less than a step is left of the body */
+
+static const u_char *
+ngx_llm_canon_close_tail(const u_char *p, const u_char *end,
+    ngx_uint_t *flags, ngx_uint_t escaped)
+{
+    for ( /* void */ ; p < end; p++) {
+
+        if (escaped) {
+            escaped = 0;
+            *flags |= NGX_LLM_CANON_ESCAPED;
+
+            if (*p == 'u' || *p == '/') {
+                *flags |= NGX_LLM_CANON_REWRITTEN;
+            }
+
+        } else if (*p == '\\') {
+            escaped = 1;
+
+        } else if (*p == '"') {
+            return p;
+        }
+    }
+
+    return NULL;
+}
+
+
+static uint64_t
+ngx_llm_canon_find_tail(const u_char *p, const u_char *end,
+    ngx_uint_t escaped)
+{
+    uint64_t  found, bit;
+
+    found = 0;
+
+    for (bit = 1; p < end; p++, bit <<= 1) {
+
+        if (escaped) {
+            escaped = 0;
+
+            if (*p == 'u' || *p == '/') {
+                found |= bit;
+            }
+
+        } else if (*p == '\\') {
+            escaped = 1;
+        }
+    }
+
+    return found;
+}
+
+
+ngx_int_t
+ngx_llm_canon_compare(const u_char *one, size_t len, const u_char *two,
+    size_t two_len)
+{
+    ngx_int_t            ch, diff;
+    ngx_llm_canon_reader_t  a, b;
+
+    ngx_memzero(&a, sizeof(ngx_llm_canon_reader_t));
+    ngx_memzero(&b, sizeof(ngx_llm_canon_reader_t));
+
+    a.p = one;
+    a.end = one + len;
+
+    b.p = two;
+    b.end = two + two_len;
+
+    do {
+        ch = ngx_llm_canon_next_byte(&a);
+        diff = ch - ngx_llm_canon_next_byte(&b);
+    } while (diff == 0 && ch != -1);
+
+    return diff;
+}
+
+
+size_t
+ngx_llm_canon_decode(u_char *dst, size_t size, const u_char *p,
+    const u_char *end)
+{
+    size_t               len;
+    ngx_int_t            ch;
+    ngx_llm_canon_reader_t  r;
+
+    ngx_memzero(&r, sizeof(ngx_llm_canon_reader_t));
+
+    r.p = p;
+    r.end = end;
+
+    for (len = 0; /* void */; len++) {
+        ch = ngx_llm_canon_next_byte(&r);
+
+        if (ch == -1) {
+            return len;
+        }
+
+        if (len == size) {
+            return size + 1;
+        }
+
+        dst[len] = (u_char) ch;
+    }
+}
+
+
+/* the next byte, -1 at the end */
+
+static ngx_int_t
+ngx_llm_canon_next_byte(ngx_llm_canon_reader_t *r)
+{
+    if (r->next < r->len) {
+        return r->bytes[r->next++];
+    }
+
+    if (r->p >= r->end) {
+        return -1;
+    }
+
+    if (*r->p != '\\') {
+        return *r->p++;
+    }
+
+    r->len = ngx_llm_canon_utf8(r->bytes,
+                                ngx_llm_canon_escape(&r->p, r->end));
+    r->next = 1;
+
+    return r->bytes[0];
+}
+
+
+ngx_int_t
+ngx_llm_canon_rewrite(const ngx_llm_canon_scan_t *scan,
+    ngx_llm_canon_out_t *out, const u_char *p, const u_char *quote,
+    const u_char *end)
+{
+    uint32_t       code;
+    uint64_t       found, carry;
+    const u_char  *from, *escape;
+
+    carry = 0;
+    from = p;
+
+    for ( ;; p += NGX_LLM_CANON_STEP) {
+
+        found = scan->find(p, end, &carry);
+
+        for ( /* void */ ; found; found &= found - 1) {
+
+            escape = p + __builtin_ctzll(found) - 1;
+
+            if (escape < from) {
+                /* it was one of those behind another */
+                continue;
+            }
+
+            if (escape >= quote) {
+                break;
+            }
+
+            if (out != NULL) {
+                ngx_llm_canon_write(out, from, escape - from);
+            }
+
+            do {
+                code = ngx_llm_canon_escape(&escape, quote);
+
+                if (ngx_llm_canon_surrogate(code)) {
+                    return NGX_DECLINED;
+                }
+
+                if (out != NULL) {
+                    ngx_llm_canon_write_code(out, code);
+                }
+
+            } while (quote - escape >= 6
+                     && escape[0] == '\\' && escape[1] == 'u');
+
+            from = escape;
+        }
+
+        if (quote - p <= NGX_LLM_CANON_STEP) {
+            break;
+        }
+    }
+
+    if (out != NULL) {
+        ngx_llm_canon_write(out, from, quote - from);
+    }
+
+    return NGX_OK;
+}
+
+
+/*
+ * *src is at a backslash; moves it behind the escape, a pair of surrogates at
+ * once.  Returns the code point, a surrogate that is alone as it is.
+ */
+
+static uint32_t
+ngx_llm_canon_escape(const u_char **src, const u_char *end)
+{
+    uint32_t       code, low;
+    const u_char  *p;
+
+    p = *src;
+
+    if (end - p < 2) {
+        *src = end;
+        return '\\';
+    }
+
+    *src = p + 2;
+
+    switch (p[1]) {
+    case 'b':
+        return '\b';
+    case 'f':
+        return '\f';
+    case 'n':
+        return '\n';
+    case 'r':
+        return '\r';
+    case 't':
+        return '\t';
+    case 'u':
+        break;
+    default:
+        return p[1];
+    }
+
+    if (end - p < 6) {
+        *src = end;
+        return 0xfffd;
+    }
+
+    *src = p + 6;
+
+    code = ngx_llm_canon_hex(p + 2);
+
+    if ((code & 0xfc00) != 0xd800
+        || end - p < 12 || p[6] != '\\' || p[7] != 'u')
+    {
+        return code;
+    }
+
+    low = ngx_llm_canon_hex(p + 8);
+
+    if ((low & 0xfc00) != 0xdc00) {
+        return code;
+    }
+
+    *src = p + 12;
+
+    return 0x10000 + ((code & 0x3ff) << 10) + (low & 0x3ff);
+}
+
+
+/* four hexadecimal digits: a letter has 9 less in its low bits, and bit 6 */
+
+static uint32_t
+ngx_llm_canon_hex(const u_char *p)
+{
+    uint32_t    code;
+    ngx_uint_t  i;
+
+    for (code = 0, i = 0; i < 4; i++) {
+        code = code << 4 | (((p[i] & 0xf) + 9 * (p[i] >> 6)) & 0xf);
+    }
+
+    return code;
+}
+
+
+static void
+ngx_llm_canon_write_code(ngx_llm_canon_out_t *out, uint32_t code)
+{
+    u_char               *p;
+    static const u_char   hex[] = "0123456789abcdef";
+    static const u_char   letters[] = "uuuuuuuubtnufruu";
+
+    if (NGX_LLM_CANON_BUFFER - out->len < 6) {
+        ngx_llm_canon_flush(out);
+    }
+
+    p = out->buf + out->len;
+
+    if (code >= 0x20 && code != '"' && code != '\\') {
+        out->len += ngx_llm_canon_utf8(p, code);
+        return;
+    }
+
+    p[0] = '\\';
+    p[1] = (code >= 0x20) ? (u_char) code
+           : (code < 0x10) ? letters[code] : 'u';
+
+    if (p[1] != 'u') {
+        out->len += 2;
+        return;
+    }
+
+    p[2] = '0';
+    p[3] = '0';
+    p[4] = hex[code >> 4];
+    p[5] = hex[code & 0xf];
+
+    out->len += 6;
+}
+
+
+static size_t
+ngx_llm_canon_utf8(u_char *dst, uint32_t code)
+{
+    if (code < 0x80) {
+        dst[0] = (u_char) code;
+        return 1;
+    }
+
+    if (code < 0x800) {
+        dst[0] = (u_char) (0xc0 | code >> 6);
+        dst[1] = (u_char) (0x80 | (code & 0x3f));
+        return 2;
+    }
+
+    if (code < 0x10000) {
+        dst[0] = (u_char) (0xe0 | code >> 12);
+        dst[1] = (u_char) (0x80 | (code >> 6 & 0x3f));
+        dst[2] = (u_char) (0x80 | (code & 0x3f));
+        return 3;
+    }
+
+    dst[0] = (u_char) (0xf0 | code >> 18);
+    dst[1] = (u_char) (0x80 | (code >> 12 & 0x3f));
+    dst[2] = (u_char) (0x80 | (code >> 6 & 0x3f));
+    dst[3] = (u_char) (0x80 | (code & 0x3f));
+
+    return 4;
+}
+
+
+void
+ngx_llm_canon_write_long(ngx_llm_canon_out_t *out, const u_char *p,
+    size_t len)
+{
+    ngx_llm_canon_flush(out);
+
+    if (len >= NGX_LLM_CANON_DIRECT) {
+        out->put(out->data, p, len);
+        return;
+    }
+
+    ngx_memcpy(out->buf, p, len);
+    out->len = len;
+}
+
+
+void
+ngx_llm_canon_flush(ngx_llm_canon_out_t *out)
+{
+    if (out->len) {
+        out->put(out->data, out->buf, out->len);
+        out->len = 0;
+    }
+}
