@@ -20,10 +20,12 @@
 
 
 #define NGX_LLM_REDIS_ARGS    128    /* of one script, keys included */
+#define NGX_LLM_REDIS_REPLY   (1024 * 1024)  /* of a script with numbers */
 
 
 typedef struct {                     /* as configured; read-only */
-    ngx_str_t              url;      /* for logs, without its secrets */
+    ngx_str_t              directive;  /* for logs, what configures it */
+    ngx_str_t              url;      /* the same, without its secrets */
     ngx_addr_t             addr;     /* fixed: an address, or unix:PATH */
     ngx_llm_name_t        *name;     /* a host to be asked for, or NULL */
     ngx_str_t              user;
@@ -31,7 +33,9 @@ typedef struct {                     /* as configured; read-only */
     ngx_int_t              db;       /* SELECTed if not 0 */
     ngx_str_t              prefix;   /* of all keys */
     ngx_msec_t             timeout;  /* what one call waits */
+    size_t                 reply;    /* the longest one, bytes */
     ngx_int_t              instances;  /* nodes that share it */
+    ngx_flag_t             evicts;   /* it may: nothing is lost by it */
 #if (NGX_SSL)
     ngx_ssl_t             *ssl;      /* NULL: plain */
     ngx_str_t              ssl_name; /* SNI, and whom the certificate names */
@@ -72,10 +76,8 @@ ngx_llm_redis_t *ngx_llm_redis_create(ngx_conf_t *cf,
 /* in each worker: connects, and goes on trying.  NGX_OK or NGX_ERROR */
 ngx_int_t ngx_llm_redis_worker(ngx_llm_redis_t *redis, ngx_cycle_t *cycle);
 
-/*
- * exit_process: an exiting worker keeps its connection until then, whoever is
- * still served may need it.  Harmless in a process that was no worker.
- */
+/* exit_process: until then whoever is still served may need the connection.
+   Harmless in a process that was no worker */
 void ngx_llm_redis_exit(ngx_llm_redis_t *redis);
 
 /*
@@ -103,12 +105,11 @@ ngx_int_t ngx_llm_redis_deliver(ngx_llm_redis_t *redis,
     ngx_llm_redis_script_t *script, ngx_uint_t nkeys, ngx_str_t *args,
     ngx_uint_t nargs, ngx_llm_redis_handler_pt handler, void *data);
 
-/* for the status page; last_ok: ngx_current_msec of the last good answer */
-
 typedef struct {
     unsigned               up:1;
-    ngx_msec_t             last_ok;  /* 0: never */
+    ngx_msec_t             last_ok;  /* the last good answer; 0: never */
     ngx_uint_t             waiting;  /* calls without an answer yet */
+    size_t                 bytes;    /* of them, deliveries apart */
     uint64_t               latency;  /* of answers, averaged, microseconds */
 } ngx_llm_redis_state_t;
 

@@ -28,6 +28,7 @@ typedef struct {
     redisReader                 *reader;
     redisReplyObjectFunctions    functions;
     size_t                       partial;  /* bytes of a reply so far */
+    size_t                       limit;    /* of them */
 } ngx_llm_redis_wire_t;
 
 
@@ -38,8 +39,9 @@ typedef struct {                     /* why it does not work, for the log */
 } ngx_llm_redis_blame_t;
 
 
-/* empty, whatever was in it.  NGX_OK or NGX_ERROR (no memory) */
-ngx_int_t ngx_llm_redis_wire_open(ngx_llm_redis_wire_t *wire);
+/* empty, whatever was in it; limit: bytes of a reply.  NGX_OK or NGX_ERROR
+   (no memory) */
+ngx_int_t ngx_llm_redis_wire_open(ngx_llm_redis_wire_t *wire, size_t limit);
 void ngx_llm_redis_wire_close(ngx_llm_redis_wire_t *wire);
 
 /* room for len bytes at wire->last, which the caller moves; NULL: memory */

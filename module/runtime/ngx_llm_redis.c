@@ -1,5 +1,5 @@
 /*
- * One Redis for the quota code: what an answer means for who waits for it, and
+ * One Redis for a service: what an answer means for who waits for it, and
  * an error for the server; when there is no use in asking; what is kept until
  * it has arrived.  A call is ngx_llm_redis_call.c's, the connection
  * ngx_llm_redis_link.c's.
@@ -216,6 +216,7 @@ ngx_llm_redis_state(ngx_llm_redis_t *redis, ngx_llm_redis_state_t *state)
     state->up = redis->open;
     state->last_ok = redis->last_ok;
     state->waiting = redis->calls + redis->deliveries;
+    state->bytes = redis->calls_size;
     state->latency = redis->latency;
 }
 

@@ -194,7 +194,7 @@ ngx_llm_redis_hello_probe(ngx_llm_redis_link_t *link, ngx_str_t *words)
 static ngx_uint_t
 ngx_llm_redis_hello_info(ngx_llm_redis_link_t *link, ngx_str_t *words)
 {
-    if (ngx_worker || link->informed) {
+    if (ngx_worker || link->informed || link->conf->evicts) {
         return 0;
     }
 

@@ -196,7 +196,9 @@ ngx_llm_redis_link_open(ngx_llm_redis_link_t *link)
 
     c->pool = ngx_create_pool(512, &link->quiet);
 
-    if (c->pool == NULL || ngx_llm_redis_wire_open(&link->wire) != NGX_OK) {
+    if (c->pool == NULL
+        || ngx_llm_redis_wire_open(&link->wire, link->conf->reply) != NGX_OK)
+    {
         ngx_llm_redis_link_fail(link, 0, "no memory", NULL);
         return;
     }
@@ -603,7 +605,8 @@ ngx_llm_redis_link_log(ngx_log_t *log, u_char *buf, size_t len)
 
     link = log->data;
 
-    p = ngx_snprintf(buf, len, ", llm_redis: \"%V\"", &link->conf->url);
+    p = ngx_snprintf(buf, len, ", %V: \"%V\"", &link->conf->directive,
+                     &link->conf->url);
 
     if (link->name.len) {
         p = ngx_snprintf(p, len - (p - buf), ", peer: %V", &link->name);

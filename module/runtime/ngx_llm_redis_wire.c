@@ -9,7 +9,6 @@
 
 
 #define NGX_LLM_REDIS_KEEP      65536    /* a larger buffer is given back */
-#define NGX_LLM_REDIS_REPLY     (1024 * 1024)
 #define NGX_LLM_REDIS_ELEMENTS  1024     /* of one array */
 #define NGX_LLM_REDIS_DEPTH     4
 
@@ -54,9 +53,11 @@ static const struct {
 
 
 ngx_int_t
-ngx_llm_redis_wire_open(ngx_llm_redis_wire_t *wire)
+ngx_llm_redis_wire_open(ngx_llm_redis_wire_t *wire, size_t limit)
 {
     ngx_llm_redis_wire_close(wire);
+
+    wire->limit = limit;
 
     wire->reader = redisReaderCreate();
     if (wire->reader == NULL) {
@@ -229,7 +230,7 @@ ngx_llm_redis_wire_sent(ngx_llm_redis_wire_t *wire, size_t n)
 ngx_int_t
 ngx_llm_redis_wire_feed(ngx_llm_redis_wire_t *wire, u_char *data, size_t len)
 {
-    if (wire->partial > NGX_LLM_REDIS_REPLY) {
+    if (wire->partial > wire->limit) {
         return NGX_ERROR;
     }
 

@@ -101,8 +101,10 @@ ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
+    rcf->conf.directive = value[0];
     rcf->conf.url = value[1];
     rcf->conf.timeout = NGX_HTTP_LLM_REDIS_TIMEOUT;
+    rcf->conf.reply = NGX_LLM_REDIS_REPLY;
     rcf->conf.instances = 1;
     rcf->conf.ssl_verify = 1;
     ngx_str_set(&rcf->conf.prefix, "llm:");
