@@ -73,7 +73,7 @@ typedef struct {
                                             "function" nor "custom" by type,
                                             or tools that are no array */
     unsigned                reference:1; /* content that is not in the body:
-                                            file_id not null; a remote URL as
+                                            a file_id; a remote URL as
                                             image_url and the like, or as url
                                             in it; audio that has an id */
 } ngx_llm_canon_t;

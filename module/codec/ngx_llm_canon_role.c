@@ -24,7 +24,7 @@
 #define NGX_LLM_CANON_CONTENT    0x2000   /* a LINK, or an object with one */
 #define NGX_LLM_CANON_LINK       0x4000   /* "reference" if a remote URL */
 #define NGX_LLM_CANON_AUDIO      0x8000   /* an object, its id is an ID */
-#define NGX_LLM_CANON_ID         0x10000  /* "reference" unless null */
+#define NGX_LLM_CANON_ID         0x10000  /* "reference", a value */
 
 /* the longest name in the tables, and a final NUL */
 #define NGX_LLM_CANON_NAME       32
@@ -280,11 +280,18 @@ ngx_llm_canon_learn(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     if (type != NGX_LLM_CANON_NULL) {
         c->stateful |= (role & NGX_LLM_CANON_STATE) != 0;
         c->hosted |= (role & NGX_LLM_CANON_HOSTED) != 0;
-        c->reference |= (role & NGX_LLM_CANON_ID) != 0;
 
         if ((role & NGX_LLM_CANON_TOOLS) && type != NGX_LLM_CANON_ARRAY) {
             c->hosted = 1;
         }
+    }
+
+    /* an object is the schema of a tool that has such a parameter */
+
+    if ((role & NGX_LLM_CANON_ID) && type != NGX_LLM_CANON_NULL
+        && type != NGX_LLM_CANON_OBJECT)
+    {
+        c->reference = 1;
     }
 
     if (role & NGX_LLM_CANON_STORE) {

@@ -334,6 +334,7 @@ static const struct {
     { "{\"a\":{\"tools\":[{\"type\":\"web_search\"}]}}", "" },
     { "{\"a\":[{\"file_id\":\"f\"}]}", "r" },
     { "{\"a\":[{\"f\\u0069le_id\":\"f\"}]}", "r" },
+    { "{\"properties\":{\"file_id\":{\"type\":\"string\"}}}", "" },
     { "{\"file_id\":null,\"a\":\"file_id\"}", "" },
     { "{\"a\":{\"image_url\":\"https://h/p\"}}", "r" },
     { "{\"a\":{\"image_url\":\"h\\u0074tp:\\/\\/h\"}}", "r" },
