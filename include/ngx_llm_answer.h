@@ -44,6 +44,9 @@ typedef struct {
     unsigned        failed:1;        /* an error event has come */
     unsigned        cut:1;           /* the last event lacks its blank line */
     unsigned        malformed:1;     /* neither object nor [DONE] has come */
+    unsigned        odd:1;           /* a finish reason but stop, tool_calls,
+                                        length, or a status but completed */
+    unsigned        beside:1;        /* a document's answer has an error too */
     u_char          finish_reason[NGX_LLM_FINISH_REASON];
     size_t          finish_len;      /* the last one; Responses: the status */
     ngx_uint_t      events;          /* with data */

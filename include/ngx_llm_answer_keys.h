@@ -57,4 +57,11 @@ enum {
 extern const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[];
 
 
+/* digits only, below 2^53, or -1 */
+int64_t ngx_llm_answer_integer(const ngx_str_t *value);
+
+/* as the clients' languages see it; an object or array is judged at its end */
+ngx_uint_t ngx_llm_answer_truthy(const ngx_llm_pull_t *pl);
+
+
 #endif /* _NGX_LLM_ANSWER_KEYS_H_INCLUDED_ */

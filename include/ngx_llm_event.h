@@ -43,6 +43,7 @@ typedef struct {                     /* what the event being read says */
     unsigned        content:1;
     unsigned        choice_ended:1;  /* the choice being read has a reason */
     unsigned        beyond:1;
+    unsigned        odd:1;           /* a reason that is none of ours */
 } ngx_llm_answer_draft_t;
 
 

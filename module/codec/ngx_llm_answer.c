@@ -38,8 +38,6 @@ static void ngx_llm_answer_end(ngx_llm_answer_t *a);
 static void ngx_llm_answer_end_error(ngx_llm_answer_t *a, ngx_uint_t named);
 static void ngx_llm_answer_commit(ngx_llm_answer_t *a);
 static void ngx_llm_answer_begin(ngx_llm_answer_t *a);
-static int64_t ngx_llm_answer_integer(const ngx_str_t *value);
-static ngx_uint_t ngx_llm_answer_truthy(const ngx_llm_pull_t *pl);
 
 
 static const char  ngx_llm_answer_done[] = "[DONE]";
@@ -604,6 +602,15 @@ ngx_llm_answer_reason(ngx_llm_answer_t *a)
     }
 
     a->draft.finish_len = (u_char) value->len;
+
+    if (a->pull.slot == ngx_llm_answer_finish) {
+        a->draft.odd |= !ngx_llm_answer_is(value, "stop")
+                        && !ngx_llm_answer_is(value, "tool_calls")
+                        && !ngx_llm_answer_is(value, "length");
+
+    } else {
+        a->draft.odd |= !ngx_llm_answer_is(value, "completed");
+    }
 }
 
 
@@ -667,6 +674,7 @@ ngx_llm_answer_end_error(ngx_llm_answer_t *a, ngx_uint_t named)
     ev = &d->event;
 
     if (a->kind == NGX_LLM_ANSWER_JSON && d->result) {
+        a->beside = ev->error;
         ev->error = 0;
         ev->error_object = 0;
         return;
@@ -709,6 +717,7 @@ ngx_llm_answer_commit(ngx_llm_answer_t *a)
 
     a->terminal |= d->event.terminal;
     a->content |= d->content;
+    a->odd |= d->odd;
 
     if (d->finish_len) {
         ngx_memcpy(a->finish_reason, a->reason, d->finish_len);
@@ -722,75 +731,4 @@ ngx_llm_answer_begin(ngx_llm_answer_t *a)
 {
     ngx_memzero(&a->draft, sizeof(ngx_llm_answer_draft_t));
     ngx_llm_pull_init(&a->pull, ngx_llm_answer_nodes);
-}
-
-
-/* digits only, below 2^53, or -1 */
-
-static int64_t
-ngx_llm_answer_integer(const ngx_str_t *value)
-{
-    size_t   i;
-    int64_t  n;
-
-    if (value->len == 0 || value->len > 16
-        || (value->len > 1 && value->data[0] == '0'))
-    {
-        return -1;
-    }
-
-    n = 0;
-
-    for (i = 0; i < value->len; i++) {
-
-        if (value->data[i] < '0' || value->data[i] > '9') {
-            return -1;
-        }
-
-        n = n * 10 + (value->data[i] - '0');
-    }
-
-    return (n < (int64_t) 1 << 53) ? n : -1;
-}
-
-
-/* as the clients' languages see it; an object or array is judged at its end */
-
-static ngx_uint_t
-ngx_llm_answer_truthy(const ngx_llm_pull_t *pl)
-{
-    size_t  i;
-    u_char  ch;
-
-    switch (pl->type) {
-
-    case NGX_LLM_PULL_STRING:
-        return pl->value.len != 0;
-
-    case NGX_LLM_PULL_TRUE:
-        return 1;
-
-    case NGX_LLM_PULL_NUMBER:
-
-        for (i = 0; i < pl->value.len; i++) {
-            ch = pl->value.data[i];
-
-            if (ch == 'e' || ch == 'E') {
-                break;
-            }
-
-            if (ch >= '1' && ch <= '9') {
-                return 1;
-            }
-        }
-
-        return 0;
-
-    case NGX_LLM_PULL_OBJECT_END:
-    case NGX_LLM_PULL_ARRAY_END:
-        return !pl->empty;
-
-    default:
-        return 0;
-    }
 }

@@ -1,6 +1,7 @@
 /*
- * The paths that the answer reader reads, a table for each kind of object.  A
- * new field of an answer is a line here and a case in ngx_llm_answer.c.
+ * The paths that the answer reader reads, a table for each kind of object, and
+ * what values are to it.  A new field of an answer is a line here and a case
+ * in ngx_llm_answer.c.
  */
 
 
@@ -31,6 +32,7 @@ static const ngx_llm_pull_key_t  ngx_llm_answer_root_keys[] = {
     ngx_llm_answer_path("output", result, any),
     ngx_llm_answer_key("status", root_status),
     ngx_llm_answer_path("choices", choices, choices),
+    ngx_llm_answer_path("results", content, any),
     ngx_llm_answer_path("response", none, response),
     ngx_llm_pull_null_key
 };
@@ -133,3 +135,70 @@ const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[] = {
     ngx_llm_answer_error_keys,
     ngx_llm_answer_any_keys
 };
+
+
+int64_t
+ngx_llm_answer_integer(const ngx_str_t *value)
+{
+    size_t   i;
+    int64_t  n;
+
+    if (value->len == 0 || value->len > 16
+        || (value->len > 1 && value->data[0] == '0'))
+    {
+        return -1;
+    }
+
+    n = 0;
+
+    for (i = 0; i < value->len; i++) {
+
+        if (value->data[i] < '0' || value->data[i] > '9') {
+            return -1;
+        }
+
+        n = n * 10 + (value->data[i] - '0');
+    }
+
+    return (n < (int64_t) 1 << 53) ? n : -1;
+}
+
+
+ngx_uint_t
+ngx_llm_answer_truthy(const ngx_llm_pull_t *pl)
+{
+    size_t  i;
+    u_char  ch;
+
+    switch (pl->type) {
+
+    case NGX_LLM_PULL_STRING:
+        return pl->value.len != 0;
+
+    case NGX_LLM_PULL_TRUE:
+        return 1;
+
+    case NGX_LLM_PULL_NUMBER:
+
+        for (i = 0; i < pl->value.len; i++) {
+            ch = pl->value.data[i];
+
+            if (ch == 'e' || ch == 'E') {
+                break;
+            }
+
+            if (ch >= '1' && ch <= '9') {
+                return 1;
+            }
+        }
+
+        return 0;
+
+    case NGX_LLM_PULL_OBJECT_END:
+    case NGX_LLM_PULL_ARRAY_END:
+        return !pl->empty;
+
+    default:
+        return 0;
+    }
+}
