@@ -1,5 +1,5 @@
 /*
- * ngx_llm_digest.h: SHA-256 of short texts, many times.
+ * ngx_llm_digest.h: SHA-256, and HMAC with it, of short texts, many times.
  */
 
 #ifndef _NGX_LLM_DIGEST_H_INCLUDED_
@@ -23,6 +23,19 @@ ngx_llm_digest_t *ngx_llm_digest_create(ngx_conf_t *cf);
 /* of text, into NGX_LLM_DIGEST_LEN bytes.  NGX_OK or NGX_ERROR */
 ngx_int_t ngx_llm_digest(ngx_llm_digest_t *digest, ngx_str_t *text,
     u_char *out);
+
+/* the same in pieces; one at a time.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_llm_digest_begin(ngx_llm_digest_t *digest);
+ngx_int_t ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data,
+    size_t len);
+ngx_int_t ngx_llm_digest_end(ngx_llm_digest_t *digest, u_char *out);
+
+/*
+ * HMAC-SHA256 (RFC 2104) in the same way, with ngx_llm_digest_add() between; a
+ * key of more than a block, 64 bytes, is its digest.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_llm_digest_mac(ngx_llm_digest_t *digest, ngx_str_t *key);
+ngx_int_t ngx_llm_digest_mac_end(ngx_llm_digest_t *digest, u_char *out);
 
 
 #endif /* _NGX_LLM_DIGEST_H_INCLUDED_ */

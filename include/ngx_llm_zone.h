@@ -1,7 +1,8 @@
 /*
- * ngx_llm_zone.h: the state zone, shared by all workers and kept over reload.
+ * ngx_llm_zone.h: shared memory of all workers, kept over reload: the state
+ * zone, and the cache's.
  *
- * A part is what one file keeps there: it registers while the configuration
+ * A part is what one file keeps in one: it registers while the configuration
  * is read, and finds its root again in each generation.
  */
 
@@ -18,6 +19,8 @@ typedef enum {
     NGX_LLM_ZONE_HEALTH,
     NGX_LLM_ZONE_LEARN,
     NGX_LLM_ZONE_QUOTA,
+    NGX_LLM_ZONE_CACHE,
+    NGX_LLM_ZONE_FLIGHTS,
     NGX_LLM_ZONE_PARTS               /* how many there are */
 } ngx_llm_zone_part_e;
 

@@ -1,6 +1,7 @@
 /*
  * SHA-256 without OpenSSL's search for an implementation: of a short text that
- * takes several times as long as the digest itself.
+ * takes several times as long as the digest itself.  HMAC is made of it here
+ * for the same reason.
  */
 
 
@@ -8,9 +9,13 @@
 #include <openssl/evp.h>
 
 
+#define NGX_LLM_DIGEST_BLOCK  64
+
+
 struct ngx_llm_digest_s {
     EVP_MD      *md;
     EVP_MD_CTX  *ctx;                /* each worker has its own copy of it */
+    u_char       block[NGX_LLM_DIGEST_BLOCK];  /* of HMAC's key */
 };
 
 
@@ -59,14 +64,89 @@ ngx_llm_digest_done(void *data)
 ngx_int_t
 ngx_llm_digest(ngx_llm_digest_t *digest, ngx_str_t *text, u_char *out)
 {
-    /* without a type the one of before is begun again */
-
-    if (EVP_DigestInit_ex2(digest->ctx, NULL, NULL) != 1
-        || EVP_DigestUpdate(digest->ctx, text->data, text->len) != 1
-        || EVP_DigestFinal_ex(digest->ctx, out, NULL) != 1)
+    if (ngx_llm_digest_begin(digest) != NGX_OK
+        || ngx_llm_digest_add(digest, text->data, text->len) != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    return NGX_OK;
+    return ngx_llm_digest_end(digest, out);
+}
+
+
+ngx_int_t
+ngx_llm_digest_begin(ngx_llm_digest_t *digest)
+{
+    /* without a type the one of before is begun again */
+
+    return EVP_DigestInit_ex2(digest->ctx, NULL, NULL) == 1 ? NGX_OK
+                                                            : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data, size_t len)
+{
+    return EVP_DigestUpdate(digest->ctx, data, len) == 1 ? NGX_OK : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_llm_digest_end(ngx_llm_digest_t *digest, u_char *out)
+{
+    return EVP_DigestFinal_ex(digest->ctx, out, NULL) == 1 ? NGX_OK
+                                                           : NGX_ERROR;
+}
+
+
+ngx_int_t
+ngx_llm_digest_mac(ngx_llm_digest_t *digest, ngx_str_t *key)
+{
+    size_t   i;
+    u_char  *block;
+
+    block = digest->block;
+
+    ngx_memzero(block, NGX_LLM_DIGEST_BLOCK);
+
+    if (key->len <= NGX_LLM_DIGEST_BLOCK) {
+        ngx_memcpy(block, key->data, key->len);
+
+    } else if (ngx_llm_digest(digest, key, block) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < NGX_LLM_DIGEST_BLOCK; i++) {
+        block[i] ^= 0x36;
+    }
+
+    if (ngx_llm_digest_begin(digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_llm_digest_add(digest, block, NGX_LLM_DIGEST_BLOCK);
+}
+
+
+ngx_int_t
+ngx_llm_digest_mac_end(ngx_llm_digest_t *digest, u_char *out)
+{
+    size_t   i;
+    u_char  *block;
+
+    block = digest->block;
+
+    for (i = 0; i < NGX_LLM_DIGEST_BLOCK; i++) {
+        block[i] ^= 0x36 ^ 0x5c;
+    }
+
+    if (ngx_llm_digest_end(digest, out) != NGX_OK
+        || ngx_llm_digest_begin(digest) != NGX_OK
+        || ngx_llm_digest_add(digest, block, NGX_LLM_DIGEST_BLOCK) != NGX_OK
+        || ngx_llm_digest_add(digest, out, NGX_LLM_DIGEST_LEN) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_llm_digest_end(digest, out);
 }
