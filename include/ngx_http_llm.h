@@ -163,7 +163,7 @@ typedef struct {
     ngx_event_t                    timer;
     ngx_msec_t                     last;         /* ping, or the start */
     ngx_buf_t                     *buf;
-    ngx_str_t                      error;        /* object, once failed */
+    ngx_str_t                      error;        /* object, or old answer */
     unsigned                       sending:1;    /* the header, right now */
     unsigned                       sent:1;       /* our 200 is out */
     unsigned                       failed:1;     /* an event has to say it */
@@ -199,6 +199,9 @@ typedef struct {
 } ngx_http_llm_page_ctx_t;
 
 
+typedef struct ngx_http_llm_fetch_s  ngx_http_llm_fetch_t;
+
+
 typedef struct {
     ngx_http_llm_charge_t         *charge;       /* NULL: an early error */
     ngx_http_llm_page_ctx_t        page;
@@ -217,6 +220,8 @@ typedef struct {
     ngx_http_llm_framing_ctx_t     framing;
     ngx_http_llm_judge_ctx_t       judge;
     ngx_http_llm_relay_ctx_t       relay;
+    ngx_http_llm_tee_ctx_t         tee;
+    ngx_http_llm_fetch_t          *fetch;        /* while it waits for one */
     ngx_uint_t                     step;         /* of admit, the next */
     unsigned                       read:1;       /* the body is there */
     unsigned                       reserving:1;  /* the store was asked */

@@ -16,6 +16,12 @@
 ngx_llm_consumer_t *ngx_http_llm_auth_consumer(ngx_http_request_t *r);
 
 /*
+ * The key itself, into the request's header.  NGX_OK, or NGX_DECLINED: there is
+ * none, or two different ones.
+ */
+ngx_int_t ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key);
+
+/*
  * 1: who asks may use the model, by the name asked and, where that is an
  * alias, by the model it leads to.  Always where llm_auth is off.
  */

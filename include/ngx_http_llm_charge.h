@@ -14,6 +14,7 @@
 #include <ngx_llm_estimate.h>
 #include <ngx_http_llm_error.h>
 #include <ngx_http_llm_model.h>
+#include <ngx_http_llm_cache.h>
 
 
 /* one attempt at one provider */
@@ -91,6 +92,7 @@ typedef struct {
     ngx_http_llm_error_t           error;        /* ours, of the last pass */
     ngx_http_llm_kept_t            kept;         /* a provider's, for later */
     ngx_http_llm_quota_charge_t    quota;
+    ngx_http_llm_cache_charge_t    cache;
     unsigned                       parsed:1;     /* facts are valid */
     unsigned                       stream:1;     /* the answer is one */
     unsigned                       unread:1;     /* a line too long */

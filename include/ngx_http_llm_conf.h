@@ -11,6 +11,7 @@
 #include <ngx_llm_keys.h>
 #include <ngx_llm_learn.h>
 #include <ngx_http_llm_model.h>
+#include <ngx_http_llm_cache.h>
 
 
 /* random bytes drawn at a time */
@@ -59,6 +60,7 @@ typedef struct {
     ngx_array_t                    quota_zones;  /* quota_zone_t * */
     ngx_llm_quota_t               *quota;        /* NULL: no llm_quota */
     ngx_llm_learn_t               *learn;        /* the same */
+    ngx_http_llm_cache_main_t      cache;
     unsigned                       count:1;      /* there is a page for it */
     unsigned                       charged:1;    /* there is an llm_quota */
     unsigned                       priced:1;     /* somebody has a price */
@@ -86,6 +88,7 @@ typedef struct {
     ngx_array_t                   *quota;        /* quota_zone_t *, or NULL */
     ngx_flag_t                     quota_shadow;
     ngx_uint_t                     quota_output; /* ..._DECLARED, _LEARNED */
+    ngx_http_llm_cache_conf_t      cache;
     ngx_msec_t                     ping;         /* 0: off */
     ngx_msec_t                     drain;        /* 0: llm_on_abort cancel */
     off_t                          max_size;     /* of an answer; 0: any */
@@ -106,7 +109,8 @@ typedef struct {
 /* what leaves such a location is ours: errors, headers, metrics */
 
 #define ngx_http_llm_ours(llcf)                                               \
-    ((llcf)->pass || (llcf)->meter || (llcf)->auth || (llcf)->quota)
+    ((llcf)->pass || (llcf)->meter || (llcf)->auth || (llcf)->quota           \
+     || (llcf)->cache.on)
 
 
 #endif /* _NGX_HTTP_LLM_CONF_H_INCLUDED_ */

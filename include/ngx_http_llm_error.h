@@ -44,6 +44,7 @@ typedef enum {
     NGX_HTTP_LLM_RATE_LIMITED,
     NGX_HTTP_LLM_BUDGET_SPENT,
     NGX_HTTP_LLM_QUOTA_UNAVAILABLE,
+    NGX_HTTP_LLM_NOT_CACHED,
     NGX_HTTP_LLM_FAULTS              /* how many there are */
 } ngx_http_llm_fault_e;
 
@@ -57,12 +58,14 @@ typedef struct {
 } ngx_http_llm_error_t;
 
 
-/* the answer of a provider that is kept in case no other one answers */
+/* an answer that is kept in case no better one comes: a provider's error, or
+   a cached one that is too old */
 
 typedef struct {
     ngx_uint_t             status;       /* 0: none is kept */
     ngx_str_t              content_type;
-    ngx_list_t             headers;      /* table_elt_t, as it sent them */
+    ngx_list_t             headers;      /* table_elt_t, as it sent them; not
+                                            of one that was cached */
     ngx_str_t              body;
     unsigned               use:1;        /* nobody else has answered */
 } ngx_http_llm_kept_t;
@@ -90,6 +93,13 @@ ngx_int_t ngx_http_llm_error_body(ngx_pool_t *pool, ngx_http_llm_error_t *err,
  */
 ngx_int_t ngx_http_llm_error_page(ngx_http_request_t *r, ngx_uint_t raised,
     ngx_uint_t status);
+
+/*
+ * error_page of this request alone: ngx_http_err_page_t, or NULL for none.
+ * NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_llm_error_pages(ngx_http_request_t *r,
+    ngx_array_t *pages);
 
 /* puts the filters that replace nginx's own error pages into the chain */
 ngx_int_t ngx_http_llm_error_init(ngx_conf_t *cf);

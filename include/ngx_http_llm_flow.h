@@ -7,6 +7,7 @@
 
 
 #include <ngx_http_llm.h>
+#include <ngx_http_llm_recall.h>
 
 
 /* phase handler, ACCESS: with llm_auth nobody passes without a key */
@@ -59,7 +60,8 @@ typedef enum {
     NGX_HTTP_LLM_USAGE_NONE = 0,     /* no answer, or none that has tokens */
     NGX_HTTP_LLM_USAGE_PROVIDER,
     NGX_HTTP_LLM_USAGE_ESTIMATED,    /* readable, but without usable usage */
-    NGX_HTTP_LLM_USAGE_UNKNOWN       /* it could not be read */
+    NGX_HTTP_LLM_USAGE_UNKNOWN,      /* it could not be read */
+    NGX_HTTP_LLM_USAGE_CACHE         /* nobody was asked */
 } ngx_http_llm_usage_e;
 
 ngx_http_llm_usage_e ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge);
@@ -69,6 +71,17 @@ ngx_http_llm_usage_e ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge);
  * NGX_LLM_PRICE_UNKNOWN: there are none, or their price is not known.
  */
 int64_t ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge);
+
+/* the tokens of the answer, of the one that was cached too, or NULL */
+const ngx_llm_usage_t *ngx_http_llm_amount_tokens_of(
+    ngx_http_llm_charge_t *charge);
+
+/* all of them */
+int64_t ngx_http_llm_amount_total(const ngx_llm_usage_t *usage);
+
+/* what so many tokens cost of the last target, or NGX_LLM_PRICE_UNKNOWN */
+int64_t ngx_http_llm_amount_price(ngx_http_llm_charge_t *charge,
+    const ngx_llm_usage_t *usage);
 
 /* what the request has used goes to its quotas; cost as counted */
 void ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost);

@@ -11,6 +11,15 @@
 #include <ngx_http_llm_quota_zone.h>
 
 
+/* whether answers may be cached: never; as the request samples; the same, but
+   they tell no usage; always */
+
+#define NGX_HTTP_LLM_CACHED_NEVER      0
+#define NGX_HTTP_LLM_CACHED_SAMPLED    1
+#define NGX_HTTP_LLM_CACHED_UNCOUNTED  2
+#define NGX_HTTP_LLM_CACHED_FIXED      3
+
+
 typedef struct {
     ngx_str_t                      name;         /* "chat", a metric's label */
     ngx_str_t                      suffix;       /* "chat/completions" */
@@ -20,6 +29,7 @@ typedef struct {
     unsigned                       usage:1;      /* stream_options known */
     unsigned                       form:1;       /* takes multipart, too */
     unsigned                       generates:1;  /* tokens, as many as asked */
+    unsigned                       cached:2;     /* NGX_HTTP_LLM_CACHED_... */
 } ngx_http_llm_operation_t;
 
 

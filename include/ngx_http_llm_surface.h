@@ -48,8 +48,10 @@ ngx_int_t ngx_http_llm_health_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 
-/* redis_conf: who is asked for its name, once http {} is parsed */
-void ngx_http_llm_redis_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf);
+/* redis_conf: once http {} is parsed, that the cache's has a secret, and who
+   is asked for their names.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_llm_redis_init(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
 
 
 /* price_conf: llm_prices and price= */
@@ -79,11 +81,12 @@ ngx_int_t ngx_http_llm_quota_store(ngx_conf_t *cf,
 char *ngx_http_llm_quota_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf);
 
 
-/* metrics_page, status, admin: content handlers */
+/* metrics_page, status, admin, purge: content handlers */
 
 ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_status_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_admin_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_llm_purge_handler(ngx_http_request_t *r);
 
 /*
  * page: answers with the fault's error object; allow: value of Allow, text: a

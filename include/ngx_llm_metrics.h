@@ -52,7 +52,7 @@ ngx_llm_metrics_t *ngx_llm_metrics_create(ngx_conf_t *cf,
 void ngx_llm_metrics_request(ngx_llm_metrics_t *metrics,
     ngx_llm_sample_t *sample, ngx_log_t *log);
 
-/* one more of a kind with two labels and nothing but a count */
+/* one more of a kind with nothing but a count; second: NULL if there is none */
 void ngx_llm_metrics_add(ngx_llm_metrics_t *metrics, ngx_llm_series_e kind,
     ngx_str_t *first, ngx_str_t *second, ngx_log_t *log);
 

@@ -21,6 +21,8 @@ typedef enum {                       /* labels of such a series */
     NGX_LLM_SERIES_ALERTS,           /* zone, threshold */
     NGX_LLM_SERIES_AMOUNTS,          /* zone, limit */
     NGX_LLM_SERIES_REFUSED,          /* zone, limit */
+    NGX_LLM_SERIES_CACHE,            /* result */
+    NGX_LLM_SERIES_UNCACHED,         /* reason */
     NGX_LLM_SERIES_KINDS
 } ngx_llm_series_e;
 

@@ -145,7 +145,7 @@ sub tokens {
               '  nothing is counted on it');
     is($m->{'provider_state p'}, 1, '  every provider is up');
     is($m->{'provider_inflight f'}, 0, '  and nothing runs there');
-    is(scalar(() = $r->body =~ /^# TYPE /mg), 19, '  every family is there');
+    is(scalar(() = $r->body =~ /^# TYPE /mg), 21, '  every family is there');
 
     is_deeply(moved($gw, sub { get($gw, '/metrics') }), {},
               '  reading it counts nothing');

@@ -57,17 +57,22 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
     ngx_http_llm_admit_allowed,
     ngx_http_llm_admit_policy,
     ngx_http_llm_admit_fits,
+    ngx_http_llm_recall,
     ngx_http_llm_reserve,
+    ngx_http_llm_fetch,
     NULL
 };
 
 
-/* where another handler answers, and quotas apply: no path is refused */
+/* where another handler answers, and quotas or a cache apply: no path is
+   refused */
 
 static ngx_http_llm_step_pt  ngx_http_llm_admit_plain_steps[] = {
     ngx_http_llm_admit_plain,
     ngx_http_llm_admit_plain_facts,
+    ngx_http_llm_recall,
     ngx_http_llm_reserve,
+    ngx_http_llm_fetch,
     NULL
 };
 
@@ -102,7 +107,7 @@ ngx_http_llm_admit_handler(ngx_http_request_t *r)
         ctx->charge->operation = operation;
     }
 
-    if (llcf->quota == NULL) {
+    if (llcf->quota == NULL && !llcf->cache.on) {
         /* metered only: nothing is read here, nothing refused */
         return NGX_DECLINED;
     }

@@ -9,11 +9,10 @@
 #include <ngx_http_llm_quota.h>
 
 
-static const ngx_llm_price_t *ngx_http_llm_amount_price(
+static const ngx_llm_price_t *ngx_http_llm_amount_rate(
     ngx_http_llm_charge_t *charge);
-static int64_t ngx_http_llm_amount_tokens(ngx_http_llm_charge_t *charge);
+static int64_t ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge);
-static int64_t ngx_http_llm_amount_total(ngx_llm_usage_t *usage);
 static ngx_uint_t ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge);
 static ngx_uint_t ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge,
@@ -23,6 +22,10 @@ static int64_t ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge,
 ngx_http_llm_usage_e
 ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge)
 {
+    if (charge->cache.replayed) {
+        return NGX_HTTP_LLM_USAGE_CACHE;
+    }
+
     if (!charge->answered) {
         return NGX_HTTP_LLM_USAGE_NONE;
     }
@@ -44,16 +47,41 @@ ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge)
 int64_t
 ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge)
 {
-    const ngx_llm_price_t  *price;
+    switch (ngx_http_llm_amount_usage(charge)) {
 
-    if (ngx_http_llm_amount_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER) {
+    case NGX_HTTP_LLM_USAGE_PROVIDER:
+        return ngx_http_llm_amount_price(charge, &charge->answer->usage);
+
+    case NGX_HTTP_LLM_USAGE_CACHE:
+        return 0;
+
+    default:
         return NGX_LLM_PRICE_UNKNOWN;
     }
+}
 
-    price = ngx_http_llm_amount_price(charge);
 
-    return price ? ngx_llm_price_cost(price, &charge->answer->usage)
-                 : NGX_LLM_PRICE_UNKNOWN;
+const ngx_llm_usage_t *
+ngx_http_llm_amount_tokens_of(ngx_http_llm_charge_t *charge)
+{
+    if (charge->cache.replayed) {
+        return &charge->cache.entry->usage;
+    }
+
+    return (charge->answer && charge->answer->usage_seen)
+           ? &charge->answer->usage : NULL;
+}
+
+
+int64_t
+ngx_http_llm_amount_price(ngx_http_llm_charge_t *charge,
+    const ngx_llm_usage_t *usage)
+{
+    const ngx_llm_price_t  *price;
+
+    price = ngx_http_llm_amount_rate(charge);
+
+    return price ? ngx_llm_price_cost(price, usage) : NGX_LLM_PRICE_UNKNOWN;
 }
 
 
@@ -63,7 +91,7 @@ ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge)
  */
 
 static const ngx_llm_price_t *
-ngx_http_llm_amount_price(ngx_http_llm_charge_t *charge)
+ngx_http_llm_amount_rate(ngx_http_llm_charge_t *charge)
 {
     ngx_http_llm_ctx_t        *ctx;
     ngx_http_llm_attempt_t    *attempt;
@@ -93,11 +121,18 @@ ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost)
 {
     int64_t  tokens;
 
-    if (ngx_http_llm_amount_usage(charge) == NGX_HTTP_LLM_USAGE_PROVIDER) {
-        tokens = ngx_http_llm_amount_total(&charge->answer->usage);
+    switch (ngx_http_llm_amount_usage(charge)) {
 
-    } else {
-        tokens = ngx_http_llm_amount_tokens(charge);
+    case NGX_HTTP_LLM_USAGE_PROVIDER:
+        tokens = ngx_http_llm_amount_total(&charge->answer->usage);
+        break;
+
+    case NGX_HTTP_LLM_USAGE_CACHE:
+        tokens = 0;
+        break;
+
+    default:
+        tokens = ngx_http_llm_amount_uncounted(charge);
         cost = ngx_http_llm_amount_guess(charge, tokens);
     }
 
@@ -112,8 +147,8 @@ ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost)
 }
 
 
-static int64_t
-ngx_http_llm_amount_total(ngx_llm_usage_t *usage)
+int64_t
+ngx_http_llm_amount_total(const ngx_llm_usage_t *usage)
 {
     if (usage->total >= 0) {
         return usage->total;
@@ -126,7 +161,7 @@ ngx_http_llm_amount_total(ngx_llm_usage_t *usage)
 /* nobody has counted */
 
 static int64_t
-ngx_http_llm_amount_tokens(ngx_http_llm_charge_t *charge)
+ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge)
 {
     ngx_uint_t  status;
 
@@ -245,7 +280,7 @@ ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
         return tokens;
     }
 
-    price = ngx_http_llm_amount_price(charge);
+    price = ngx_http_llm_amount_rate(charge);
 
     if (price == NULL) {
         return NGX_LLM_QUOTA_AS_RESERVED;

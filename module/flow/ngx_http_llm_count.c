@@ -11,6 +11,8 @@
 
 static void ngx_http_llm_count_tokens(ngx_llm_sample_t *sample,
     ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_count_cache(ngx_http_request_t *r,
+    ngx_llm_metrics_t *metrics, ngx_http_llm_cache_charge_t *cache);
 static void ngx_http_llm_count_class(ngx_uint_t status, ngx_str_t *label);
 static void ngx_http_llm_count_outcome(ngx_http_llm_attempt_t *attempt,
     ngx_str_t *label);
@@ -98,6 +100,53 @@ ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
                        && (charge->asked.len || charge->attempts.nelts));
 
     ngx_llm_metrics_request(lmcf->metrics, &sample, r->connection->log);
+
+    ngx_http_llm_count_cache(r, lmcf->metrics, &charge->cache);
+}
+
+
+static void
+ngx_http_llm_count_cache(ngx_http_request_t *r, ngx_llm_metrics_t *metrics,
+    ngx_http_llm_cache_charge_t *cache)
+{
+    ngx_str_t   reason;
+    ngx_log_t  *log;
+
+    static ngx_str_t  stored = ngx_string("stored");
+    static ngx_str_t  refused = ngx_string("refused");
+
+    static ngx_str_t  results[] = {
+        ngx_null_string,
+        ngx_string("hit"),
+        ngx_string("miss"),
+        ngx_string("bypass"),
+        ngx_string("stale"),
+        ngx_string("expired")
+    };
+
+    log = r->connection->log;
+
+    if (cache->status == NGX_HTTP_LLM_CACHE_NONE) {
+        return;
+    }
+
+    ngx_llm_metrics_add(metrics, NGX_LLM_SERIES_CACHE,
+                        &results[cache->status], NULL, log);
+
+    if (cache->stored) {
+        ngx_llm_metrics_add(metrics, NGX_LLM_SERIES_CACHE, &stored, NULL,
+                            log);
+    }
+
+    if (cache->refused) {
+        reason.data = (u_char *) cache->refused;
+        reason.len = ngx_strlen(cache->refused);
+
+        ngx_llm_metrics_add(metrics, NGX_LLM_SERIES_CACHE, &refused, NULL,
+                            log);
+        ngx_llm_metrics_add(metrics, NGX_LLM_SERIES_UNCACHED, &reason, NULL,
+                            log);
+    }
 }
 
 
@@ -107,7 +156,9 @@ ngx_http_llm_count_tokens(ngx_llm_sample_t *sample,
 {
     ngx_llm_usage_t  *usage;
 
-    if (charge->answer == NULL || !charge->answer->usage_seen) {
+    if (charge->cache.replayed || charge->answer == NULL
+        || !charge->answer->usage_seen)
+    {
         ngx_memzero(sample->tokens, sizeof(sample->tokens));
         return;
     }

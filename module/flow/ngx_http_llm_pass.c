@@ -21,6 +21,7 @@
 #include <ngx_http_llm_judge.h>
 #include <ngx_http_llm_relay.h>
 #include <ngx_http_llm_dialect.h>
+#include <ngx_http_llm_tee.h>
 
 
 static void ngx_http_llm_pass_resume(ngx_http_request_t *r);
@@ -37,6 +38,8 @@ static ngx_int_t ngx_http_llm_pass_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_pass_filter_init(void *data);
 static ngx_int_t ngx_http_llm_pass_filter(void *data, ssize_t bytes);
+static ngx_int_t ngx_http_llm_pass_span(ngx_http_request_t *r, u_char *pos,
+    u_char *last);
 static void ngx_http_llm_pass_attempted(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt);
 static ngx_uint_t ngx_http_llm_pass_judge(ngx_http_request_t *r,
@@ -153,6 +156,10 @@ ngx_http_llm_pass_nobody(ngx_http_request_t *r)
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ngx_http_llm_stale_wanted(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE)) {
+        return ngx_http_llm_stale_replay(r, ctx);
+    }
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "no provider of llm_model \"%V\" may be asked now",
@@ -271,10 +278,26 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
                                        "no stream after a ping");
     }
 
+    if (r->upstream->headers_in.status_n >= 400
+        && ngx_http_llm_stale_wanted(r, ctx,
+                                     r->upstream->headers_in.status_n))
+    {
+        return ngx_http_llm_judge_fail(r, ctx->judge.substitute.data
+                                          ? NGX_HTTP_LLM_NEXT_BAD_ANSWER
+                                          : ctx->judge.verdict, NULL);
+    }
+
     ctx->upstream.committed = 1;
     ngx_http_llm_limits_arm(r, 0);
 
     ngx_http_llm_blame_answered(r, ngx_http_llm_pass_attempt(ctx));
+
+    ngx_http_llm_keep_begin(r, ctx);
+
+    if (ctx->response.json && ctx->framing.complete) {
+        ngx_http_llm_keep_whole(r, ctx, r->upstream->buffer.pos,
+                                ctx->framing.held);
+    }
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
@@ -381,7 +404,22 @@ ngx_http_llm_pass_filter(void *data, ssize_t bytes)
 
     ctx->limits.last_read = ngx_current_msec;
 
-    return ngx_http_llm_framing_filter(r, bytes, ngx_http_llm_relay_span);
+    return ngx_http_llm_framing_filter(r, bytes, ngx_http_llm_pass_span);
+}
+
+
+static ngx_int_t
+ngx_http_llm_pass_span(ngx_http_request_t *r, u_char *pos, u_char *last)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->tee.active) {
+        ngx_http_llm_tee_feed(r, ctx, pos, last);
+    }
+
+    return ngx_http_llm_relay_span(r, pos, last);
 }
 
 
@@ -470,6 +508,7 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     if (r->upstream->header_sent) {
         ngx_http_llm_pass_ended(r, ctx, rc);
+        ngx_http_llm_keep_end(r, ctx);
         ngx_http_llm_blame_ended(r, ngx_http_llm_pass_attempt(ctx));
 
     } else if (!ctx->upstream.committed
@@ -479,6 +518,7 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
         ngx_http_llm_pass_failed(r, ctx, rc);
     }
 
+    ngx_http_llm_land(r, ctx->charge);
     ngx_http_llm_drain_done(r);
     ngx_http_llm_balance_release(r);
 }
@@ -495,6 +535,12 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_loc_conf_t  *llcf;
 
     charge = ctx->charge;
+
+    if (ngx_http_llm_stale_wanted(r, ctx, rc)
+        && ngx_http_llm_stale_keep(r, ctx) == NGX_OK)
+    {
+        return;
+    }
 
     if (charge->kept.status && !ctx->ping.sent) {
 

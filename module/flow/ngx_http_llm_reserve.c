@@ -144,6 +144,11 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     ngx_memzero(need, sizeof(ngx_http_llm_need_t));
 
+    if (charge->cache.replayed) {
+        /* nobody is asked: it is a request, and nothing else */
+        return NGX_OK;
+    }
+
     if (!charge->parsed) {
         ngx_llm_facts_init(&charge->facts);
     }

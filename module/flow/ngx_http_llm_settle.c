@@ -8,6 +8,7 @@
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_meter.h>
 #include <ngx_http_llm_route.h>
+#include <ngx_http_llm_tee.h>
 
 
 static ngx_int_t ngx_http_llm_settle_header_filter(ngx_http_request_t *r);
@@ -65,6 +66,10 @@ ngx_http_llm_settle_header_filter(ngx_http_request_t *r)
             if (ctx->charge->operation == NULL) {
                 ctx->charge->operation = ngx_http_llm_route_operation(r);
             }
+        }
+
+        if (!llcf->pass) {
+            ngx_http_llm_keep_begin(r, ctx);
         }
     }
 
@@ -200,9 +205,13 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     if (ctx == NULL || ctx->charge == NULL || r != r->main
-        || ctx->charge->quota.reserve.hold == NULL)
+        || (ctx->charge->quota.reserve.hold == NULL && !ctx->tee.active))
     {
         return ngx_http_llm_next_body_filter(r, in);
+    }
+
+    if (ctx->meter.active) {
+        ngx_http_llm_tee_chain(r, ctx, in);
     }
 
     last = 0;
@@ -212,6 +221,11 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     }
 
     if (last) {
+
+        if (ctx->meter.active) {
+            ngx_http_llm_keep_end(r, ctx);
+        }
+
         ngx_http_llm_settle_charge(ctx->charge);
     }
 
@@ -240,11 +254,22 @@ ngx_http_llm_settle_cleanup(void *data)
 {
     ngx_http_llm_charge_t  *charge = data;
 
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = charge->ctx;
+
+    ngx_http_llm_fetch_done(ctx);
     ngx_http_llm_meter_done(charge->request, charge);
+
+    if (ctx->tee.active) {
+        ngx_http_llm_tee_drop(ctx, "partial");
+    }
+
+    ngx_http_llm_land(charge->request, charge);
     ngx_http_llm_settle_charge(charge);
     ngx_http_llm_count(charge->request, charge,
                        ngx_http_llm_amount_usage(charge),
                        ngx_http_llm_amount_cost(charge));
 
-    ngx_http_set_ctx(charge->request, charge->ctx, ngx_http_llm_module);
+    ngx_http_set_ctx(charge->request, ctx, ngx_http_llm_module);
 }

@@ -57,6 +57,8 @@ static const size_t  ngx_llm_metrics_sizes[NGX_LLM_SERIES_KINDS] = {
     sizeof(ngx_llm_series_count_t),
     sizeof(ngx_llm_series_count_t),
     sizeof(ngx_llm_series_amounts_t),
+    sizeof(ngx_llm_series_count_t),
+    sizeof(ngx_llm_series_count_t),
     sizeof(ngx_llm_series_count_t)
 };
 

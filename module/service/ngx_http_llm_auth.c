@@ -11,7 +11,6 @@
 #define NGX_HTTP_LLM_AUTH_KEY  1024      /* bytes of a key, at most */
 
 
-static ngx_int_t ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key);
 static void ngx_http_llm_auth_value(ngx_table_elt_t *h, ngx_str_t *value);
 
 
@@ -58,9 +57,7 @@ ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *asked,
 }
 
 
-/* NGX_OK, or NGX_DECLINED: there is none, or two different ones */
-
-static ngx_int_t
+ngx_int_t
 ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key)
 {
     ngx_str_t               value;

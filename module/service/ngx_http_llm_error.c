@@ -93,7 +93,9 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
     { 429, "insufficient_quota", "insufficient_quota",
       ngx_string("The budget is spent.") },
     { 503, "service_unavailable_error", "quota_unavailable",
-      ngx_string("Quotas cannot be kept now.") }
+      ngx_string("Quotas cannot be kept now.") },
+    { 504, "invalid_request_error", "not_cached",
+      ngx_string("There is no cached answer, and nobody may be asked.") }
 };
 
 
@@ -218,11 +220,10 @@ ngx_int_t
 ngx_http_llm_error_page(ngx_http_request_t *r, ngx_uint_t raised,
     ngx_uint_t status)
 {
-    void                      **loc_conf;
     ngx_uint_t                  i;
     ngx_array_t                *pages;
     ngx_http_err_page_t        *page, *own;
-    ngx_http_core_loc_conf_t   *clcf, *copy;
+    ngx_http_core_loc_conf_t   *clcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
@@ -248,10 +249,7 @@ ngx_http_llm_error_page(ngx_http_request_t *r, ngx_uint_t raised,
     }
 
     own = ngx_array_push(pages);
-    copy = ngx_palloc(r->pool, sizeof(ngx_http_core_loc_conf_t));
-    loc_conf = ngx_palloc(r->pool, ngx_http_max_module * sizeof(void *));
-
-    if (own == NULL || copy == NULL || loc_conf == NULL) {
+    if (own == NULL) {
         return NGX_ERROR;
     }
 
@@ -260,6 +258,25 @@ ngx_http_llm_error_page(ngx_http_request_t *r, ngx_uint_t raised,
 
     if (own->overwrite == -1) {
         own->overwrite = status;
+    }
+
+    return ngx_http_llm_error_pages(r, pages);
+}
+
+
+ngx_int_t
+ngx_http_llm_error_pages(ngx_http_request_t *r, ngx_array_t *pages)
+{
+    void                      **loc_conf;
+    ngx_http_core_loc_conf_t   *clcf, *copy;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    copy = ngx_palloc(r->pool, sizeof(ngx_http_core_loc_conf_t));
+    loc_conf = ngx_palloc(r->pool, ngx_http_max_module * sizeof(void *));
+
+    if (copy == NULL || loc_conf == NULL) {
+        return NGX_ERROR;
     }
 
     ngx_memcpy(copy, clcf, sizeof(ngx_http_core_loc_conf_t));

@@ -174,6 +174,8 @@ ngx_http_llm_header_filter(ngx_http_request_t *r)
 
     if (ctx
         && (ctx->ping.sending
+            || (ctx->charge && ctx->charge->cache.replayed
+                && ctx->charge->stream)
             || (ctx->upstream.committed && ctx->response.stream
                 && ctx->judge.substitute.data == NULL))
         && ngx_http_llm_header_stream(r) != NGX_OK)
@@ -268,7 +270,18 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (charge->attempts.nelts == 0 || !llcf->provider_header) {
+    if (!llcf->provider_header) {
+        return NGX_OK;
+    }
+
+    if (charge->cache.replayed) {
+        return charge->cache.entry->provider.len
+               ? ngx_http_llm_add_header(r, "x-llm-provider",
+                                         &charge->cache.entry->provider)
+               : NGX_OK;
+    }
+
+    if (charge->attempts.nelts == 0) {
         return NGX_OK;
     }
 

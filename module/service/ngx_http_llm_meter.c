@@ -48,6 +48,7 @@ ngx_http_llm_meter_header_filter(ngx_http_request_t *r)
 
     if (r == r->main && ctx && ctx->charge && ctx->charge->operation
         && llcf->meter && !llcf->pass && !ctx->meter.active
+        && !ctx->charge->cache.replayed
         && r->headers_out.status == NGX_HTTP_OK && !r->header_only
         && r->method != NGX_HTTP_HEAD)
     {

@@ -37,7 +37,9 @@ ngx_http_llm_ping_start(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (llcf->ping == 0 || !ctx->charge->facts.stream || r != r->main) {
+    if (llcf->ping == 0 || !ctx->charge->facts.stream || r != r->main
+        || ctx->ping.timer.timer_set)
+    {
         return;
     }
 
@@ -232,7 +234,9 @@ ngx_http_llm_ping_header_filter(ngx_http_request_t *r)
 
     r->header_sent = 1;
 
-    if (!ctx->upstream.committed) {
+    if (!ctx->upstream.committed
+        && (!ctx->charge->cache.replayed || ctx->ping.error.len))
+    {
         ctx->ping.failed = 1;
         r->keepalive = 0;
     }
@@ -241,7 +245,8 @@ ngx_http_llm_ping_header_filter(ngx_http_request_t *r)
 }
 
 
-/* nginx's page for a failure: the error event takes its place */
+/* nginx's page for a failure: the error event, or an old answer, takes its
+   place */
 
 static ngx_int_t
 ngx_http_llm_ping_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
@@ -268,7 +273,10 @@ ngx_http_llm_ping_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         return NGX_ERROR;
     }
 
-    b->last = ngx_sprintf(b->last, "data: %V\n\n", &ctx->ping.error);
+    b->last = ctx->charge->cache.replayed
+              ? ngx_cpymem(b->last, ctx->ping.error.data,
+                           ctx->ping.error.len)
+              : ngx_sprintf(b->last, "data: %V\n\n", &ctx->ping.error);
     b->last_buf = 1;
     b->last_in_chain = 1;
 

@@ -17,8 +17,13 @@ typedef struct {
 
 
 static ngx_uint_t ngx_http_llm_admin_allowed(ngx_http_request_t *r);
-static ngx_http_llm_provider_t *ngx_http_llm_admin_path(
-    ngx_http_request_t *r, ngx_http_llm_action_t **action);
+static ngx_int_t ngx_http_llm_admin_act(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_action_t *action);
+static void ngx_http_llm_admin_path(ngx_http_request_t *r, ngx_str_t *path);
+static ngx_uint_t ngx_http_llm_admin_purge(ngx_http_request_t *r,
+    ngx_str_t *path);
+static ngx_http_llm_provider_t *ngx_http_llm_admin_provider(
+    ngx_http_request_t *r, ngx_str_t *path, ngx_http_llm_action_t **action);
 static void ngx_http_llm_admin_drain(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_provider_t *provider);
 static void ngx_http_llm_admin_resume(ngx_http_llm_main_conf_t *lmcf,
@@ -46,13 +51,21 @@ static const char  *ngx_http_llm_admin_near[] = {
 ngx_int_t
 ngx_http_llm_admin_handler(ngx_http_request_t *r)
 {
-    u_char                    *p;
-    ngx_int_t                  rc;
-    ngx_http_complex_value_t   cv;
-    ngx_http_llm_action_t     *action;
-    ngx_http_llm_provider_t   *provider;
+    ngx_int_t                 rc;
+    ngx_str_t                 path;
+    ngx_uint_t                allowed, purge;
+    ngx_http_llm_action_t    *action;
+    ngx_http_llm_provider_t  *provider;
 
-    static ngx_str_t  json = ngx_string("application/json");
+    action = NULL;
+    ngx_http_llm_admin_path(r, &path);
+
+    allowed = ngx_http_llm_admin_allowed(r);
+    purge = ngx_http_llm_admin_purge(r, &path);
+
+    if (purge && allowed && (r->method & NGX_HTTP_POST)) {
+        return ngx_http_llm_purge_handler(r);
+    }
 
     rc = ngx_http_discard_request_body(r);
 
@@ -60,14 +73,14 @@ ngx_http_llm_admin_handler(ngx_http_request_t *r)
         return rc;
     }
 
-    if (!ngx_http_llm_admin_allowed(r)) {
+    if (!allowed) {
         return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_FORBIDDEN, NULL,
                                         "You may not do that from there.");
     }
 
-    provider = ngx_http_llm_admin_path(r, &action);
+    provider = ngx_http_llm_admin_provider(r, &path, &action);
 
-    if (provider == NULL) {
+    if (provider == NULL && !purge) {
         return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_UNKNOWN_OPERATION, NULL,
                                         "There is nothing of that name.");
     }
@@ -76,6 +89,19 @@ ngx_http_llm_admin_handler(ngx_http_request_t *r)
         return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_METHOD_NOT_ALLOWED,
                                         "POST", NULL);
     }
+
+    return ngx_http_llm_admin_act(r, provider, action);
+}
+
+
+static ngx_int_t
+ngx_http_llm_admin_act(ngx_http_request_t *r,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_action_t *action)
+{
+    u_char                    *p;
+    ngx_http_complex_value_t   cv;
+
+    static ngx_str_t  json = ngx_string("application/json");
 
     action->act(ngx_http_get_module_main_conf(r, ngx_http_llm_module),
                 provider);
@@ -120,34 +146,66 @@ ngx_http_llm_admin_allowed(ngx_http_request_t *r)
 }
 
 
-/* PREFIX/providers/NAME/WORD */
+/* what stands behind the location's prefix; empty: it has none */
 
-static ngx_http_llm_provider_t *
-ngx_http_llm_admin_path(ngx_http_request_t *r, ngx_http_llm_action_t **action)
+static void
+ngx_http_llm_admin_path(ngx_http_request_t *r, ngx_str_t *path)
 {
-    u_char                     *p, *last;
-    ngx_str_t                   name;
-    ngx_uint_t                  i;
-    ngx_http_core_loc_conf_t   *clcf;
-    ngx_http_llm_main_conf_t   *lmcf;
-    ngx_http_llm_provider_t   **provider;
+    u_char                    *p, *last;
+    ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    ngx_str_null(path);
 
     /* what a regular expression has matched is no prefix */
 
     if (clcf->name.len > r->uri.len
         || ngx_memcmp(r->uri.data, clcf->name.data, clcf->name.len) != 0)
     {
-        return NULL;
+        return;
     }
 
     p = r->uri.data + clcf->name.len;
     last = r->uri.data + r->uri.len;
 
     if ((clcf->name.len == 0 || p[-1] != '/') && (p == last || *p++ != '/')) {
-        return NULL;
+        return;
     }
+
+    path->data = p;
+    path->len = last - p;
+}
+
+
+static ngx_uint_t
+ngx_http_llm_admin_purge(ngx_http_request_t *r, ngx_str_t *path)
+{
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    static ngx_str_t  purge = ngx_string("cache/purge");
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    return lmcf->cache.store && path->len == purge.len
+           && ngx_memcmp(path->data, purge.data, purge.len) == 0;
+}
+
+
+/* providers/NAME/WORD */
+
+static ngx_http_llm_provider_t *
+ngx_http_llm_admin_provider(ngx_http_request_t *r, ngx_str_t *path,
+    ngx_http_llm_action_t **action)
+{
+    u_char                     *p, *last;
+    ngx_str_t                   name;
+    ngx_uint_t                  i;
+    ngx_http_llm_main_conf_t   *lmcf;
+    ngx_http_llm_provider_t   **provider;
+
+    p = path->data;
+    last = p + path->len;
 
     if ((size_t) (last - p) < sizeof("providers/") - 1
         || ngx_memcmp(p, "providers/", sizeof("providers/") - 1) != 0)

@@ -5,6 +5,7 @@
 
 
 #include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_cache_conf.h>
 #include <ngx_http_llm_provider_conf.h>
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_header.h>
@@ -75,6 +76,7 @@ ngx_http_llm_create_main_conf(ngx_conf_t *cf)
     }
 
     lmcf->zone_size = NGX_CONF_UNSET_SIZE;
+    lmcf->cache.size = NGX_CONF_UNSET_SIZE;
 
     lmcf->outer.peer.init = ngx_http_llm_upstream_init_peer;
     ngx_str_set(&lmcf->outer.host, "llm");
@@ -107,9 +109,13 @@ ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    ngx_http_llm_redis_init(cf, lmcf);
+    if (ngx_http_llm_redis_init(cf, lmcf) != NGX_OK
+        || ngx_http_llm_quota_init(cf, lmcf) != NGX_CONF_OK)
+    {
+        return NGX_CONF_ERROR;
+    }
 
-    if (ngx_http_llm_quota_init(cf, lmcf) != NGX_CONF_OK) {
+    if (ngx_http_llm_cache_init(cf, lmcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -176,6 +182,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
     llcf->meter = NGX_CONF_UNSET;
     llcf->quota = NGX_CONF_UNSET_PTR;
     llcf->quota_output = NGX_CONF_UNSET_UINT;
+    ngx_http_llm_cache_create(&llcf->cache);
     llcf->provider_header = NGX_CONF_UNSET;
     llcf->intercept_errors = NGX_CONF_UNSET;
     llcf->next_tries = NGX_CONF_UNSET;
@@ -292,9 +299,16 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->quota_output, prev->quota_output,
                               NGX_HTTP_LLM_OUTPUT_LEARNED);
 
+    ngx_http_llm_cache_merge(&prev->cache, &conf->cache);
+
     if (conf->page) {
         /* what an operator asks is no client's request */
         conf->meter = 0;
+        conf->cache.on = 0;
+    }
+
+    if (conf->cache.on) {
+        conf->meter = 1;
     }
 
     if (conf->quota == NULL) {

@@ -83,6 +83,8 @@ static ngx_int_t ngx_http_llm_metrics_histogram(
 static u_char *ngx_http_llm_metrics_bound(u_char *p, ngx_msec_t bound);
 static ngx_int_t ngx_http_llm_metrics_dropped(
     ngx_http_llm_metrics_page_t *page, ngx_atomic_uint_t dropped);
+static ngx_int_t ngx_http_llm_metrics_cache(ngx_llm_cache_t *cache,
+    ngx_http_llm_metrics_page_t *page);
 static ngx_int_t ngx_http_llm_metrics_redis(ngx_llm_redis_t *redis,
     ngx_http_llm_metrics_page_t *page);
 static ngx_int_t ngx_http_llm_metrics_head(ngx_http_llm_metrics_page_t *page,
@@ -144,6 +146,12 @@ static const ngx_http_llm_family_t  ngx_http_llm_families[] = {
     ngx_http_llm_family("quota_alerts_total", "counter",
                         "Times a part of a budget was found spent.",
                         ALERTS, count, count, number),
+    ngx_http_llm_family("cache_total", "counter",
+                        "What the cache was to requests.",
+                        CACHE, count, count, number),
+    ngx_http_llm_family("cache_refused_total", "counter",
+                        "Answers that were not stored, and why.",
+                        UNCACHED, count, count, number),
     { NULL, NULL, NULL, 0, 0, NULL }
 };
 
@@ -179,7 +187,9 @@ static const char  *ngx_http_llm_metrics_labels[NGX_LLM_SERIES_KINDS][5] = {
     { "zone", "result", NULL },
     { "zone", "threshold", NULL },
     { "zone", "limit", NULL },
-    { "zone", "limit", NULL }
+    { "zone", "limit", NULL },
+    { "result", NULL },
+    { "reason", NULL }
 };
 
 
@@ -246,6 +256,12 @@ ngx_http_llm_metrics_write(ngx_http_request_t *r,
     }
 
     if (ngx_http_llm_metrics_providers(lmcf, page) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (lmcf->cache.store
+        && ngx_http_llm_metrics_cache(lmcf->cache.store, page) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -521,6 +537,52 @@ ngx_http_llm_metrics_bound(u_char *p, ngx_msec_t bound)
 
 
 /* as this worker sees it; the others have connections of their own */
+
+static ngx_int_t
+ngx_http_llm_metrics_cache(ngx_llm_cache_t *cache,
+    ngx_http_llm_metrics_page_t *page)
+{
+    ngx_llm_cache_state_t  state;
+
+    ngx_llm_cache_state(cache, &state);
+
+    if (ngx_http_llm_metrics_head(page, "nginx_llm_cache_saved_tokens_total",
+                                  "counter", "Tokens of answers replayed.")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    page->buf->last = ngx_sprintf(page->buf->last,
+                                  "nginx_llm_cache_saved_tokens_total %uA\n",
+                                  state.tokens);
+
+    if (ngx_http_llm_metrics_head(page, "nginx_llm_cache_saved_usd_total",
+                                  "counter", "What they had cost.")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    page->buf->last = ngx_sprintf(page->buf->last,
+                                  "nginx_llm_cache_saved_usd_total ");
+    page->buf->last = ngx_llm_price_print(page->buf->last, state.cost);
+    *page->buf->last++ = LF;
+
+    if (ngx_http_llm_metrics_head(page, "nginx_llm_cache_bytes", "gauge",
+                                  "Bytes of cached answers.")
+        != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    page->buf->last = ngx_sprintf(page->buf->last,
+                                  "nginx_llm_cache_bytes %uA\n",
+                                  state.bytes);
+
+    return NGX_OK;
+}
+
 
 static ngx_int_t
 ngx_http_llm_metrics_redis(ngx_llm_redis_t *redis,

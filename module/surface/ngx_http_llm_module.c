@@ -5,6 +5,7 @@
 
 
 #include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_cache_conf.h>
 #include <ngx_http_llm_provider_conf.h>
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_header.h>
@@ -12,6 +13,7 @@
 #include <ngx_http_llm_ping.h>
 #include <ngx_http_llm_quota.h>
 #include <ngx_http_llm_drain.h>
+#include <ngx_http_llm_control.h>
 
 
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
@@ -53,8 +55,20 @@ static ngx_conf_enum_t  ngx_http_llm_quota_outputs[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_llm_cache_samplings[] = {
+    { ngx_string("deterministic"), NGX_HTTP_LLM_CACHE_DETERMINISTIC },
+    { ngx_string("any"), NGX_HTTP_LLM_CACHE_ANY },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_conf_post_t  ngx_http_llm_zone_size = {
     ngx_http_llm_conf_zone_size
+};
+
+
+static ngx_conf_post_t  ngx_http_llm_cache_zone_size = {
+    ngx_http_llm_cache_size
 };
 
 
@@ -86,6 +100,20 @@ static ngx_command_t  ngx_http_llm_commands[] = {
     { ngx_string("llm_redis"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
       ngx_http_llm_conf_redis,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("llm_cache_redis"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_conf_cache_redis,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("llm_cache_secret"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_llm_conf_cache_secret,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -206,6 +234,55 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_llm_loc_conf_t, quota_output),
       &ngx_http_llm_quota_outputs },
+
+    { ngx_string("llm_cache_zone"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(ngx_http_llm_main_conf_t, cache.size),
+      &ngx_http_llm_cache_zone_size },
+
+    { ngx_string("llm_cache"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_http_llm_cache_flag,
+      ngx_http_llm_loc_offset(cache.on) },
+
+    { ngx_string("llm_cache_ttl"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(cache.ttl) },
+
+    { ngx_string("llm_cache_max_size"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_size_slot,
+      ngx_http_llm_loc_offset(cache.max_size) },
+
+    { ngx_string("llm_cache_scope"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_http_llm_cache_scope,
+      ngx_http_llm_loc_offset(cache.scope) },
+
+    { ngx_string("llm_cache_sampling"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_llm_loc_conf_t, cache.sampling),
+      &ngx_http_llm_cache_samplings },
+
+    { ngx_string("llm_cache_bypass"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_set_predicate_slot,
+      ngx_http_llm_loc_offset(cache.bypass) },
+
+    { ngx_string("llm_cache_stale_if_error"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(cache.stale) },
+
+    { ngx_string("llm_cache_lock_timeout"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(cache.lock) },
 
     { ngx_string("llm_require"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
@@ -480,7 +557,8 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
         return NGX_ERROR;
     }
 
-    if (ngx_http_llm_ratelimit_init(cf) != NGX_OK
+    if (ngx_http_llm_control_init(cf) != NGX_OK
+        || ngx_http_llm_ratelimit_init(cf) != NGX_OK
         || ngx_http_llm_header_init(cf) != NGX_OK
         || ngx_http_llm_ping_init(cf) != NGX_OK)
     {
@@ -519,6 +597,10 @@ ngx_http_llm_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
+    if (ngx_http_llm_cache_worker(cycle, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (lmcf->quota && ngx_llm_quota_worker(lmcf->quota, cycle) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -540,7 +622,15 @@ ngx_http_llm_exit_process(ngx_cycle_t *cycle)
 
     lmcf = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_llm_module);
 
-    if (lmcf && lmcf->redis) {
+    if (lmcf == NULL) {
+        return;
+    }
+
+    if (lmcf->redis) {
         ngx_llm_redis_exit(lmcf->redis);
+    }
+
+    if (lmcf->cache.redis) {
+        ngx_llm_redis_exit(lmcf->cache.redis);
     }
 }

@@ -1,10 +1,13 @@
 /*
- * llm_redis: where the Redis is that a fleet shares, and how it is spoken to.
- * The URL has no secret, so it may be printed.
+ * llm_redis and llm_cache_redis: where the Redis is that a fleet shares, for
+ * quotas and for the cache, and how it is spoken to; llm_cache_secret, for
+ * what the second one must not read.  The URL has no secret, so it may be
+ * printed.
  */
 
 
 #include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_cache_conf.h>
 #include <ngx_http_llm_provider_conf.h>
 #include <ngx_http_llm_endpoint.h>
 #include <ngx_llm_secret.h>
@@ -17,11 +20,16 @@
 #define NGX_HTTP_LLM_REDIS_INSTANCES  10000
 #define NGX_HTTP_LLM_REDIS_PREFIX     64
 
+#define NGX_HTTP_LLM_CACHE_REDIS_TIMEOUT  10
+#define NGX_HTTP_LLM_CACHE_SECRET         16  /* bytes, at least */
+
 
 /* what is configured, and what it takes to make something of it */
 
 typedef struct {
     ngx_llm_redis_conf_t   conf;     /* the first: the client has it */
+    ngx_str_t              file;     /* where it is written */
+    ngx_uint_t             line;
     ngx_url_t              host;     /* of conf.name */
     ngx_str_t              trusted;  /* ssl_trusted_certificate */
     unsigned               ssl:1;    /* rediss:// */
@@ -37,6 +45,9 @@ typedef struct {
 } ngx_http_llm_redis_param_t;
 
 
+static char *ngx_http_llm_redis_read(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_redis_conf_t *rcf);
+static ngx_http_llm_redis_conf_t *ngx_http_llm_redis_conf(ngx_conf_t *cf);
 static const char *ngx_http_llm_redis_params(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf);
 static const char *ngx_http_llm_redis_password(ngx_conf_t *cf,
@@ -66,6 +77,8 @@ static ngx_int_t ngx_http_llm_redis_seed(ngx_conf_t *cf,
 static void ngx_http_llm_redis_forget(void *data);
 static ngx_int_t ngx_http_llm_redis_tls(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_redis_conf_t *rcf);
+static void ngx_http_llm_redis_ask(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_llm_redis_conf_t *conf);
 
 
 static const ngx_http_llm_redis_param_t  ngx_http_llm_redis_table[] = {
@@ -86,20 +99,114 @@ ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
-    const char                 *why;
-    ngx_str_t                  *value;
+    char                       *rv;
     ngx_http_llm_redis_conf_t  *rcf;
 
     if (lmcf->redis) {
         return "is duplicate";
     }
 
-    rcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_llm_redis_conf_t));
+    rcf = ngx_http_llm_redis_conf(cf);
     if (rcf == NULL) {
         return NGX_CONF_ERROR;
     }
 
+    rv = ngx_http_llm_redis_read(cf, lmcf, rcf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    lmcf->redis_conf = &rcf->conf;
+    lmcf->redis = ngx_llm_redis_create(cf, &rcf->conf);
+
+    return lmcf->redis ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_http_llm_conf_cache_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_main_conf_t  *lmcf = conf;
+
+    char                       *rv;
+    ngx_http_llm_redis_conf_t  *rcf;
+
+    if (lmcf->cache.redis) {
+        return "is duplicate";
+    }
+
+    rcf = ngx_http_llm_redis_conf(cf);
+    if (rcf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    rcf->conf.timeout = NGX_HTTP_LLM_CACHE_REDIS_TIMEOUT;
+    rcf->conf.reply = NGX_LLM_CACHE_FLEET_REPLY;
+    rcf->conf.evicts = 1;
+
+    rv = ngx_http_llm_redis_read(cf, lmcf, rcf);
+    if (rv != NGX_CONF_OK) {
+        return rv;
+    }
+
+    lmcf->cache.redis_conf = &rcf->conf;
+    lmcf->cache.redis = ngx_llm_redis_create(cf, &rcf->conf);
+    if (lmcf->cache.redis == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    lmcf->cache.fleet = ngx_llm_cache_fleet_create(cf, lmcf->cache.redis,
+                                                   &rcf->conf.prefix);
+
+    return lmcf->cache.fleet ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+char *
+ngx_http_llm_conf_cache_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_main_conf_t  *lmcf = conf;
+
+    ngx_str_t  *value, *secret;
+
+    if (lmcf->cache.seal) {
+        return "is duplicate";
+    }
+
     value = cf->args->elts;
+    secret = &lmcf->cache.secret;
+
+    if (ngx_llm_secret_read(cf, &value[1], secret) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (secret->len < NGX_HTTP_LLM_CACHE_SECRET) {
+        return "is too short, it is at least 16 bytes";
+    }
+
+    lmcf->cache.seal = ngx_llm_seal_create(cf, secret);
+
+    return lmcf->cache.seal ? NGX_CONF_OK : NGX_CONF_ERROR;
+}
+
+
+/* with its defaults */
+
+static ngx_http_llm_redis_conf_t *
+ngx_http_llm_redis_conf(ngx_conf_t *cf)
+{
+    ngx_str_t                  *value;
+    ngx_http_llm_redis_conf_t  *rcf;
+
+    rcf = ngx_pcalloc(cf->pool, sizeof(ngx_http_llm_redis_conf_t));
+    if (rcf == NULL) {
+        return NULL;
+    }
+
+    value = cf->args->elts;
+
+    rcf->file = cf->conf_file->file.name;
+    rcf->line = cf->conf_file->line;
 
     rcf->conf.directive = value[0];
     rcf->conf.url = value[1];
@@ -108,6 +215,16 @@ ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rcf->conf.instances = 1;
     rcf->conf.ssl_verify = 1;
     ngx_str_set(&rcf->conf.prefix, "llm:");
+
+    return rcf;
+}
+
+
+static char *
+ngx_http_llm_redis_read(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_redis_conf_t *rcf)
+{
+    const char  *why;
 
     why = ngx_http_llm_redis_url(cf, rcf);
 
@@ -125,12 +242,6 @@ ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (rcf->ssl_set && !rcf->ssl) {
         return "has an \"ssl_\" parameter, but its URL is not rediss://";
-    }
-
-    lmcf->redis_conf = &rcf->conf;
-    lmcf->redis = ngx_llm_redis_create(cf, &rcf->conf);
-    if (lmcf->redis == NULL) {
-        return NGX_CONF_ERROR;
     }
 
     if (rcf->ssl && ngx_http_llm_redis_tls(cf, lmcf, rcf) != NGX_OK) {
@@ -405,8 +516,9 @@ ngx_http_llm_redis_host(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 
     if (host->len == 0 || ngx_parse_url(cf->pool, u) != NGX_OK) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%s in \"%V\" of the \"llm_redis\" directive",
-                           u->err ? u->err : "no host", &rcf->conf.url);
+                           "%s in \"%V\" of the \"%V\" directive",
+                           u->err ? u->err : "no host", &rcf->conf.url,
+                           &rcf->conf.directive);
         return NGX_CONF_ERROR;
     }
 
@@ -449,8 +561,9 @@ ngx_http_llm_redis_seed(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
                                     cf->log);
     }
 
-    ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "%s in \"%V\" of \"llm_redis\"",
-                       u.err ? u.err : "no address", &rcf->conf.url);
+    ngx_conf_log_error(NGX_LOG_WARN, cf, 0, "%s in \"%V\" of \"%V\"",
+                       u.err ? u.err : "no address", &rcf->conf.url,
+                       &rcf->conf.directive);
 
     return NGX_OK;
 }
@@ -494,30 +607,53 @@ ngx_http_llm_redis_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     if (rc == NGX_DECLINED) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "no bundle of trusted certificates is installed, "
-                           "set \"ssl_trusted_certificate\" of \"llm_redis\"");
+                           "set \"ssl_trusted_certificate\" of \"%V\"",
+                           &rcf->conf.directive);
     }
 
     return (rc == NGX_OK) ? NGX_OK : NGX_ERROR;
 }
 
 
-void
+ngx_int_t
 ngx_http_llm_redis_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
     ngx_http_llm_redis_conf_t  *rcf;
 
-    if (lmcf->redis == NULL || lmcf->redis_conf->name == NULL) {
+    if (lmcf->cache.redis && lmcf->cache.seal == NULL) {
+        rcf = (ngx_http_llm_redis_conf_t *) lmcf->cache.redis_conf;
+
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"llm_cache_redis\" without \"llm_cache_secret\" in "
+                      "%V:%ui", &rcf->file, rcf->line);
+        return NGX_ERROR;
+    }
+
+    ngx_http_llm_redis_ask(cf, lmcf, lmcf->redis_conf);
+    ngx_http_llm_redis_ask(cf, lmcf, lmcf->cache.redis_conf);
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_llm_redis_ask(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_llm_redis_conf_t *conf)
+{
+    ngx_http_llm_redis_conf_t  *rcf;
+
+    if (conf == NULL || conf->name == NULL) {
         return;
     }
 
-    rcf = (ngx_http_llm_redis_conf_t *) lmcf->redis_conf;
+    rcf = (ngx_http_llm_redis_conf_t *) conf;
 
-    if (ngx_http_llm_endpoint_ask(cf, lmcf, &rcf->host, rcf->conf.name)
+    if (ngx_http_llm_endpoint_ask(cf, lmcf, &rcf->host, conf->name)
         == NGX_DECLINED)
     {
         ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                       "no \"resolver\" at the http level and no nameserver "
-                      "in /etc/resolv.conf: \"%V\" of \"llm_redis\" is "
-                      "resolved only at start", &rcf->conf.url);
+                      "in /etc/resolv.conf: \"%V\" of \"%V\" is resolved "
+                      "only at start", &conf->url, &conf->directive);
     }
 }

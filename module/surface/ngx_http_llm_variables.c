@@ -7,6 +7,8 @@
 #include <ngx_http_llm_surface.h>
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_auth.h>
+#include <ngx_http_llm_header.h>
+#include <ngx_http_llm_key.h>
 
 
 typedef ngx_int_t (*ngx_http_llm_value_pt)(ngx_http_request_t *r,
@@ -49,6 +51,10 @@ static ngx_int_t ngx_http_llm_value_quota(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_quota_zone(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_cache_status(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_cache_key(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_end(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
 
@@ -87,6 +93,8 @@ static ngx_http_variable_t  ngx_http_llm_vars[] = {
     ngx_http_llm_var("stream_end", ngx_http_llm_value_end),
     ngx_http_llm_var("quota_status", ngx_http_llm_value_quota),
     ngx_http_llm_var("quota_zone", ngx_http_llm_value_quota_zone),
+    ngx_http_llm_var("cache_status", ngx_http_llm_value_cache_status),
+    ngx_http_llm_var("cache_key", ngx_http_llm_value_cache_key),
     ngx_http_null_variable
 };
 
@@ -248,7 +256,10 @@ ngx_http_llm_value_provider(ngx_http_request_t *r,
 
     attempt = ngx_http_llm_value_attempt(charge);
 
-    if (attempt) {
+    if (charge->cache.replayed) {
+        *value = charge->cache.entry->provider;
+
+    } else if (attempt) {
         *value = attempt->provider->name;
     }
 
@@ -264,7 +275,10 @@ ngx_http_llm_value_target(ngx_http_request_t *r,
 
     attempt = ngx_http_llm_value_attempt(charge);
 
-    if (attempt) {
+    if (charge->cache.replayed) {
+        *value = charge->cache.entry->model;
+
+    } else if (attempt) {
         *value = attempt->model;
     }
 
@@ -388,18 +402,18 @@ ngx_http_llm_value_tokens(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     uintptr_t data)
 {
     int64_t                 n;
+    const ngx_llm_usage_t  *usage;
     ngx_http_llm_charge_t  *charge;
 
     charge = ngx_http_llm_settle_find(r);
+    usage = charge ? ngx_http_llm_amount_tokens_of(charge) : NULL;
 
-    if (charge == NULL || charge->answer == NULL
-        || !charge->answer->usage_seen)
-    {
+    if (usage == NULL) {
         v->not_found = 1;
         return NGX_OK;
     }
 
-    n = *(int64_t *) ((char *) &charge->answer->usage + data);
+    n = *(int64_t *) ((char *) usage + data);
 
     if (n < 0) {
         v->not_found = 1;
@@ -428,7 +442,8 @@ ngx_http_llm_value_source(ngx_http_request_t *r,
         ngx_string("none"),
         ngx_string("provider"),
         ngx_string("estimated"),
-        ngx_string("unknown")
+        ngx_string("unknown"),
+        ngx_string("cache")
     };
 
     *value = sources[ngx_http_llm_amount_usage(charge)];
@@ -486,7 +501,10 @@ static ngx_int_t
 ngx_http_llm_value_finish(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value)
 {
-    if (charge->answer) {
+    if (charge->cache.replayed) {
+        *value = charge->cache.entry->finish;
+
+    } else if (charge->answer) {
         value->data = charge->answer->finish_reason;
         value->len = charge->answer->finish_len;
     }
@@ -537,6 +555,69 @@ ngx_http_llm_value_quota_zone(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value)
 {
     *value = charge->quota.zone;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_value_cache_status(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    static ngx_str_t  states[] = {
+        ngx_null_string,
+        ngx_string("HIT"),
+        ngx_string("MISS"),
+        ngx_string("BYPASS"),
+        ngx_string("STALE"),
+        ngx_string("EXPIRED")
+    };
+
+    *value = states[charge->cache.status];
+
+    return NGX_OK;
+}
+
+
+/* where nothing is to be shared it is nobody else's */
+
+static ngx_int_t
+ngx_http_llm_value_cache_key(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    u_char                     *key, unique[NGX_LLM_CACHE_KEY];
+    ngx_str_t                   id;
+    ngx_http_variable_value_t  *vv;
+
+    if (charge->cache.status == NGX_HTTP_LLM_CACHE_NONE) {
+        return NGX_DECLINED;
+    }
+
+    key = charge->cache.key;
+
+    if (!charge->cache.keyed) {
+        key = unique;
+        vv = ngx_http_llm_header_request_id(r);
+
+        if (vv == NULL) {
+            return NGX_ERROR;
+        }
+
+        id.data = vv->data;
+        id.len = vv->len;
+
+        if (ngx_http_llm_key_unique(r, &id, unique) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    value->data = ngx_pnalloc(r->pool, 2 * NGX_LLM_CACHE_KEY);
+    if (value->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    value->len = ngx_hex_dump(value->data, key, NGX_LLM_CACHE_KEY)
+                 - value->data;
 
     return NGX_OK;
 }

@@ -5,7 +5,7 @@
  */
 
 
-#include <ngx_http_llm.h>
+#include <ngx_http_llm_caller.h>
 
 
 #define NGX_HTTP_LLM_CALLER_MOST   4096
@@ -44,8 +44,6 @@ static void ngx_http_llm_caller_keep(ngx_http_llm_caller_one_t *one,
     redisReply *reply);
 static void ngx_http_llm_caller_cleanup(void *data);
 static ngx_int_t ngx_http_llm_caller_send(ngx_http_llm_caller_ctx_t *ctx);
-static void ngx_http_llm_caller_arg(ngx_http_request_t *r, const char *name,
-    ngx_str_t *value);
 static void *ngx_http_llm_caller_create_conf(ngx_conf_t *cf);
 static char *ngx_http_llm_caller(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
@@ -292,9 +290,7 @@ ngx_http_llm_caller_send(ngx_http_llm_caller_ctx_t *ctx)
 }
 
 
-/* decoded; "" if it is not there */
-
-static void
+void
 ngx_http_llm_caller_arg(ngx_http_request_t *r, const char *name,
     ngx_str_t *value)
 {

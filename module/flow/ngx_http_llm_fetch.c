@@ -1,0 +1,419 @@
+/*
+ * The step of admission that waits for somebody else's answer.  First for what
+ * another node has stored in Redis; then, of requests with the same key, one
+ * leads, the others look for what it has stored, and go
+ * on their own if it has nothing for them, or takes too long.  Followers in
+ * the leader's worker are woken; those of other workers look for themselves.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_ping.h>
+
+
+#define NGX_HTTP_LLM_FETCH_TICK  20      /* ms */
+
+
+struct ngx_http_llm_fetch_s {
+    ngx_queue_t                queue;    /* of the worker's followers */
+    ngx_event_t                timer;
+    ngx_msec_t                 until;    /* ngx_current_msec */
+    ngx_http_request_t        *request;
+    ngx_llm_cache_fleet_ask_t  ask;
+    unsigned                   waiting:1;  /* for Redis, or a leader */
+    unsigned                   following:1;  /* it is in the queue */
+    unsigned                   asked:1;  /* Redis was */
+    unsigned                   followed:1;  /* a leader was */
+};
+
+
+static ngx_int_t ngx_http_llm_fetch_alone(ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_fetch_create(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_fetch_ask(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_fetch_answered(void *data, ngx_int_t rc,
+    ngx_str_t *value);
+static ngx_int_t ngx_http_llm_fetch_open(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_fetch_lead(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_fetch_follow(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_fetch_look(ngx_event_t *ev);
+static void ngx_http_llm_fetch_suspend(ngx_http_request_t *r,
+    ngx_http_llm_fetch_t *fetch);
+static void ngx_http_llm_fetch_resume(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+
+
+ngx_int_t
+ngx_http_llm_fetch(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t                     rc;
+    ngx_http_llm_cache_charge_t  *cache;
+
+    cache = &ctx->charge->cache;
+
+    if (cache->replayed || !cache->keyed || r != r->main) {
+        return NGX_OK;
+    }
+
+    if (!cache->read) {
+        return ngx_http_llm_fetch_alone(ctx);
+    }
+
+    if (ctx->fetch == NULL && ngx_http_llm_fetch_create(r, ctx) != NGX_OK) {
+        return NGX_OK;
+    }
+
+    rc = ngx_http_llm_fetch_ask(r, ctx);
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return cache->only ? ngx_http_llm_fetch_alone(ctx)
+                       : ngx_http_llm_fetch_lead(r, ctx);
+}
+
+
+/* nobody has it: may a provider be asked? */
+
+static ngx_int_t
+ngx_http_llm_fetch_alone(ngx_http_llm_ctx_t *ctx)
+{
+    if (!ctx->charge->cache.only) {
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_fault(&ctx->charge->error, NGX_HTTP_LLM_NOT_CACHED,
+                              NULL, NULL);
+}
+
+
+static ngx_int_t
+ngx_http_llm_fetch_create(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_fetch_t  *fetch;
+
+    fetch = ngx_pcalloc(r->pool, sizeof(ngx_http_llm_fetch_t));
+    if (fetch == NULL) {
+        return NGX_ERROR;
+    }
+
+    fetch->request = r;
+
+    fetch->timer.handler = ngx_http_llm_fetch_look;
+    fetch->timer.data = fetch;
+    fetch->timer.log = r->connection->log;
+
+    fetch->ask.handler = ngx_http_llm_fetch_answered;
+    fetch->ask.data = fetch;
+
+    ctx->fetch = fetch;
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_fetch_ask(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_fetch_t       *fetch;
+    ngx_http_llm_main_conf_t   *lmcf;
+    ngx_http_llm_cache_main_t  *cache;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    fetch = ctx->fetch;
+    cache = &lmcf->cache;
+
+    if (fetch->asked || cache->fleet == NULL
+        || !ngx_llm_cache_is_synced(cache->store))
+    {
+        return NGX_OK;
+    }
+
+    fetch->asked = 1;
+
+    if (ngx_llm_cache_fleet_get(cache->fleet, ctx->charge->cache.key,
+                                &fetch->ask)
+        != NGX_AGAIN)
+    {
+        return NGX_OK;
+    }
+
+    ngx_http_llm_fetch_suspend(r, fetch);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_llm_fetch_answered(void *data, ngx_int_t rc, ngx_str_t *value)
+{
+    ngx_http_llm_fetch_t *fetch = data;
+
+    ngx_http_llm_ctx_t  *ctx;
+    ngx_http_request_t  *r;
+
+    r = fetch->request;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    if (rc == NGX_OK) {
+        (void) ngx_http_llm_fetch_open(r, ctx, value);
+    }
+
+    ngx_http_llm_fetch_resume(r, ctx);
+}
+
+
+/* what does not open was not stored by us, for this question and this scope */
+
+static ngx_int_t
+ngx_http_llm_fetch_open(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_str_t *value)
+{
+    ngx_int_t                     rc;
+    ngx_str_t                     plain;
+    ngx_http_llm_main_conf_t     *lmcf;
+    ngx_http_llm_cache_charge_t  *cache;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    cache = &ctx->charge->cache;
+
+    rc = NGX_DECLINED;
+
+    if (value->len > NGX_LLM_SEAL_EXTRA) {
+
+        plain.len = value->len - NGX_LLM_SEAL_EXTRA;
+        plain.data = ngx_pnalloc(r->pool, plain.len);
+        if (plain.data == NULL) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_llm_unseal(lmcf->cache.seal, &cache->scope, cache->key,
+                            value, plain.data);
+    }
+
+    if (rc == NGX_DECLINED) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "llm_cache_redis: an entry does not open, it is "
+                      "deleted");
+
+        ngx_llm_cache_fleet_forget(lmcf->cache.fleet, cache->key);
+        cache->refused = "seal";
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    rc = ngx_http_llm_recall_value(r, ctx, &plain);
+
+    if (rc == NGX_OK) {
+        (void) ngx_llm_cache_put(lmcf->cache.store, cache->key, &plain, 1,
+                                 r->connection->log);
+    }
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_llm_fetch_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_loc_conf_t      *llcf;
+    ngx_http_llm_main_conf_t     *lmcf;
+    ngx_http_llm_cache_charge_t  *cache;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    cache = &ctx->charge->cache;
+
+    if (!cache->write || llcf->cache.lock == 0 || ctx->fetch->followed) {
+        return NGX_OK;
+    }
+
+    switch (ngx_llm_flight_lead(lmcf->cache.flight, cache->key,
+                                llcf->cache.lock))
+    {
+    case NGX_OK:
+        cache->leading = 1;
+        return NGX_OK;
+
+    case NGX_AGAIN:
+        return ngx_http_llm_fetch_follow(r, ctx);
+
+    default:
+        return NGX_OK;
+    }
+}
+
+
+static ngx_int_t
+ngx_http_llm_fetch_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_fetch_t      *fetch;
+    ngx_http_llm_loc_conf_t   *llcf;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    fetch = ctx->fetch;
+
+    fetch->until = ngx_current_msec + llcf->cache.lock;
+    fetch->followed = 1;
+    fetch->following = 1;
+
+    ngx_add_timer(&fetch->timer, NGX_HTTP_LLM_FETCH_TICK);
+    ngx_queue_insert_tail(&lmcf->cache.followers, &fetch->queue);
+
+    if (llcf->pass) {
+        ngx_http_llm_ping_start(r);
+    }
+
+    ngx_http_llm_fetch_suspend(r, fetch);
+
+    return NGX_AGAIN;
+}
+
+
+static void
+ngx_http_llm_fetch_look(ngx_event_t *ev)
+{
+    ngx_http_llm_fetch_t *fetch = ev->data;
+
+    ngx_http_llm_ctx_t           *ctx;
+    ngx_http_request_t           *r;
+    ngx_http_llm_main_conf_t     *lmcf;
+    ngx_http_llm_cache_charge_t  *cache;
+
+    r = fetch->request;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    cache = &ctx->charge->cache;
+
+    ngx_http_set_log_request(r->connection->log, r);
+
+    if (ngx_http_llm_recall_local(r, ctx) == NGX_OK) {
+        cache->collapsed = 1;
+        cache->status = NGX_HTTP_LLM_CACHE_HIT;
+
+    } else if (ngx_llm_flight_led(lmcf->cache.flight, cache->key)
+               && (ngx_msec_int_t) (fetch->until - ngx_current_msec) > 0)
+    {
+        ngx_add_timer(ev, NGX_HTTP_LLM_FETCH_TICK);
+        return;
+    }
+
+    ngx_http_llm_fetch_resume(r, ctx);
+}
+
+
+/* a client that leaves meanwhile is noticed */
+
+static void
+ngx_http_llm_fetch_suspend(ngx_http_request_t *r, ngx_http_llm_fetch_t *fetch)
+{
+    fetch->waiting = 1;
+
+    r->read_event_handler = ngx_http_test_reading;
+    r->write_event_handler = ngx_http_request_empty_handler;
+}
+
+
+static void
+ngx_http_llm_fetch_resume(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+    ngx_http_llm_fetch_done(ctx);
+
+    if (ctx->charge->cache.replayed) {
+        ngx_http_llm_ping_done(r);
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+    ngx_http_run_posted_requests(c);
+}
+
+
+void
+ngx_http_llm_fetch_done(ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_fetch_t  *fetch;
+
+    fetch = ctx->fetch;
+
+    if (fetch == NULL || !fetch->waiting) {
+        return;
+    }
+
+    fetch->waiting = 0;
+
+    ngx_llm_cache_fleet_cancel(&fetch->ask);
+
+    if (fetch->following) {
+        fetch->following = 0;
+        ngx_queue_remove(&fetch->queue);
+    }
+
+    if (fetch->timer.timer_set) {
+        ngx_del_timer(&fetch->timer);
+    }
+
+    if (fetch->timer.posted) {
+        ngx_delete_posted_event(&fetch->timer);
+    }
+}
+
+
+void
+ngx_http_llm_land(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+{
+    ngx_queue_t               *q;
+    ngx_http_llm_ctx_t        *ctx;
+    ngx_http_llm_fetch_t      *fetch;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    if (!charge->cache.leading) {
+        return;
+    }
+
+    charge->cache.leading = 0;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    ngx_llm_flight_land(lmcf->cache.flight, charge->cache.key);
+
+    for (q = ngx_queue_head(&lmcf->cache.followers);
+         q != ngx_queue_sentinel(&lmcf->cache.followers);
+         q = ngx_queue_next(q))
+    {
+        fetch = ngx_queue_data(q, ngx_http_llm_fetch_t, queue);
+        ctx = ngx_http_get_module_ctx(fetch->request, ngx_http_llm_module);
+
+        if (ngx_memcmp(ctx->charge->cache.key, charge->cache.key,
+                       NGX_LLM_CACHE_KEY)
+            != 0)
+        {
+            continue;
+        }
+
+        if (fetch->timer.timer_set) {
+            ngx_del_timer(&fetch->timer);
+        }
+
+        ngx_post_event(&fetch->timer, &ngx_posted_events);
+    }
+}

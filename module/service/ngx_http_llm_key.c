@@ -1,0 +1,547 @@
+/*
+ * What makes two requests the same question.  Everything that can change the
+ * answer is in the key: who asks, the operation, which targets might answer
+ * and what they would be sent beside the body, and the body by its meaning.
+ * What cannot be told to be safe is not cached.
+ */
+
+
+#include <ngx_http_llm_key.h>
+#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_dialect.h>
+#include <ngx_llm_canon.h>
+
+
+
+/* of a body: for most, on the stack; and before it is given up */
+#define NGX_HTTP_LLM_KEY_NODES  128
+#define NGX_HTTP_LLM_KEY_MOST   65536
+
+
+static ngx_int_t ngx_http_llm_key_scope(ngx_http_request_t *r,
+    ngx_str_t *consumer, ngx_str_t *credential, ngx_str_t *scope);
+static ngx_int_t ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
+    ngx_str_t *scope, u_char *own);
+static void ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_charge_t *charge);
+static uint32_t ngx_http_llm_key_hash(u_char kind, ngx_str_t *text);
+static ngx_int_t ngx_http_llm_key_body(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_key_put(void *data, const u_char *p, size_t len);
+static ngx_uint_t ngx_http_llm_key_cacheable(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_llm_canon_t *canon);
+static ngx_int_t ngx_http_llm_key_targets(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_key_target(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_target_t *target);
+static ngx_int_t ngx_http_llm_key_headers(ngx_http_request_t *r,
+    ngx_http_llm_main_conf_t *lmcf);
+static ngx_int_t ngx_http_llm_key_location(ngx_http_request_t *r,
+    ngx_http_llm_main_conf_t *lmcf);
+static ngx_int_t ngx_http_llm_key_add(ngx_http_llm_main_conf_t *lmcf,
+    ngx_str_t *text);
+static ngx_uint_t ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name);
+
+
+/* who pays is not what is asked */
+
+static ngx_str_t  ngx_http_llm_key_credentials[] = {
+    ngx_string("authorization"),
+    ngx_string("api-key"),
+    ngx_string("x-api-key"),
+    ngx_null_string
+};
+
+
+/* behind the last one of a list, where another one would have its name */
+
+static ngx_str_t  ngx_http_llm_key_end = ngx_string("");
+
+
+/* of the headers that travel, those that tell the same of each request */
+
+static ngx_str_t  ngx_http_llm_key_indifferent[] = {
+    ngx_string("content-type"),
+    ngx_string("accept"),
+    ngx_string("user-agent"),
+    ngx_string("idempotency-key"),
+    ngx_string("traceparent"),
+    ngx_string("tracestate"),
+    ngx_null_string
+};
+
+
+ngx_int_t
+ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_str_t *consumer, ngx_str_t *credential)
+{
+    u_char                        own[NGX_LLM_DIGEST_LEN];
+    ngx_int_t                     rc;
+    ngx_str_t                     key;
+    ngx_http_llm_main_conf_t     *lmcf;
+    ngx_http_llm_cache_charge_t  *cache;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    cache = &ctx->charge->cache;
+
+    rc = ngx_http_llm_key_scope(r, consumer, credential, &cache->scope);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_http_llm_key_own(lmcf, &cache->scope, own) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    key.data = own;
+    key.len = NGX_LLM_DIGEST_LEN;
+
+    rc = ngx_llm_digest_mac(lmcf->cache.digest, &key);
+
+    if (rc != NGX_OK || ngx_http_llm_key_targets(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_http_llm_key_body(r, ctx);
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    if (ngx_llm_digest_mac_end(lmcf->cache.digest, cache->key) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_llm_key_tags(lmcf, ctx->charge);
+
+    cache->keyed = 1;
+
+    return NGX_OK;
+}
+
+
+/*
+ * A letter for where it comes from, and whose it is: a credential that spells
+ * a consumer's name shares nothing with him.
+ */
+
+static ngx_int_t
+ngx_http_llm_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
+    ngx_str_t *credential, ngx_str_t *scope)
+{
+    u_char                    source;
+    ngx_str_t                 value;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (llcf->cache.shared) {
+        ngx_str_set(scope, "sshared");
+        return NGX_OK;
+    }
+
+    if (llcf->cache.scope) {
+        source = 'v';
+
+        if (ngx_http_complex_value(r, llcf->cache.scope, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+    } else if (consumer) {
+        source = 'c';
+        value = *consumer;
+
+    } else {
+        source = 'k';
+        value = *credential;
+    }
+
+    if (value.len == 0) {
+        return NGX_DECLINED;
+    }
+
+    scope->len = 1 + value.len;
+    scope->data = ngx_pnalloc(r->pool, scope->len);
+    if (scope->data == NULL) {
+        return NGX_ERROR;
+    }
+
+    scope->data[0] = source;
+    ngx_memcpy(scope->data + 1, value.data, value.len);
+
+    return NGX_OK;
+}
+
+
+/* the key of all keys of a scope; the worker remembers the last ones */
+
+static ngx_int_t
+ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *scope,
+    u_char *own)
+{
+    ngx_http_llm_cache_scope_t  *known;
+
+    static ngx_str_t  label = ngx_string("llm cache 1");
+
+    known = &lmcf->cache.scopes[ngx_http_llm_key_hash(0, scope)
+                                % NGX_HTTP_LLM_CACHE_SCOPES];
+
+    if (known->len == scope->len
+        && ngx_memcmp(known->scope, scope->data, scope->len) == 0)
+    {
+        ngx_memcpy(own, known->own, NGX_LLM_DIGEST_LEN);
+        return NGX_OK;
+    }
+
+    if (ngx_llm_digest_mac(lmcf->cache.digest, &lmcf->cache.secret) != NGX_OK
+        || ngx_http_llm_key_add(lmcf, &label) != NGX_OK
+        || ngx_http_llm_key_add(lmcf, scope) != NGX_OK
+        || ngx_llm_digest_mac_end(lmcf->cache.digest, own) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    if (scope->len <= NGX_HTTP_LLM_CACHE_SCOPE) {
+        known->len = scope->len;
+        ngx_memcpy(known->scope, scope->data, scope->len);
+        ngx_memcpy(known->own, own, NGX_LLM_DIGEST_LEN);
+    }
+
+    return NGX_OK;
+}
+
+
+static void
+ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_charge_t *charge)
+{
+    uint32_t    *tags;
+    ngx_str_t    key, scope;
+    ngx_uint_t   i;
+
+    key.data = charge->cache.key;
+    key.len = NGX_LLM_CACHE_KEY;
+
+    scope.data = charge->cache.scope.data + 1;
+    scope.len = charge->cache.scope.len - 1;
+
+    tags = charge->cache.tags;
+
+    tags[0] = 0;
+    tags[1] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_MODEL, &charge->asked);
+    tags[2] = charge->model
+              ? ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_MODEL,
+                                     &charge->model->pattern)
+              : tags[1];
+    tags[3] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_SCOPE, &scope);
+    tags[4] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_KEY, &key);
+
+    for (i = 0; i < NGX_LLM_ENTRY_TAGS; i++) {
+        charge->cache.generations[i] =
+                         ngx_llm_cache_generation(lmcf->cache.store, tags[i]);
+    }
+}
+
+
+uint32_t
+ngx_http_llm_key_tag(u_char kind, ngx_str_t *name)
+{
+    return 1 + ngx_http_llm_key_hash(kind, name) % NGX_LLM_CACHE_TAGS;
+}
+
+
+/* FNV-1a: who makes names collide has one more purged than was asked for */
+
+static uint32_t
+ngx_http_llm_key_hash(u_char kind, ngx_str_t *text)
+{
+    size_t    i;
+    uint32_t  hash;
+
+    hash = (2166136261u ^ kind) * 16777619u;
+
+    for (i = 0; i < text->len; i++) {
+        hash = (hash ^ text->data[i]) * 16777619u;
+    }
+
+    return hash ^ hash >> 16;
+}
+
+
+static ngx_int_t
+ngx_http_llm_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_llm_canon_t            canon;
+    ngx_llm_canon_node_t       nodes[NGX_HTTP_LLM_KEY_NODES];
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    ngx_memzero(&canon, sizeof(ngx_llm_canon_t));
+
+    canon.put = ngx_http_llm_key_put;
+    canon.data = lmcf->cache.digest;
+    canon.nodes = nodes;
+    canon.nnodes = NGX_HTTP_LLM_KEY_NODES;
+
+    rc = ngx_llm_canon(&canon, ctx->view.data, ctx->view.len);
+
+    while (rc == NGX_AGAIN) {
+
+        canon.nnodes *= 8;
+
+        if (canon.nnodes > NGX_HTTP_LLM_KEY_MOST) {
+            return NGX_DECLINED;
+        }
+
+        canon.nodes = ngx_palloc(r->pool, canon.nnodes
+                                          * sizeof(ngx_llm_canon_node_t));
+        if (canon.nodes == NULL) {
+            return NGX_ERROR;
+        }
+
+        rc = ngx_llm_canon(&canon, ctx->view.data, ctx->view.len);
+
+        (void) ngx_pfree(r->pool, canon.nodes);
+    }
+
+    if (rc != NGX_OK) {
+        return rc;
+    }
+
+    return ngx_http_llm_key_cacheable(r, ctx->charge, &canon) ? NGX_OK
+                                                              : NGX_DECLINED;
+}
+
+
+static void
+ngx_http_llm_key_put(void *data, const u_char *p, size_t len)
+{
+    ngx_llm_digest_t  *digest = data;
+
+    /* it has no way to fail once it has begun */
+
+    (void) ngx_llm_digest_add(digest, p, len);
+}
+
+
+static ngx_uint_t
+ngx_http_llm_key_cacheable(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_llm_canon_t *canon)
+{
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (canon->stateful || canon->hosted || canon->reference
+        || canon->stored)
+    {
+        return 0;
+    }
+
+    if (charge->operation->ends == NGX_LLM_ENDS_RESPONSE
+        && !canon->unstored)
+    {
+        /* to be stored is what a response is by default */
+        return 0;
+    }
+
+    return llcf->cache.sampling == NGX_HTTP_LLM_CACHE_ANY
+           || canon->zero
+           || charge->operation->cached == NGX_HTTP_LLM_CACHED_FIXED;
+}
+
+
+/* all who might answer, backups aside: what those say is not kept */
+
+static ngx_int_t
+ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 i;
+    ngx_http_llm_model_t      *model;
+    ngx_http_llm_target_t     *target;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    model = ctx->charge->model;
+
+    rc = ngx_http_llm_key_add(lmcf, &ctx->charge->operation->suffix);
+
+    if (model == NULL) {
+        rc |= ngx_http_llm_key_location(r, lmcf);
+
+    } else {
+        rc |= ngx_http_llm_key_add(lmcf, &model->pattern);
+        rc |= ngx_http_llm_key_headers(r, lmcf);
+
+        target = model->targets.elts;
+
+        for (i = 0; i < model->targets.nelts; i++) {
+
+            if ((ctx->balance.allowed & (uint64_t) 1 << i)
+                && !target[i].backup)
+            {
+                rc |= ngx_http_llm_key_target(r, ctx, &target[i]);
+            }
+        }
+
+        rc |= ngx_http_llm_key_add(lmcf, &ngx_http_llm_key_end);
+    }
+
+    return rc == NGX_OK ? NGX_OK : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_target_t *target)
+{
+    ngx_int_t                  rc;
+    ngx_str_t                  value;
+    ngx_uint_t                 i, n;
+    ngx_http_llm_provider_t   *provider;
+    ngx_http_llm_main_conf_t  *lmcf;
+    ngx_http_llm_set_header_t *header;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    provider = target->provider;
+
+    rc = ngx_http_llm_key_add(lmcf, &provider->name);
+    rc |= ngx_http_llm_key_add(lmcf, &provider->endpoint);
+    rc |= ngx_http_llm_key_add(lmcf, &provider->api_version);
+    rc |= ngx_http_llm_key_add(lmcf, ngx_http_llm_model_for(ctx, target));
+
+    header = provider->headers ? provider->headers->elts : NULL;
+    n = provider->headers ? provider->headers->nelts : 0;
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_http_llm_key_named(ngx_http_llm_key_credentials,
+                                   &header[i].lowcase))
+        {
+            continue;
+        }
+
+        if (ngx_http_complex_value(r, &header[i].value, &value) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        rc |= ngx_http_llm_key_add(lmcf, &header[i].lowcase);
+        rc |= ngx_http_llm_key_add(lmcf, &value);
+    }
+
+    return rc | ngx_http_llm_key_add(lmcf, &ngx_http_llm_key_end);
+}
+
+
+/* the client's own headers that travel and may change the answer */
+
+static ngx_int_t
+ngx_http_llm_key_headers(ngx_http_request_t *r,
+    ngx_http_llm_main_conf_t *lmcf)
+{
+    ngx_int_t                 rc;
+    ngx_str_t                 name;
+    ngx_table_elt_t          *h;
+    ngx_http_llm_cursor_t     cursor = { &r->headers_in.headers.part, 0 };
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    rc = NGX_OK;
+
+    for ( ;; ) {
+        h = ngx_http_llm_list_next(&cursor);
+
+        if (h == NULL) {
+            return rc | ngx_http_llm_key_add(lmcf, &ngx_http_llm_key_end);
+        }
+
+        name.data = h->lowcase_key;
+        name.len = h->key.len;
+
+        if (ngx_hash_find(&llcf->travel, h->hash, name.data, name.len)
+            && !ngx_http_llm_key_named(ngx_http_llm_key_indifferent, &name))
+        {
+            rc |= ngx_http_llm_key_add(lmcf, &name);
+            rc |= ngx_http_llm_key_add(lmcf, &h->value);
+        }
+    }
+}
+
+
+/* proxy_pass: where it goes is known by the place, and what the URI says */
+
+static ngx_int_t
+ngx_http_llm_key_location(ngx_http_request_t *r,
+    ngx_http_llm_main_conf_t *lmcf)
+{
+    ngx_int_t                  rc;
+    ngx_http_core_loc_conf_t  *clcf;
+    ngx_http_core_srv_conf_t  *cscf;
+
+    cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    rc = ngx_http_llm_key_add(lmcf, &ngx_http_llm_key_end);
+    rc |= ngx_http_llm_key_add(lmcf, &cscf->server_name);
+    rc |= ngx_http_llm_key_add(lmcf, &r->headers_in.server);
+    rc |= ngx_http_llm_key_add(lmcf, &clcf->name);
+    rc |= ngx_http_llm_key_add(lmcf, &r->unparsed_uri);
+
+    return rc;
+}
+
+
+static ngx_int_t
+ngx_http_llm_key_add(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *text)
+{
+    u_char  len[4];
+
+    len[0] = (u_char) text->len;
+    len[1] = (u_char) (text->len >> 8);
+    len[2] = (u_char) (text->len >> 16);
+    len[3] = (u_char) (text->len >> 24);
+
+    if (ngx_llm_digest_add(lmcf->cache.digest, len, sizeof(len)) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_llm_digest_add(lmcf->cache.digest, text->data, text->len);
+}
+
+
+static ngx_uint_t
+ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name)
+{
+    for ( /* void */ ; names->len; names++) {
+
+        if (names->len == name->len
+            && ngx_memcmp(names->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+ngx_int_t
+ngx_http_llm_key_unique(ngx_http_request_t *r, ngx_str_t *id, u_char *key)
+{
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    static ngx_str_t  label = ngx_string("llm bypass 1");
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    if (ngx_llm_digest_mac(lmcf->cache.digest, &label) != NGX_OK
+        || ngx_http_llm_key_add(lmcf, id) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
+    return ngx_llm_digest_mac_end(lmcf->cache.digest, key);
+}
