@@ -26,6 +26,14 @@ my $dir = tempdir();
 my $lua = slurp("$Bin/../module/lua/bucket.lua") . <<'LUA';
 local b, out = parse(nil), {}
 
+local function numbers(text)
+    local list = {}
+    for word in string.gmatch(text, '%S+') do
+        list[#list + 1] = tonumber(word)
+    end
+    return list
+end
+
 local function bits(percents)
     local sum = 0
     for _, percent in ipairs(percents) do

@@ -6,11 +6,15 @@
 --   ":z"  sorted set: the ids of the holds by their deadline, ms
 --   ":x"  hash: holds that were swept, for a settlement that comes late
 --
--- A hold is "need window n period" of requests, tokens and cost in turn; a
--- limit that does not apply has the period 0.  Everything is an integer below
--- 2^53, so exact in Lua's doubles, and printed with %.0f.
+-- A hold is need, window, n and period of requests, tokens and cost in turn,
+-- packed as twelve doubles: there is one for each request, and text would take
+-- several times as long to write and read.  A limit that does not apply has
+-- the period 0.  Everything is an integer below 2^53, so exact in Lua's
+-- doubles, and printed with %.0f.
 
 local KINDS = { 'r', 't', 'c' }
+local HOLD = '<dddddddddddd'
+local NONE = {}
 local DAY = 86400000
 local GRACE = 3600000          -- a key outlives its last hold by, ms
 local LATE = 1000              -- swept holds that are remembered
@@ -18,9 +22,10 @@ local MAX = 2^52               -- longest wait, ms
 
 local floor, ceil, fmod = math.floor, math.ceil, math.fmod
 local min, max = math.min, math.max
+local call = redis.call
 
 local function clock()
-    local t = redis.call('TIME')
+    local t = call('TIME')
     return t[1] * 1000 + floor(t[2] / 1000)
 end
 
@@ -194,13 +199,17 @@ end
 -- thresholds crossed by what was spent of a window: a list of percents
 
 local function alerts(b, n)
+    if n == 0 or b.used < n / 2 then
+        return NONE
+    end
+
     local crossed = {}
     local bit = 1
 
     for _, percent in ipairs({ 50, 80, 100 }) do
         local r = fmod(n, 100)
         local part = (n - r) / 100 * percent + ceil(r * percent / 100)
-        if n > 0 and b.used >= part and floor(b.alerts / bit) % 2 == 0 then
+        if b.used >= part and floor(b.alerts / bit) % 2 == 0 then
             b.alerts = b.alerts + bit
             crossed[#crossed + 1] = percent
         end
@@ -217,7 +226,7 @@ local function settle(b, n, period, id, need, actual, now, late)
 
     if period < 0 then
         if b.at ~= id then
-            return {}
+            return NONE
         end
         if late then
             -- Redis may have forgotten what was spent
@@ -237,60 +246,53 @@ local function settle(b, n, period, id, need, actual, now, late)
     if b.used <= 0 then
         b.used, b.rest = 0, 0
     end
-    return {}
+    return NONE
 end
 
 -- one entry in the stream of alerts for each; percents go into the reply
 
 local function raise(reply, stream, key, zone, kind, b, n, crossed)
     for _, percent in ipairs(crossed) do
-        redis.call('XADD', stream, 'MAXLEN', '~', '1000', '*',
-                   'bucket', key, 'limit', KINDS[kind],
-                   'threshold', percent, 'window', string.format('%.0f', b.at),
-                   'spent', string.format('%.0f', b.used),
-                   'of', string.format('%.0f', n))
-        redis.call('PEXPIRE', stream, 32 * DAY)
+        call('XADD', stream, 'MAXLEN', '~', '1000', '*',
+             'bucket', key, 'limit', KINDS[kind],
+             'threshold', percent, 'window', string.format('%.0f', b.at),
+             'spent', string.format('%.0f', b.used),
+             'of', string.format('%.0f', n))
+        call('PEXPIRE', stream, 32 * DAY)
         reply[#reply + 1] = zone
         reply[#reply + 1] = kind
         reply[#reply + 1] = percent
     end
 end
 
--- a hold or what was one, as twelve numbers
+-- applies actual (-1: as reserved) to the buckets of a hold, and sets them;
+-- both are as they stand in the hash
 
-local function numbers(text)
-    local list = {}
-    for word in string.gmatch(text, '%S+') do
-        list[#list + 1] = tonumber(word)
-    end
-    return list
-end
-
--- applies actual (-1: as reserved) to the buckets of a hold: the fields to set
-
-local function apply(reply, stream, key, zone, fields, hold, actual, now, late)
-    local set = {}
+local function apply(reply, stream, key, zone, fields, actual, now, late)
+    local hold = { struct.unpack(HOLD, fields[4]) }
+    local set, len = {}, 0
 
     for kind = 1, 3 do
         local need, id = hold[kind * 4 - 3], hold[kind * 4 - 2]
         local n, period = hold[kind * 4 - 1], hold[kind * 4]
 
         if period ~= 0 and (actual[kind] ~= -1 or period < 0) then
-            local b = fields[kind]
+            local b = parse(fields[kind])
             local is = actual[kind] == -1 and need or actual[kind]
             raise(reply, stream, key, zone, kind, b, n,
                   settle(b, n, period, id, need, is, now, late))
-            set[#set + 1] = KINDS[kind]
-            set[#set + 1] = print(b)
+            set[len + 1], set[len + 2] = KINDS[kind], print(b)
+            len = len + 2
         end
     end
 
-    if #set > 0 then
-        redis.call('HMSET', key, unpack(set))
+    if len > 0 then
+        call('HMSET', key, unpack(set))
     end
 end
 
+-- requests, tokens, cost; and the hold, or false
+
 local function fields(key, id)
-    local got = redis.call('HMGET', key, 'r', 't', 'c', id)
-    return { parse(got[1]), parse(got[2]), parse(got[3]) }, got[4]
+    return call('HMGET', key, 'r', 't', 'c', id)
 end

@@ -15,45 +15,50 @@ local id, life, shadow, count = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1',
                                 tonumber(ARGV[4])
 local stream = KEYS[#KEYS]
 local now = clock()
+local text_now = string.format('%.0f', now)
 local raised, zones = {}, {}
 
 -- holds past their deadline are charged as they are, a few in each call
 
 local function sweep(zone, key, queue, late)
-    for _, rid in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', now,
-                                    'LIMIT', 0, 4))
+    for _, rid in ipairs(call('ZRANGEBYSCORE', queue, '-inf', text_now,
+                              'LIMIT', 0, 4))
     do
-        local buckets, text = fields(key, rid)
-        if text then
-            apply(raised, stream, key, zone, buckets, numbers(text),
-                  { -1, -1, -1 }, now, false)
-            redis.call('HDEL', key, rid)
-            if redis.call('HLEN', late) < LATE then
-                redis.call('HSET', late, rid, text)
-                redis.call('PEXPIRE', late, GRACE)
+        local got = fields(key, rid)
+        if got[4] then
+            apply(raised, stream, key, zone, got, { -1, -1, -1 }, now, false)
+            call('HDEL', key, rid)
+            if call('HLEN', late) < LATE then
+                call('HSET', late, rid, got[4])
+                call('PEXPIRE', late, GRACE)
             end
         end
-        redis.call('ZREM', queue, rid)
+        call('ZREM', queue, rid)
     end
 end
 
 local function last(key, ttl)
-    if redis.call('PTTL', key) < ttl then
-        redis.call('PEXPIRE', key, ttl + floor(ttl / 2))
+    if call('PTTL', key) < ttl then
+        call('PEXPIRE', key, ttl + floor(ttl / 2))
     end
 end
 
 local again, refused = false, false
 
 for i = 1, count do
-    local z = { key = KEYS[i * 3 - 2], queue = KEYS[i * 3 - 1], limits = {},
+    local z = { key = KEYS[i * 3 - 2], queue = KEYS[i * 3 - 1],
+                limits = { false, false, false },
+                buckets = { false, false, false },
                 refuses = 0, wait = 0, ttl = life + GRACE }
     local base = 4 + (i - 1) * 10
 
-    sweep(i, z.key, z.queue, KEYS[i * 3])
-    z.buckets, z.hold = fields(z.key, id)
+    if call('ZCOUNT', z.queue, '-inf', text_now) > 0 then
+        sweep(i, z.key, z.queue, KEYS[i * 3])
+    end
 
-    if z.hold then
+    local got = fields(z.key, id)
+
+    if got[4] then
         again = true
     end
 
@@ -62,7 +67,7 @@ for i = 1, count do
         if n >= 0 then
             local l = { n = n, period = tonumber(ARGV[base + kind * 3 - 1]),
                         need = tonumber(ARGV[base + kind * 3]) }
-            local b = z.buckets[kind]
+            local b = parse(got[kind])
 
             turn(b, l.n, l.period, now)
 
@@ -83,7 +88,7 @@ for i = 1, count do
                 z.ttl = ttl
             end
 
-            z.limits[kind] = l
+            z.limits[kind], z.buckets[kind] = l, b
         end
     end
 
@@ -91,7 +96,7 @@ for i = 1, count do
 
     local most = tonumber(ARGV[base + 10])
     if most >= 0 and z.refuses == 0
-       and redis.call('ZCOUNT', z.queue, '(' .. now, '+inf') >= most
+       and call('ZCOUNT', z.queue, '(' .. text_now, '+inf') >= most
     then
         z.refuses, z.wait = 4, 1000
     end
@@ -110,46 +115,46 @@ if status == 1 then
         local z = zones[i]
 
         if z.refuses == 0 then
-            local set, hold = {}, {}
+            local hold = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
+            local set, len = {}, 0
 
             for kind = 1, 3 do
                 local l = z.limits[kind]
                 if l then
                     local b = z.buckets[kind]
                     take(b, l.period, l.need)
-                    set[#set + 1] = KINDS[kind]
-                    set[#set + 1] = print(b)
-                    hold[kind] = string.format('%.0f %.0f %.0f %.0f', l.need,
-                                               b.at, l.n, l.period)
-                else
-                    hold[kind] = '0 0 0 0'
+                    set[len + 1], set[len + 2] = KINDS[kind], print(b)
+                    len = len + 2
+                    hold[kind * 4 - 3], hold[kind * 4 - 2] = l.need, b.at
+                    hold[kind * 4 - 1], hold[kind * 4] = l.n, l.period
                 end
             end
 
-            set[#set + 1] = id
-            set[#set + 1] = table.concat(hold, ' ')
+            set[len + 1], set[len + 2] = id, struct.pack(HOLD, unpack(hold))
 
-            redis.call('HMSET', z.key, unpack(set))
-            redis.call('ZADD', z.queue, now + life, id)
+            call('HMSET', z.key, unpack(set))
+            call('ZADD', z.queue, now + life, id)
             last(z.key, z.ttl)
             last(z.queue, z.ttl)
         end
     end
 end
 
-local reply = { status }
+local reply, len = { status }, 1
 
 for i = 1, count do
     local z = zones[i]
 
-    reply[#reply + 1] = status == 2 and 0 or z.refuses
-    reply[#reply + 1] = status == 2 and 0 or z.wait
+    reply[len + 1] = status == 2 and 0 or z.refuses
+    reply[len + 2] = status == 2 and 0 or z.wait
+    len = len + 2
 
     for kind = 1, 3 do
         local l = z.limits[kind]
         local b = z.buckets[kind]
-        reply[#reply + 1] = l and left(b, l.n, l.period) or -1
-        reply[#reply + 1] = l and reset(b, l.n, l.period, now) or -1
+        reply[len + 1] = l and left(b, l.n, l.period) or -1
+        reply[len + 2] = l and reset(b, l.n, l.period, now) or -1
+        len = len + 2
     end
 end
 

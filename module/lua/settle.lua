@@ -14,23 +14,21 @@ local reply = { 0 }
 
 for i = 1, count do
     local key, queue, late = KEYS[i * 3 - 2], KEYS[i * 3 - 1], KEYS[i * 3]
-    local buckets, text = fields(key, id)
+    local got = fields(key, id)
 
-    if text then
-        apply(reply, KEYS[#KEYS], key, i, buckets, numbers(text), actual, now,
-              false)
-        redis.call('HDEL', key, id)
-        redis.call('ZREM', queue, id)
+    if got[4] then
+        apply(reply, KEYS[#KEYS], key, i, got, actual, now, false)
+        call('HDEL', key, id)
+        call('ZREM', queue, id)
         reply[1] = reply[1] + 1
 
     else
-        text = redis.call('HGET', late, id)
-        if text then
-            apply(reply, KEYS[#KEYS], key, i, buckets, numbers(text), actual,
-                  now, true)
-            redis.call('HDEL', late, id)
-            if redis.call('PTTL', key) < 0 then
-                redis.call('PEXPIRE', key, 7 * DAY)
+        got[4] = call('HGET', late, id)
+        if got[4] then
+            apply(reply, KEYS[#KEYS], key, i, got, actual, now, true)
+            call('HDEL', late, id)
+            if call('PTTL', key) < 0 then
+                call('PEXPIRE', key, 7 * DAY)
             end
             reply[1] = reply[1] + 1
         end
