@@ -27,6 +27,8 @@
 static void ngx_http_llm_pass_resume(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_start(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_nobody(ngx_http_request_t *r);
+static ngx_int_t ngx_http_llm_pass_fault(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_fault_e fault);
 static ngx_int_t ngx_http_llm_pass_choose(ngx_http_request_t *r,
     ngx_uint_t same);
 static ngx_int_t ngx_http_llm_pass_create(ngx_http_request_t *r);
@@ -141,6 +143,7 @@ ngx_http_llm_pass_start(ngx_http_request_t *r)
     rc = ngx_http_llm_upstream_start(r, &ngx_http_llm_pass_exchange);
 
     if (rc != NGX_DONE) {
+        ngx_http_llm_ping_done(r);
         ngx_http_llm_balance_release(r);
     }
 
@@ -157,6 +160,10 @@ ngx_http_llm_pass_nobody(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
+    /* it may have begun while the request waited for another one's answer */
+
+    ngx_http_llm_ping_done(r);
+
     if (ngx_http_llm_stale_wanted(r, ctx, NGX_HTTP_SERVICE_UNAVAILABLE)) {
         return ngx_http_llm_stale_replay(r, ctx);
     }
@@ -165,8 +172,29 @@ ngx_http_llm_pass_nobody(ngx_http_request_t *r)
                   "no provider of llm_model \"%V\" may be asked now",
                   &ctx->charge->model->pattern);
 
-    return ngx_http_llm_fault(&ctx->charge->error, NGX_HTTP_LLM_NO_PROVIDER,
-                              NULL, NULL);
+    return ngx_http_llm_pass_fault(r, ctx, NGX_HTTP_LLM_NO_PROVIDER);
+}
+
+
+/* the status of it; after a ping an event has to say the same */
+
+static ngx_int_t
+ngx_http_llm_pass_fault(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_fault_e fault)
+{
+    ngx_int_t  rc;
+
+    rc = ngx_http_llm_fault(&ctx->charge->error, fault, NULL, NULL);
+
+    if (ctx->ping.sent
+        && ngx_http_llm_error_body(r->pool, &ctx->charge->error, rc,
+                                   &ctx->ping.error)
+           != NGX_OK)
+    {
+        ngx_str_set(&ctx->ping.error, "{\"error\":{}}");
+    }
+
+    return rc;
 }
 
 
@@ -571,15 +599,7 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         fault = NGX_HTTP_LLM_UPSTREAM_ERROR;
     }
 
-    rc = ngx_http_llm_fault(&charge->error, fault, NULL, NULL);
-
-    if (ctx->ping.sent
-        && ngx_http_llm_error_body(r->pool, &charge->error, rc,
-                                   &ctx->ping.error)
-           != NGX_OK)
-    {
-        ngx_str_set(&ctx->ping.error, "{\"error\":{}}");
-    }
+    (void) ngx_http_llm_pass_fault(r, ctx, fault);
 }
 
 

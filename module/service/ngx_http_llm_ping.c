@@ -10,6 +10,7 @@
 #include <ngx_http_llm_ping.h>
 
 
+static void ngx_http_llm_ping_cleanup(void *data);
 static void ngx_http_llm_ping_timer(ngx_event_t *ev);
 static ngx_int_t ngx_http_llm_ping_header(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
@@ -31,6 +32,7 @@ static ngx_http_output_body_filter_pt    ngx_http_llm_next_body_filter;
 void
 ngx_http_llm_ping_start(ngx_http_request_t *r)
 {
+    ngx_pool_cleanup_t       *cln;
     ngx_http_llm_ctx_t       *ctx;
     ngx_http_llm_loc_conf_t  *llcf;
 
@@ -42,6 +44,16 @@ ngx_http_llm_ping_start(ngx_http_request_t *r)
     {
         return;
     }
+
+    /* a client may leave before there is an upstream to tell */
+
+    cln = ngx_pool_cleanup_add(r->pool, 0);
+    if (cln == NULL) {
+        return;
+    }
+
+    cln->handler = ngx_http_llm_ping_cleanup;
+    cln->data = &ctx->ping.timer;
 
     ctx->ping.last = ngx_current_msec;
     ctx->ping.timer.handler = ngx_http_llm_ping_timer;
@@ -61,6 +73,17 @@ ngx_http_llm_ping_done(ngx_http_request_t *r)
 
     if (ctx->ping.timer.timer_set) {
         ngx_del_timer(&ctx->ping.timer);
+    }
+}
+
+
+static void
+ngx_http_llm_ping_cleanup(void *data)
+{
+    ngx_event_t  *timer = data;
+
+    if (timer->timer_set) {
+        ngx_del_timer(timer);
     }
 }
 
