@@ -51,6 +51,10 @@ ngx_llm_cache_t *ngx_llm_cache_create(ngx_conf_t *cf, ngx_llm_zone_t *zone);
 ngx_int_t ngx_llm_cache_get(ngx_llm_cache_t *cache, const u_char *key,
     ngx_pool_t *pool, ngx_str_t *value);
 
+/* 0: there is no value; else a number that differs once it is replaced */
+ngx_atomic_uint_t ngx_llm_cache_stamp(ngx_llm_cache_t *cache,
+    const u_char *key);
+
 /*
  * Stores n pieces as one value, in place of an earlier one.  NGX_OK, or
  * NGX_DECLINED: it is larger than an eighth of the zone.

@@ -18,6 +18,7 @@ struct ngx_http_llm_fetch_s {
     ngx_queue_t                queue;    /* of the worker's followers */
     ngx_event_t                timer;
     ngx_msec_t                 until;    /* ngx_current_msec */
+    ngx_atomic_uint_t          stamp;    /* of the entry that was looked at */
     ngx_http_request_t        *request;
     ngx_llm_cache_fleet_ask_t  ask;
     unsigned                   waiting:1;  /* for Redis, or a leader */
@@ -284,11 +285,15 @@ ngx_http_llm_fetch_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 }
 
 
+/* a look copies the entry: once for each that there is */
+
 static void
 ngx_http_llm_fetch_look(ngx_event_t *ev)
 {
     ngx_http_llm_fetch_t *fetch = ev->data;
 
+    ngx_uint_t                    led;
+    ngx_atomic_uint_t             stamp;
     ngx_http_llm_ctx_t           *ctx;
     ngx_http_request_t           *r;
     ngx_http_llm_main_conf_t     *lmcf;
@@ -301,13 +306,18 @@ ngx_http_llm_fetch_look(ngx_event_t *ev)
 
     ngx_http_set_log_request(r->connection->log, r);
 
-    if (ngx_http_llm_recall_local(r, ctx) == NGX_OK) {
+    /* in this order: a leader stores, then lands */
+
+    led = (ngx_llm_flight_led(lmcf->cache.flight, cache->key)
+           && (ngx_msec_int_t) (fetch->until - ngx_current_msec) > 0);
+    stamp = ngx_llm_cache_stamp(lmcf->cache.store, cache->key);
+
+    if (stamp != fetch->stamp && ngx_http_llm_recall_local(r, ctx) == NGX_OK) {
         cache->collapsed = 1;
         cache->status = NGX_HTTP_LLM_CACHE_HIT;
 
-    } else if (ngx_llm_flight_led(lmcf->cache.flight, cache->key)
-               && (ngx_msec_int_t) (fetch->until - ngx_current_msec) > 0)
-    {
+    } else if (led) {
+        fetch->stamp = stamp;
         ngx_add_timer(ev, NGX_HTTP_LLM_FETCH_TICK);
         return;
     }

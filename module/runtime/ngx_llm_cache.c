@@ -247,6 +247,20 @@ ngx_llm_cache_get(ngx_llm_cache_t *cache, const u_char *key, ngx_pool_t *pool,
 }
 
 
+ngx_atomic_uint_t
+ngx_llm_cache_stamp(ngx_llm_cache_t *cache, const u_char *key)
+{
+    uint32_t             i;
+    ngx_llm_cache_sh_t  *sh;
+
+    sh = cache->sh;
+    i = ngx_llm_cache_find(sh, key);
+
+    return (i == NGX_LLM_CACHE_NONE)
+           ? 0 : sh->slots[i].seq * sh->nblocks + i + 1;
+}
+
+
 /* chains may change under a reader: it follows them for so long only */
 
 static uint32_t
