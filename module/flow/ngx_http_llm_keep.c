@@ -146,6 +146,13 @@ ngx_http_llm_keep_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (ngx_http_llm_tee_prove(r, ctx, entry, finish) == NGX_OK) {
 
+        if (!ctx->include_usage
+            && charge->facts.include_usage != NGX_LLM_USAGE_TRUE)
+        {
+            /* nobody has asked for it: it is part of what they always say */
+            entry->usage_len = 0;
+        }
+
         entry->cost = ngx_http_llm_amount_price(charge, &entry->usage);
         entry->type = ctx->meter.active ? r->headers_out.content_type
                                         : ctx->response.content_type;
