@@ -1,6 +1,6 @@
 /*
  * ngx_llm_seal.h: what is kept where others may read or change it, sealed by
- * AES-256-GCM; and HMAC-SHA256 of short texts, under the same secret.
+ * AES-256-GCM.
  *
  * Each sealed text has a key of its own, of the secret, the scope and a random
  * salt, and opens under the scope and the name it was sealed with, only.
@@ -15,7 +15,7 @@
 #include <ngx_event.h>
 
 
-#define NGX_LLM_SEAL_KEY     32      /* bytes of a name, and of a MAC */
+#define NGX_LLM_SEAL_KEY     32      /* bytes of a name */
 #define NGX_LLM_SEAL_SALT    16
 #define NGX_LLM_SEAL_TAG     16
 
@@ -49,14 +49,6 @@ ngx_int_t ngx_llm_seal(ngx_llm_seal_t *seal, ngx_str_t *scope,
  */
 ngx_int_t ngx_llm_unseal(ngx_llm_seal_t *seal, ngx_str_t *scope,
     const u_char *name, ngx_str_t *sealed, u_char *out);
-
-/*
- * HMAC-SHA256 of n pieces, as if they were one, under a key of len bytes, or,
- * if key is NULL, under one that is made of the secret and used for nothing
- * else.  out has NGX_LLM_SEAL_KEY bytes.  NGX_OK or NGX_ERROR.
- */
-ngx_int_t ngx_llm_seal_mac(ngx_llm_seal_t *seal, const u_char *key, size_t len,
-    ngx_str_t *pieces, ngx_uint_t n, u_char *out);
 
 
 #endif /* _NGX_LLM_SEAL_H_INCLUDED_ */

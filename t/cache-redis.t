@@ -31,6 +31,7 @@ sub gateway {
         env => { CACHE_SECRET => $secret }, %opt, http => <<"CONF");
 llm_cache_redis redis://127.0.0.1:$port $params;
 llm_cache_secret env:CACHE_SECRET;
+llm_cache on;
 server {
     listen 127.0.0.1:%%PORT%%;
     $locations
@@ -167,10 +168,6 @@ sub stored {
     my $long = 'k' x 150;
     is(call($gw, 'mac', undef, k => $long, v => 'v'),
        hmac_sha256_hex('v', $long), '  with a long key');
-    my $own = call($gw, 'mac', undef, s => 'a', v => 'b');
-    is(call($gw, 'mac', undef, s => 'ab'), $own,
-       'without a key it has one of its own');
-    isnt(call($other, 'mac', undef, s => 'ab'), $own, '  made of the secret');
     $_->done for $gw, $other;
 }
 

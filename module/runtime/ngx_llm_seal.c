@@ -1,17 +1,16 @@
 /*
- * Sealing for Redis: AES-256-GCM and HMAC-SHA256 over OpenSSL, whose contexts
- * are made once, as looking for an implementation costs more than a short text
- * does.  A key seals one text and never another, so its nonce is constant:
- * the salt that the key is made of is what differs.
+ * Sealing for Redis: AES-256-GCM over OpenSSL, whose context is made once, as
+ * looking for an implementation costs more than a short text does.  A key seals
+ * one text and never another, so its nonce is constant: the salt that the key
+ * is made of, by HMAC-SHA256, is what differs.
  */
 
 
 #include <ngx_llm_seal.h>
-#include <openssl/core_names.h>
+#include <ngx_llm_digest.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <openssl/rand.h>
 
 
@@ -23,16 +22,13 @@
 
 
 struct ngx_llm_seal_s {
-    EVP_MAC         *mac;
-    EVP_MAC_CTX     *hmac;
-    EVP_CIPHER      *cipher;
-    EVP_CIPHER_CTX  *gcm;
-    ngx_str_t        secret;
-    u_char           own[NGX_LLM_SEAL_KEY];  /* for a MAC without a key */
+    EVP_CIPHER        *cipher;
+    EVP_CIPHER_CTX    *gcm;
+    ngx_llm_digest_t  *digest;
+    ngx_str_t          secret;
 };
 
 
-static ngx_int_t ngx_llm_seal_contexts(ngx_llm_seal_t *seal);
 static void ngx_llm_seal_done(void *data);
 static ngx_int_t ngx_llm_seal_encrypt(ngx_llm_seal_t *seal, ngx_str_t *pieces,
     ngx_uint_t n, u_char *out);
@@ -45,7 +41,6 @@ static ngx_int_t ngx_llm_seal_key(ngx_llm_seal_t *seal, ngx_str_t *scope,
 ngx_llm_seal_t *
 ngx_llm_seal_create(ngx_conf_t *cf, ngx_str_t *secret)
 {
-    ngx_str_t            label;
     ngx_llm_seal_t      *seal;
     ngx_pool_cleanup_t  *cln;
 
@@ -60,54 +55,23 @@ ngx_llm_seal_create(ngx_conf_t *cf, ngx_str_t *secret)
     cln->handler = ngx_llm_seal_done;
 
     seal->secret = *secret;
+    seal->digest = ngx_llm_digest_create(cf);
+    seal->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
+    seal->gcm = EVP_CIPHER_CTX_new();
 
-    ngx_str_set(&label, "llm key 1");
+    if (seal->digest == NULL) {
+        return NULL;
+    }
 
-    if (ngx_llm_seal_contexts(seal) != NGX_OK
-        || ngx_llm_seal_mac(seal, secret->data, secret->len, &label, 1,
-                            seal->own)
-           != NGX_OK)
+    if (seal->cipher == NULL || seal->gcm == NULL
+        || EVP_CipherInit_ex2(seal->gcm, seal->cipher, NULL, NULL, 1, NULL)
+           != 1)
     {
-        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0,
-                      "AES-256-GCM and HMAC-SHA256 cannot be had");
+        ngx_ssl_error(NGX_LOG_EMERG, cf->log, 0, "AES-256-GCM cannot be had");
         return NULL;
     }
 
     return seal;
-}
-
-
-static ngx_int_t
-ngx_llm_seal_contexts(ngx_llm_seal_t *seal)
-{
-    OSSL_PARAM   params[2];
-    static char  sha256[] = "SHA256";
-
-    seal->mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-    seal->cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-    seal->gcm = EVP_CIPHER_CTX_new();
-
-    if (seal->mac == NULL || seal->cipher == NULL || seal->gcm == NULL) {
-        return NGX_ERROR;
-    }
-
-    seal->hmac = EVP_MAC_CTX_new(seal->mac);
-    if (seal->hmac == NULL) {
-        return NGX_ERROR;
-    }
-
-    params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-                                                 sha256, 0);
-    params[1] = OSSL_PARAM_construct_end();
-
-    if (EVP_MAC_CTX_set_params(seal->hmac, params) != 1
-        || EVP_CipherInit_ex2(seal->gcm, seal->cipher, NULL, NULL, 1, NULL)
-           != 1)
-    {
-        return NGX_ERROR;
-    }
-
-    return NGX_OK;
 }
 
 
@@ -118,10 +82,6 @@ ngx_llm_seal_done(void *data)
 
     EVP_CIPHER_CTX_free(seal->gcm);
     EVP_CIPHER_free(seal->cipher);
-    EVP_MAC_CTX_free(seal->hmac);
-    EVP_MAC_free(seal->mac);
-
-    OPENSSL_cleanse(seal->own, sizeof(seal->own));
 }
 
 
@@ -269,62 +229,25 @@ static ngx_int_t
 ngx_llm_seal_key(ngx_llm_seal_t *seal, ngx_str_t *scope, const u_char *salt,
     u_char *key)
 {
-    u_char     of_scope[NGX_LLM_SEAL_KEY];
+    u_char     own[NGX_LLM_SEAL_KEY];
     ngx_int_t  rc;
-    ngx_str_t  pieces[2];
+    ngx_str_t  of_scope;
 
-    ngx_str_set(&pieces[0], "llm seal 1");
-    pieces[1] = *scope;
+    static const char  label[] = "llm seal 1";
 
-    rc = ngx_llm_seal_mac(seal, seal->secret.data, seal->secret.len, pieces, 2,
-                          of_scope);
+    of_scope.data = own;
+    of_scope.len = NGX_LLM_SEAL_KEY;
 
-    if (rc == NGX_OK) {
-        pieces[0].data = (u_char *) salt;
-        pieces[0].len = NGX_LLM_SEAL_SALT;
+    rc = ngx_llm_digest_mac(seal->digest, &seal->secret);
+    rc |= ngx_llm_digest_add(seal->digest, label, sizeof(label) - 1);
+    rc |= ngx_llm_digest_add(seal->digest, scope->data, scope->len);
+    rc |= ngx_llm_digest_mac_end(seal->digest, own);
 
-        rc = ngx_llm_seal_mac(seal, of_scope, sizeof(of_scope), pieces, 1,
-                              key);
-    }
+    rc |= ngx_llm_digest_mac(seal->digest, &of_scope);
+    rc |= ngx_llm_digest_add(seal->digest, salt, NGX_LLM_SEAL_SALT);
+    rc |= ngx_llm_digest_mac_end(seal->digest, key);
 
-    OPENSSL_cleanse(of_scope, sizeof(of_scope));
+    OPENSSL_cleanse(own, sizeof(own));
 
-    return rc;
-}
-
-
-ngx_int_t
-ngx_llm_seal_mac(ngx_llm_seal_t *seal, const u_char *key, size_t len,
-    ngx_str_t *pieces, ngx_uint_t n, u_char *out)
-{
-    size_t      size;
-    ngx_uint_t  i;
-
-    if (key == NULL) {
-        key = seal->own;
-        len = sizeof(seal->own);
-    }
-
-    if (EVP_MAC_init(seal->hmac, key, len, NULL) != 1) {
-        goto failed;
-    }
-
-    for (i = 0; i < n; i++) {
-
-        if (EVP_MAC_update(seal->hmac, pieces[i].data, pieces[i].len) != 1) {
-            goto failed;
-        }
-    }
-
-    if (EVP_MAC_final(seal->hmac, out, &size, NGX_LLM_SEAL_KEY) != 1) {
-        goto failed;
-    }
-
-    return NGX_OK;
-
-failed:
-
-    ERR_clear_error();
-
-    return NGX_ERROR;
+    return rc == NGX_OK ? NGX_OK : NGX_ERROR;
 }
