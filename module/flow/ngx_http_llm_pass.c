@@ -564,7 +564,13 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     charge = ctx->charge;
 
-    if (ngx_http_llm_stale_wanted(r, ctx, rc)
+    /* an error that was kept is what the client would get */
+
+    if (ngx_http_llm_stale_wanted(r, ctx, (charge->kept.body.data
+                                           && charge->kept.status
+                                           && !ctx->ping.sent)
+                                          ? charge->kept.status
+                                          : (ngx_uint_t) rc)
         && ngx_http_llm_stale_keep(r, ctx) == NGX_OK)
     {
         return;

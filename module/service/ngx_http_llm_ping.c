@@ -257,6 +257,12 @@ ngx_http_llm_ping_header_filter(ngx_http_request_t *r)
 
     r->header_sent = 1;
 
+    if (ctx->charge->cache.replayed) {
+
+        /* an old answer in place of a failure is none */
+        r->err_status = NGX_HTTP_OK;
+    }
+
     if (!ctx->upstream.committed
         && (!ctx->charge->cache.replayed || ctx->ping.error.len))
     {
