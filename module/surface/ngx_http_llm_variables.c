@@ -587,9 +587,14 @@ ngx_http_llm_value_cache_key(ngx_http_request_t *r,
 {
     u_char                     *key, unique[NGX_LLM_CACHE_KEY];
     ngx_str_t                   id;
+    ngx_http_llm_loc_conf_t    *llcf;
     ngx_http_variable_value_t  *vv;
 
-    if (charge->cache.status == NGX_HTTP_LLM_CACHE_NONE) {
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    /* an operation that is no question is shared no more */
+
+    if (charge->cache.status == NGX_HTTP_LLM_CACHE_NONE && !llcf->cache.on) {
         return NGX_DECLINED;
     }
 
