@@ -24,7 +24,7 @@ note("LLM_SEED=$seed");
 
 my $dir = tempdir();
 my $lua = slurp("$Bin/../module/lua/bucket.lua") . <<'LUA';
-local b, out = parse(nil), {}
+local b, out = read(nil), {}
 
 local function numbers(text)
     local list = {}
@@ -46,7 +46,7 @@ end
 
 local function probe(n, period, need, now)
     local ms = wait(b, n, period, need, now)
-    local copy = parse(print(b))
+    local copy = read(write(b))
     turn(copy, n, period, now + ms)
     return wait(copy, n, period, need, now + ms) == 0 and 0 or 1
 end
@@ -57,7 +57,7 @@ for i = 1, #ARGV do
     local result = 0
 
     if op == 'new' then
-        b = parse(nil)
+        b = read(nil)
     elseif op == 'turn' then
         turn(b, n, period, now)
     elseif op == 'take' then
@@ -78,7 +78,8 @@ for i = 1, #ARGV do
                              op == 'correct'))
     end
 
-    out[i] = string.format('%.0f', result) .. ' ' .. print(b)
+    out[i] = string.format('%.0f %.0f %.0f %.0f %.0f', result, b.used, b.rest,
+                           b.at, b.alerts)
 end
 
 return out

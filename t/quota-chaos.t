@@ -116,8 +116,8 @@ sub settled {
     my ($who) = @_;
     wait_for(sub { $redis->cmd('ZCARD', key('closed', $who) . ':z') == 0 },
              10, 'settlements');
-    my ($used, $held) = split / /, $redis->cmd('HGET', key('closed', $who), 't');
-    my ($second) = split / /, $redis->cmd('HGET', key('second', $who), 't');
+    my ($used, $held) = $redis->bucket(key('closed', $who), 't');
+    my ($second) = $redis->bucket(key('second', $who), 't');
     return ($used, $held, $second);
 }
 

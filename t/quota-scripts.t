@@ -96,7 +96,7 @@ sub zone { my ($name, %limits) = @_; return { name => $name, %limits } }
 # used, rest, at, alerts
 sub bucket {
     my ($name, $kind) = @_;
-    return split / /, $redis->cmd('HGET', key($name), $kind) // '0 0 0 0';
+    return $redis->bucket(key($name), $kind);
 }
 
 sub used { return (bucket(@_))[0] }
@@ -409,7 +409,7 @@ sub windows {
 
     # as if it were yesterday's
 
-    $redis->cmd('HSET', key('day'), 'c', '90 0 ' . ($id - 1) . ' 3');
+    $redis->cmd('HSET', key('day'), 'c', pack 'd<4', 90, 0, $id - 1, 3);
     $got = reserve('b3', \@zones);
     is($got->{status}, RESERVED, 'the next window begins with nothing');
     is_deeply([ bucket('day', 'c') ], [ 0, 40, $id, 0 ], '  spent');

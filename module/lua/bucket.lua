@@ -1,19 +1,18 @@
 -- What both scripts share; it stands before each of them.
 --
 -- Keys of one zone and identity, PREFIX{ZONE:HASH} and what follows:
---   ""    hash: r, t, c (requests, tokens, cost), each "used rest at alerts"
---         as in ngx_llm_bucket.h; and the holds, by id
+--   ""    hash: r, t, c (requests, tokens, cost), each a bucket: used, rest,
+--         at, alerts as in ngx_llm_bucket.h; and the holds, by id
 --   ":z"  sorted set: the ids of the holds by their deadline, ms
 --   ":x"  hash: holds that were swept, for a settlement that comes late
 --
--- A hold is need, window, n and period of requests, tokens and cost in turn,
--- packed as twelve doubles: there is one for each request, and text would take
--- several times as long to write and read.  A limit that does not apply has
--- the period 0.  Everything is an integer below 2^53, so exact in Lua's
--- doubles, and printed with %.0f.
+-- A hold is need, window, n and period of requests, tokens and cost in turn; a
+-- limit that does not apply has the period 0.  Everything is an integer below
+-- 2^53, so exact in a double.  Both are packed, as text takes several times as
+-- long to write and to read.
 
 local KINDS = { 'r', 't', 'c' }
-local HOLD = '<dddddddddddd'
+local BUCKET, HOLD = '<dddd', '<dddddddddddd'
 local NONE = {}
 local DAY = 86400000
 local GRACE = 3600000          -- a key outlives its last hold by, ms
@@ -67,19 +66,17 @@ end
 
 -- a field of the hash; nothing is used of one that is not there
 
-local function parse(text)
-    if not text then
+local function read(packed)
+    if not packed then
         return { used = 0, rest = 0, at = 0, alerts = 0 }
     end
 
-    local used, rest, at, alerts = string.match(text,
-                                                '(%S+) (%S+) (%S+) (%S+)')
-    return { used = tonumber(used), rest = tonumber(rest),
-             at = tonumber(at), alerts = tonumber(alerts) }
+    local used, rest, at, alerts = struct.unpack(BUCKET, packed)
+    return { used = used, rest = rest, at = at, alerts = alerts }
 end
 
-local function print(b)
-    return string.format('%.0f %.0f %.0f %.0f', b.used, b.rest, b.at, b.alerts)
+local function write(b)
+    return struct.pack(BUCKET, b.used, b.rest, b.at, b.alerts)
 end
 
 local function turn(b, n, period, now)
@@ -277,11 +274,11 @@ local function apply(reply, stream, key, zone, fields, actual, now, late)
         local n, period = hold[kind * 4 - 1], hold[kind * 4]
 
         if period ~= 0 and (actual[kind] ~= -1 or period < 0) then
-            local b = parse(fields[kind])
+            local b = read(fields[kind])
             local is = actual[kind] == -1 and need or actual[kind]
             raise(reply, stream, key, zone, kind, b, n,
                   settle(b, n, period, id, need, is, now, late))
-            set[len + 1], set[len + 2] = KINDS[kind], print(b)
+            set[len + 1], set[len + 2] = KINDS[kind], write(b)
             len = len + 2
         end
     end

@@ -67,7 +67,7 @@ for i = 1, count do
         if n >= 0 then
             local l = { n = n, period = tonumber(ARGV[base + kind * 3 - 1]),
                         need = tonumber(ARGV[base + kind * 3]) }
-            local b = parse(got[kind])
+            local b = read(got[kind])
 
             turn(b, l.n, l.period, now)
 
@@ -123,7 +123,7 @@ if status == 1 then
                 if l then
                     local b = z.buckets[kind]
                     take(b, l.period, l.need)
-                    set[len + 1], set[len + 2] = KINDS[kind], print(b)
+                    set[len + 1], set[len + 2] = KINDS[kind], write(b)
                     len = len + 2
                     hold[kind * 4 - 3], hold[kind * 4 - 2] = l.need, b.at
                     hold[kind * 4 - 1], hold[kind * 4] = l.n, l.period

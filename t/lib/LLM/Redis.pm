@@ -109,6 +109,13 @@ sub cmd {
     return $reply;
 }
 
+# A bucket of a quota, as bucket.lua has it: used, rest, at, alerts.
+
+sub bucket {
+    my ($self, $key, $kind) = @_;
+    return unpack 'd<4', $self->cmd('HGET', $key, $kind) // pack 'd<4', (0) x 4;
+}
+
 sub _reply {
     my ($self) = @_;
 
