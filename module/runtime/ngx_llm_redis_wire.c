@@ -5,6 +5,7 @@
 
 
 #include <ngx_llm_redis_wire.h>
+#include <ngx_llm_limit.h>
 #include <hiredis/hiredis.h>
 
 
@@ -166,7 +167,11 @@ ngx_llm_redis_wire_size(size_t len)
 u_char *
 ngx_llm_redis_wire_word(u_char *p, u_char *data, size_t len)
 {
-    p = ngx_sprintf(p, "$%uz" CRLF, len);
+    *p++ = '$';
+    p = ngx_llm_limit_print(p, len);
+    *p++ = CR;
+    *p++ = LF;
+
     p = ngx_cpymem(p, data, len);
 
     *p++ = CR;
