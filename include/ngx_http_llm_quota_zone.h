@@ -27,6 +27,7 @@ typedef enum {                       /* redis_down */
 
 typedef struct {
     ngx_str_t                      name;
+    uint64_t                       hash;         /* of it */
     ngx_http_complex_value_t       key;
     u_char                         digest[NGX_LLM_QUOTA_KEY];  /* of a key */
     ngx_http_complex_value_t      *values[NGX_LLM_QUOTA_LIMITS];  /* N, where

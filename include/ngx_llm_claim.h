@@ -37,6 +37,7 @@ typedef struct ngx_llm_hold_s        ngx_llm_hold_t;
 
 typedef struct {
     ngx_str_t              zone;     /* its name */
+    uint64_t               hash;     /* of that, ngx_llm_row_hash() */
     u_char                 key[NGX_LLM_QUOTA_KEY];
     ngx_llm_limit_t        limits[NGX_LLM_QUOTA_LIMITS];
     int64_t                need[NGX_LLM_QUOTA_AMOUNTS];

@@ -65,6 +65,9 @@ extern const ngx_llm_quota_store_t  ngx_llm_quota_fleet;
 /* while the configuration is read; NULL: out of memory */
 ngx_llm_quota_t *ngx_llm_quota_create(ngx_conf_t *cf, ngx_llm_zone_t *zone);
 
+/* of the name of a zone: rows in shared memory are found by it */
+uint64_t ngx_llm_row_hash(ngx_str_t *zone);
+
 /* in each worker: settles what workers that are no more have left */
 ngx_int_t ngx_llm_quota_worker(ngx_llm_quota_t *quota, ngx_cycle_t *cycle);
 

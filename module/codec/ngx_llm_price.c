@@ -23,6 +23,7 @@ static const u_char *ngx_llm_price_decimal(const u_char *p,
     const u_char *last, int64_t *value);
 static void ngx_llm_price_add(ngx_llm_price_sum_t *sum, int64_t tokens,
     int64_t price);
+static int64_t ngx_llm_price_total(const ngx_llm_price_sum_t *sum);
 static int64_t ngx_llm_price_output(const ngx_llm_usage_t *usage);
 static ngx_inline int64_t ngx_llm_price_part(int64_t tokens, int64_t most);
 
@@ -130,8 +131,8 @@ ngx_llm_price_per_token(double usd)
 int64_t
 ngx_llm_price_cost(const ngx_llm_price_t *price, const ngx_llm_usage_t *usage)
 {
-    int64_t              prompt, cached, write, nano;
-    ngx_llm_price_sum_t  sum;
+    int64_t              prompt, cached, write;
+    ngx_llm_price_sum_t  sum = { 0, 0, 0 };
 
     if (usage->prompt < 0) {
         return NGX_LLM_PRICE_UNKNOWN;
@@ -141,10 +142,6 @@ ngx_llm_price_cost(const ngx_llm_price_t *price, const ngx_llm_usage_t *usage)
     cached = ngx_llm_price_part(usage->cached, prompt);
     write = ngx_llm_price_part(usage->cache_write, prompt - cached);
 
-    sum.nano = 0;
-    sum.pico = 0;
-    sum.unknown = 0;
-
     ngx_llm_price_add(&sum, prompt - cached - write, price->input);
     ngx_llm_price_add(&sum, cached,
                       (price->cached < 0) ? price->input : price->cached);
@@ -152,12 +149,7 @@ ngx_llm_price_cost(const ngx_llm_price_t *price, const ngx_llm_usage_t *usage)
                                    ? price->input : price->cache_write);
     ngx_llm_price_add(&sum, ngx_llm_price_output(usage), price->output);
 
-    if (sum.unknown) {
-        return NGX_LLM_PRICE_UNKNOWN;
-    }
-
-    return __builtin_add_overflow(sum.nano, (sum.pico != 0), &nano)
-           ? INT64_MAX : nano;
+    return ngx_llm_price_total(&sum);
 }
 
 
@@ -192,6 +184,19 @@ ngx_llm_price_add(ngx_llm_price_sum_t *sum, int64_t tokens, int64_t price)
 
     wide += sum->nano;
     sum->nano = (wide < INT64_MAX) ? (int64_t) wide : INT64_MAX;
+}
+
+
+/* rounded up, or ..._UNKNOWN */
+
+static int64_t
+ngx_llm_price_total(const ngx_llm_price_sum_t *sum)
+{
+    if (sum->unknown) {
+        return NGX_LLM_PRICE_UNKNOWN;
+    }
+
+    return sum->nano + (sum->pico != 0 && sum->nano < INT64_MAX);
 }
 
 
@@ -235,16 +240,12 @@ int64_t
 ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
     int64_t completion)
 {
-    ngx_llm_usage_t  usage;
+    ngx_llm_price_sum_t  sum = { 0, 0, 0 };
 
-    usage.prompt = prompt;
-    usage.completion = completion;
-    usage.total = -1;
-    usage.cached = -1;
-    usage.cache_write = -1;
-    usage.reasoning = -1;
+    ngx_llm_price_add(&sum, prompt, price->input);
+    ngx_llm_price_add(&sum, completion, price->output);
 
-    return ngx_llm_price_cost(price, &usage);
+    return ngx_llm_price_total(&sum);
 }
 
 

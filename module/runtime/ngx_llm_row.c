@@ -18,24 +18,28 @@ static ngx_int_t ngx_llm_row_evict(ngx_llm_quota_t *quota, int64_t now);
 static ngx_uint_t ngx_llm_row_idle(ngx_llm_row_t *row, int64_t now);
 
 
+uint64_t
+ngx_llm_row_hash(ngx_str_t *zone)
+{
+    return ((uint64_t) ngx_murmur_hash2(zone->data, zone->len) << 32)
+           | ngx_crc32_short(zone->data, zone->len);
+}
+
+
 ngx_llm_row_t *
 ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim, int64_t now)
 {
-    uint64_t             zone, key;
+    uint64_t             key;
     ngx_llm_row_t       *row;
     ngx_rbtree_key_t     hash;
     ngx_llm_quota_sh_t  *sh;
 
     sh = quota->sh;
 
-    zone = ((uint64_t) ngx_murmur_hash2(claim->zone.data, claim->zone.len)
-            << 32)
-           | ngx_crc32_short(claim->zone.data, claim->zone.len);
-
     ngx_memcpy(&key, claim->key, sizeof(uint64_t));
-    hash = (ngx_rbtree_key_t) (key ^ zone);
+    hash = (ngx_rbtree_key_t) (key ^ claim->hash);
 
-    row = ngx_llm_row_find(sh, hash, zone, claim->key);
+    row = ngx_llm_row_find(sh, hash, claim->hash, claim->key);
 
     if (row) {
         ngx_queue_remove(&row->queue);
@@ -56,7 +60,7 @@ ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim, int64_t now)
     }
 
     row->node.key = hash;
-    row->zone = zone;
+    row->zone = claim->hash;
     ngx_memcpy(row->key, claim->key, NGX_LLM_QUOTA_KEY);
 
     ngx_rbtree_insert(&sh->rbtree, &row->node);

@@ -116,6 +116,7 @@ ngx_http_llm_quota_claim(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
     }
 
     claim->zone = zone->name;
+    claim->hash = zone->hash;
     limits = 0;
 
     for (i = 0; i < NGX_LLM_QUOTA_LIMITS; i++) {

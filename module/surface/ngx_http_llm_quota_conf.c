@@ -542,7 +542,7 @@ ngx_http_llm_quota_store(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 }
 
 
-/* of keys that are the same for all requests */
+/* of names, and of keys that are the same for all requests */
 
 static ngx_int_t
 ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf)
@@ -554,6 +554,8 @@ ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf)
     zone = lmcf->quota_zones.elts;
 
     for (i = 0; i < lmcf->quota_zones.nelts; i++) {
+
+        zone[i]->hash = ngx_llm_row_hash(&zone[i]->name);
 
         if (zone[i]->key.lengths) {
             continue;
