@@ -30,6 +30,12 @@ ngx_int_t ngx_http_llm_admit_subrequest(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_reserve(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
 
 
+/* a step of admission waits, and its request goes on where it was: the phases
+   run again */
+void ngx_http_llm_suspend(ngx_http_request_t *r);
+void ngx_http_llm_resume(ngx_http_request_t *r);
+
+
 /* content handler of llm_pass */
 ngx_int_t ngx_http_llm_pass_handler(ngx_http_request_t *r);
 

@@ -42,8 +42,6 @@ static ngx_int_t ngx_http_llm_fetch_lead(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_fetch_follow(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static void ngx_http_llm_fetch_look(ngx_event_t *ev);
-static void ngx_http_llm_fetch_suspend(ngx_http_request_t *r,
-    ngx_http_llm_fetch_t *fetch);
 static void ngx_http_llm_fetch_resume(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 
@@ -145,7 +143,8 @@ ngx_http_llm_fetch_ask(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_OK;
     }
 
-    ngx_http_llm_fetch_suspend(r, fetch);
+    fetch->waiting = 1;
+    ngx_http_llm_suspend(r);
 
     return NGX_AGAIN;
 }
@@ -245,6 +244,15 @@ ngx_http_llm_fetch_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     {
     case NGX_OK:
         cache->leading = 1;
+
+        /* the one before may have landed since we have looked */
+
+        if (cache->status == NGX_HTTP_LLM_CACHE_MISS
+            && ngx_http_llm_recall_local(r, ctx) == NGX_OK)
+        {
+            ngx_http_llm_land(r, ctx->charge);
+        }
+
         return NGX_OK;
 
     case NGX_AGAIN:
@@ -279,7 +287,8 @@ ngx_http_llm_fetch_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         ngx_http_llm_ping_start(r);
     }
 
-    ngx_http_llm_fetch_suspend(r, fetch);
+    fetch->waiting = 1;
+    ngx_http_llm_suspend(r);
 
     return NGX_AGAIN;
 }
@@ -326,36 +335,16 @@ ngx_http_llm_fetch_look(ngx_event_t *ev)
 }
 
 
-/* a client that leaves meanwhile is noticed */
-
-static void
-ngx_http_llm_fetch_suspend(ngx_http_request_t *r, ngx_http_llm_fetch_t *fetch)
-{
-    fetch->waiting = 1;
-
-    r->read_event_handler = ngx_http_test_reading;
-    r->write_event_handler = ngx_http_request_empty_handler;
-}
-
-
 static void
 ngx_http_llm_fetch_resume(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_connection_t  *c;
-
-    c = r->connection;
-
     ngx_http_llm_fetch_done(ctx);
 
     if (ctx->charge->cache.replayed) {
         ngx_http_llm_ping_done(r);
     }
 
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_core_run_phases;
-
-    ngx_http_core_run_phases(r);
-    ngx_http_run_posted_requests(c);
+    ngx_http_llm_resume(r);
 }
 
 

@@ -28,7 +28,6 @@ static const ngx_llm_price_t *ngx_http_llm_reserve_dearest(
 static ngx_msec_t ngx_http_llm_reserve_lifetime(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_reserve_id(ngx_http_request_t *r, ngx_str_t *id);
-static void ngx_http_llm_reserve_resume(ngx_http_request_t *r);
 
 
 ngx_int_t
@@ -78,15 +77,11 @@ ngx_http_llm_reserve(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     rc = ngx_http_llm_quota_reserve(r, charge, &need, &id,
                                     ngx_http_llm_reserve_lifetime(r, ctx),
-                                    ngx_http_llm_reserve_resume);
+                                    ngx_http_llm_resume);
 
     if (rc == NGX_AGAIN) {
         ctx->reserving = 1;
-
-        /* a client that leaves meanwhile is noticed */
-
-        r->read_event_handler = ngx_http_test_reading;
-        r->write_event_handler = ngx_http_request_empty_handler;
+        ngx_http_llm_suspend(r);
     }
 
     return ngx_http_llm_reserve_answer(charge, rc);
@@ -317,21 +312,4 @@ ngx_http_llm_reserve_id(ngx_http_request_t *r, ngx_str_t *id)
     id->len = p - id->data;
 
     return NGX_OK;
-}
-
-
-static void
-ngx_http_llm_reserve_resume(ngx_http_request_t *r)
-{
-    ngx_connection_t  *c;
-
-    c = r->connection;
-
-    ngx_http_set_log_request(c->log, r);
-
-    r->read_event_handler = ngx_http_block_reading;
-    r->write_event_handler = ngx_http_core_run_phases;
-
-    ngx_http_core_run_phases(r);
-    ngx_http_run_posted_requests(c);
 }
