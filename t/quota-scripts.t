@@ -60,8 +60,8 @@ sub reserve {
     my @args = ($id, $opt{life} // LIFE, $opt{shadow} ? 1 : 0,
                 scalar @$zones);
     for my $z (@$zones) {
-        push @args, map { @{ $z->{$_} // [ -1, 0, 0 ] } } qw(r t c);
-        push @args, $z->{live} // -1;
+        push @args, pack 'd<10', (map { @{ $z->{$_} // [ -1, 0, 0 ] } }
+                                  qw(r t c)), $z->{live} // -1;
     }
 
     my @reply = @{ $redis->cmd('EVALSHA', $script{reserve}, scalar @keys,
@@ -69,7 +69,8 @@ sub reserve {
     pop(@reply) eq $id or die 'an answer without the id of its request';
     my %got = (status => shift @reply);
     for (@$zones) {
-        my ($refuses, $wait, @n) = splice @reply, 0, 8;
+        my ($refuses, $wait, @n) = map { sprintf '%.0f', $_ }
+                                   unpack 'd<8', shift @reply;
         push @{ $got{zones} }, {
             refuses => $refuses, wait => $wait, left => [ @n[0, 2, 4] ],
             reset => [ @n[1, 3, 5] ],

@@ -2,11 +2,11 @@
 --
 -- KEYS   for each zone its three keys (bucket.lua), then the stream of alerts
 -- ARGV   id of the hold, its lifetime in ms, 1 = shadow, number of zones;
---        for each zone: n, period, need of requests, of tokens, of cost (a
---        limit that does not apply: n is -1), n of concurrency
+--        for each zone, packed: n, period, need of requests, of tokens, of
+--        cost (a limit that does not apply: n is -1), n of concurrency
 -- Reply  1 reserved, 0 refused (nothing has changed), 2 it was reserved before;
---        for each zone: the limit that refuses (1 to 3, 4 concurrency, 0
---        none), ms to wait, then left and ms to reset of requests, tokens,
+--        for each zone, packed: the limit that refuses (1 to 3, 4 concurrency,
+--        0 none), ms to wait, then left and ms to reset of requests, tokens,
 --        cost; then alerts of holds that were swept: zone, limit, percent.
 --        All zones are from 1.  The id ends it: whose answer it is.
 -- A zone in shadow that would refuse reserves nothing and refuses nothing.
@@ -50,7 +50,7 @@ for i = 1, count do
                 limits = { false, false, false },
                 buckets = { false, false, false },
                 refuses = 0, wait = 0, ttl = life + GRACE }
-    local base = 4 + (i - 1) * 10
+    local asked = { struct.unpack('<dddddddddd', ARGV[4 + i]) }
 
     if call('ZCOUNT', z.queue, '-inf', text_now) > 0 then
         sweep(i, z.key, z.queue, KEYS[i * 3])
@@ -63,10 +63,10 @@ for i = 1, count do
     end
 
     for kind = 1, 3 do
-        local n = tonumber(ARGV[base + kind * 3 - 2])
+        local n = asked[kind * 3 - 2]
         if n >= 0 then
-            local l = { n = n, period = tonumber(ARGV[base + kind * 3 - 1]),
-                        need = tonumber(ARGV[base + kind * 3]) }
+            local l = { n = n, period = asked[kind * 3 - 1],
+                        need = asked[kind * 3] }
             local b = read(got[kind])
 
             turn(b, l.n, l.period, now)
@@ -94,7 +94,7 @@ for i = 1, count do
 
     -- a hold past its deadline that has yet to be swept is not under way
 
-    local most = tonumber(ARGV[base + 10])
+    local most = asked[10]
     if most >= 0 and z.refuses == 0
        and call('ZCOUNT', z.queue, '(' .. text_now, '+inf') >= most
     then
@@ -140,22 +140,22 @@ if status == 1 then
     end
 end
 
-local reply, len = { status }, 1
+local reply = { status }
 
 for i = 1, count do
     local z = zones[i]
-
-    reply[len + 1] = status == 2 and 0 or z.refuses
-    reply[len + 2] = status == 2 and 0 or z.wait
-    len = len + 2
+    local told = { status == 2 and 0 or z.refuses,
+                   status == 2 and 0 or z.wait, -1, -1, -1, -1, -1, -1 }
 
     for kind = 1, 3 do
-        local l = z.limits[kind]
-        local b = z.buckets[kind]
-        reply[len + 1] = l and left(b, l.n, l.period) or -1
-        reply[len + 2] = l and reset(b, l.n, l.period, now) or -1
-        len = len + 2
+        local l, b = z.limits[kind], z.buckets[kind]
+        if l then
+            told[kind * 2 + 1] = left(b, l.n, l.period)
+            told[kind * 2 + 2] = reset(b, l.n, l.period, now)
+        end
     end
+
+    reply[i + 1] = struct.pack('<dddddddd', unpack(told))
 end
 
 for _, word in ipairs(raised) do

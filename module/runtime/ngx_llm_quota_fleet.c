@@ -11,8 +11,10 @@
 
 
 #define NGX_LLM_FLEET_KEYS     3     /* of a zone, in the scripts */
-#define NGX_LLM_FLEET_ARGS     10    /* the same */
-#define NGX_LLM_FLEET_REPLY    8     /* the same */
+#define NGX_LLM_FLEET_ASKS     10    /* numbers about it in a call */
+#define NGX_LLM_FLEET_TELLS    8     /* the same in the answer */
+
+#define NGX_LLM_FLEET_PACKED   8     /* bytes of a number among others */
 
 /* prefix{zone:hash}:z, of any length of prefix that the surface lets pass */
 #define NGX_LLM_FLEET_KEY      256
@@ -34,7 +36,8 @@ typedef struct {                     /* of a script, while it is called */
     u_char                *last;     /* of buf */
     u_char                 buf[NGX_LLM_QUOTA_CLAIMS
                                * (NGX_LLM_FLEET_KEYS * NGX_LLM_FLEET_KEY
-                                  + NGX_LLM_FLEET_ARGS * NGX_LLM_FLEET_NUMBER)
+                                  + NGX_LLM_FLEET_ASKS
+                                    * NGX_LLM_FLEET_PACKED)
                                + NGX_LLM_FLEET_KEY
                                + 8 * NGX_LLM_FLEET_NUMBER];
 } ngx_llm_fleet_args_t;
@@ -44,13 +47,14 @@ static ngx_int_t ngx_llm_fleet_reserve(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res);
 static ngx_llm_hold_t *ngx_llm_fleet_hold(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res);
-static void ngx_llm_fleet_claims(ngx_llm_fleet_args_t *args,
-    ngx_llm_reserve_t *res);
+static void ngx_llm_fleet_ask(ngx_llm_fleet_args_t *args,
+    ngx_llm_claim_t *claim);
 static void ngx_llm_fleet_reserved(void *data, ngx_int_t rc,
     redisReply *reply);
 static ngx_int_t ngx_llm_fleet_answer(ngx_llm_fleet_call_t *ctx,
     redisReply *reply);
-static void ngx_llm_fleet_claim(ngx_llm_claim_t *claim, redisReply **element);
+static ngx_int_t ngx_llm_fleet_told(ngx_llm_claim_t *claim,
+    redisReply *reply);
 static void ngx_llm_fleet_cancel(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res);
 static void ngx_llm_fleet_undo(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold);
@@ -68,7 +72,9 @@ static void ngx_llm_fleet_keys(ngx_llm_quota_t *quota,
 static void ngx_llm_fleet_text(ngx_llm_fleet_args_t *args, u_char *data,
     size_t len);
 static void ngx_llm_fleet_number(ngx_llm_fleet_args_t *args, int64_t n);
-static ngx_uint_t ngx_llm_fleet_integers(redisReply *reply, size_t least);
+static u_char *ngx_llm_fleet_pack(u_char *p, int64_t n);
+static ngx_int_t ngx_llm_fleet_unpack(u_char *p, int64_t *n);
+static ngx_uint_t ngx_llm_fleet_integers(redisReply *reply, size_t from);
 
 
 const ngx_llm_quota_store_t  ngx_llm_quota_fleet = {
@@ -90,6 +96,7 @@ static ngx_llm_redis_script_t  ngx_llm_fleet_settle_script = {
 static ngx_int_t
 ngx_llm_fleet_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 {
+    ngx_uint_t             i;
     ngx_llm_hold_t        *hold;
     ngx_llm_fleet_args_t   args;
     ngx_llm_fleet_call_t  *ctx;
@@ -110,7 +117,10 @@ ngx_llm_fleet_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
     ngx_llm_fleet_number(&args, res->lifetime);
     ngx_llm_fleet_number(&args, res->shadow);
     ngx_llm_fleet_number(&args, res->nclaims);
-    ngx_llm_fleet_claims(&args, res);
+
+    for (i = 0; i < res->nclaims; i++) {
+        ngx_llm_fleet_ask(&args, &res->claims[i]);
+    }
 
     ctx->quota = quota;
     ctx->res = res;
@@ -166,23 +176,22 @@ ngx_llm_fleet_hold(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 
 
 static void
-ngx_llm_fleet_claims(ngx_llm_fleet_args_t *args, ngx_llm_reserve_t *res)
+ngx_llm_fleet_ask(ngx_llm_fleet_args_t *args, ngx_llm_claim_t *claim)
 {
-    ngx_uint_t        i, j;
-    ngx_llm_claim_t  *claim;
+    u_char      *p, packed[NGX_LLM_FLEET_ASKS * NGX_LLM_FLEET_PACKED];
+    ngx_uint_t   i;
 
-    for (i = 0; i < res->nclaims; i++) {
-        claim = &res->claims[i];
+    p = packed;
 
-        for (j = 0; j < NGX_LLM_QUOTA_AMOUNTS; j++) {
-            ngx_llm_fleet_number(args, claim->limits[j].n);
-            ngx_llm_fleet_number(args, claim->limits[j].period);
-            ngx_llm_fleet_number(args, claim->need[j]);
-        }
-
-        ngx_llm_fleet_number(args,
-                             claim->limits[NGX_LLM_QUOTA_CONCURRENCY].n);
+    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+        p = ngx_llm_fleet_pack(p, claim->limits[i].n);
+        p = ngx_llm_fleet_pack(p, claim->limits[i].period);
+        p = ngx_llm_fleet_pack(p, claim->need[i]);
     }
+
+    p = ngx_llm_fleet_pack(p, claim->limits[NGX_LLM_QUOTA_CONCURRENCY].n);
+
+    ngx_llm_fleet_text(args, packed, p - packed);
 }
 
 
@@ -225,28 +234,29 @@ ngx_llm_fleet_reserved(void *data, ngx_int_t rc, redisReply *reply)
 static ngx_int_t
 ngx_llm_fleet_answer(ngx_llm_fleet_call_t *ctx, redisReply *reply)
 {
-    size_t              least;
     ngx_uint_t          i;
     ngx_llm_quota_t    *quota;
     ngx_llm_reserve_t  *res;
 
     quota = ctx->quota;
     res = ctx->res;
-    least = 1 + res->nclaims * NGX_LLM_FLEET_REPLY;
 
-    if (!ngx_llm_fleet_integers(reply, least)) {
-        ngx_log_error(NGX_LOG_ERR, quota->log, 0,
-                      "llm_redis has answered what no script says");
-        ngx_llm_fleet_undo(quota, ctx->hold);
-        return NGX_ERROR;
+    if (!ngx_llm_fleet_integers(reply, 1 + res->nclaims)
+        || reply->element[0]->type != REDIS_REPLY_INTEGER)
+    {
+        goto failed;
     }
 
     for (i = 0; i < res->nclaims; i++) {
-        ngx_llm_fleet_claim(&res->claims[i],
-                            &reply->element[1 + i * NGX_LLM_FLEET_REPLY]);
+
+        if (ngx_llm_fleet_told(&res->claims[i], reply->element[1 + i])
+            != NGX_OK)
+        {
+            goto failed;
+        }
     }
 
-    ngx_llm_fleet_alerts(quota, ctx->hold, reply, least);
+    ngx_llm_fleet_alerts(quota, ctx->hold, reply, 1 + res->nclaims);
 
     if (reply->element[0]->integer == 0) {
         ngx_llm_hold_free(quota, ctx->hold);
@@ -256,26 +266,53 @@ ngx_llm_fleet_answer(ngx_llm_fleet_call_t *ctx, redisReply *reply)
     res->hold = ctx->hold;
 
     return NGX_OK;
+
+failed:
+
+    ngx_log_error(NGX_LOG_ERR, quota->log, 0,
+                  "llm_redis has answered what no script says");
+
+    ngx_llm_fleet_undo(quota, ctx->hold);
+
+    return NGX_ERROR;
 }
 
 
-static void
-ngx_llm_fleet_claim(ngx_llm_claim_t *claim, redisReply **element)
+static ngx_int_t
+ngx_llm_fleet_told(ngx_llm_claim_t *claim, redisReply *reply)
 {
-    ngx_uint_t  i;
-    long long   refuses;
+    u_char      *p;
+    int64_t      n[NGX_LLM_FLEET_TELLS];
+    ngx_uint_t   i;
 
-    refuses = element[0]->integer;
+    if (reply->type != REDIS_REPLY_STRING
+        || reply->len != NGX_LLM_FLEET_TELLS * NGX_LLM_FLEET_PACKED)
+    {
+        return NGX_ERROR;
+    }
 
-    claim->refuses = (refuses >= 1 && refuses <= NGX_LLM_QUOTA_LIMITS)
-                     ? (ngx_llm_quota_limit_e) (refuses - 1)
+    p = (u_char *) reply->str;
+
+    for (i = 0; i < NGX_LLM_FLEET_TELLS; i++) {
+
+        if (ngx_llm_fleet_unpack(p, &n[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        p += NGX_LLM_FLEET_PACKED;
+    }
+
+    claim->refuses = (n[0] >= 1 && n[0] <= NGX_LLM_QUOTA_LIMITS)
+                     ? (ngx_llm_quota_limit_e) (n[0] - 1)
                      : NGX_LLM_QUOTA_NONE;
-    claim->wait = element[1]->integer;
+    claim->wait = n[1];
 
     for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
-        claim->left[i] = element[2 + 2 * i]->integer;
-        claim->reset[i] = element[3 + 2 * i]->integer;
+        claim->left[i] = n[2 + 2 * i];
+        claim->reset[i] = n[3 + 2 * i];
     }
+
+    return NGX_OK;
 }
 
 
@@ -357,7 +394,7 @@ ngx_llm_fleet_settled(void *data, ngx_int_t rc, redisReply *reply)
 {
     ngx_llm_hold_t  *hold = data;
 
-    if (rc == NGX_OK && ngx_llm_fleet_integers(reply, 1)) {
+    if (rc == NGX_OK && ngx_llm_fleet_integers(reply, 0)) {
         ngx_llm_fleet_alerts(hold->quota, hold, reply, 1);
     }
 
@@ -470,18 +507,65 @@ ngx_llm_fleet_number(ngx_llm_fleet_args_t *args, int64_t n)
 }
 
 
-/* integers, so many or more, before the id that the client has seen */
+/* a double, as struct has it in Lua, the least byte first */
+
+static u_char *
+ngx_llm_fleet_pack(u_char *p, int64_t n)
+{
+    double      d;
+    uint64_t    bits;
+    ngx_uint_t  i;
+
+    d = (double) n;
+    ngx_memcpy(&bits, &d, sizeof(uint64_t));
+
+    for (i = 0; i < NGX_LLM_FLEET_PACKED; i++) {
+        *p++ = (u_char) (bits >> (8 * i));
+    }
+
+    return p;
+}
+
+
+/* from -1 to what a double has exactly, or it was no number of ours */
+
+static ngx_int_t
+ngx_llm_fleet_unpack(u_char *p, int64_t *n)
+{
+    double      d;
+    uint64_t    bits;
+    ngx_uint_t  i;
+
+    bits = 0;
+
+    for (i = 0; i < NGX_LLM_FLEET_PACKED; i++) {
+        bits |= (uint64_t) p[i] << (8 * i);
+    }
+
+    ngx_memcpy(&d, &bits, sizeof(double));
+
+    if (!(d >= -1 && d <= (double) (2 * NGX_LLM_BUCKET_MAX))) {
+        return NGX_ERROR;
+    }
+
+    *n = (int64_t) d;
+
+    return NGX_OK;
+}
+
+
+/* those from there to the id, which the client has seen; it ends the reply */
 
 static ngx_uint_t
-ngx_llm_fleet_integers(redisReply *reply, size_t least)
+ngx_llm_fleet_integers(redisReply *reply, size_t from)
 {
     size_t  i;
 
-    if (reply->type != REDIS_REPLY_ARRAY || reply->elements <= least) {
+    if (reply->type != REDIS_REPLY_ARRAY || reply->elements <= from) {
         return 0;
     }
 
-    for (i = 0; i < reply->elements - 1; i++) {
+    for (i = from; i < reply->elements - 1; i++) {
 
         if (reply->element[i]->type != REDIS_REPLY_INTEGER) {
             return 0;
