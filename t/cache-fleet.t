@@ -65,6 +65,7 @@ sub gateway {
         location /quota/ { llm_quota q; llm_pass; }
         location = /metrics { llm_metrics; }
         location /admin/ { llm_admin; }
+        location /llm/ { llm_status; }
     }
 CONF
 }
@@ -308,6 +309,11 @@ wait_for(sub { left(ask($gw[0], 'fill 400 ' . 'x' x 50_000,
 between(left(ask($gw[0], 'fill 400 ' . 'x' x 50_000, where => '/quota')),
         1_000_000 - $spent - 26, 1_000_000 - $spent,
         '  each is charged what it has used');
+
+my $state = get($gw[0], '/llm/status.json')->json;
+is($state->{cache_redis}{state}, 'up', 'the status page has the second tier');
+cmp_ok($state->{cache}{entries}, '>', 3, '  and the first');
+is($state->{cache}{emptied}, 0, '  which was never torn');
 
 my $m = read_metrics($far);
 cmp_ok($m->{'cache_total miss'}, '>=', 100, 'trouble is counted as misses');

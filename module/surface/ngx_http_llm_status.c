@@ -34,7 +34,9 @@ static ngx_uint_t ngx_http_llm_status_is(ngx_llm_series_t *series,
     ngx_str_t *provider);
 static u_char *ngx_http_llm_status_model(u_char *p,
     ngx_http_llm_model_t *model);
-static u_char *ngx_http_llm_status_redis(u_char *p, ngx_llm_redis_t *redis);
+static u_char *ngx_http_llm_status_cache(u_char *p, ngx_llm_cache_t *cache);
+static u_char *ngx_http_llm_status_redis(u_char *p, const char *name,
+    ngx_llm_redis_t *redis);
 static u_char *ngx_http_llm_status_string(u_char *p, ngx_str_t *value);
 static u_char *ngx_http_llm_status_close(u_char *p, const char *end);
 
@@ -143,7 +145,15 @@ ngx_http_llm_status_body(ngx_http_request_t *r, ngx_str_t *body)
     p = ngx_http_llm_status_close(p, "]");
 
     if (lmcf->redis) {
-        p = ngx_http_llm_status_redis(p, lmcf->redis);
+        p = ngx_http_llm_status_redis(p, "redis", lmcf->redis);
+    }
+
+    if (lmcf->cache.store) {
+        p = ngx_http_llm_status_cache(p, lmcf->cache.store);
+    }
+
+    if (lmcf->cache.redis) {
+        p = ngx_http_llm_status_redis(p, "cache_redis", lmcf->cache.redis);
     }
 
     p = ngx_sprintf(p, "}\n");
@@ -166,7 +176,7 @@ ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf)
     ngx_http_llm_target_t     *target;
     ngx_http_llm_provider_t  **provider;
 
-    size = 2 * NGX_HTTP_LLM_STATUS_ITEM;
+    size = 8 * NGX_HTTP_LLM_STATUS_ITEM;
     provider = lmcf->providers.elts;
 
     for (i = 0; i < lmcf->providers.nelts; i++) {
@@ -379,16 +389,30 @@ ngx_http_llm_status_model(u_char *p, ngx_http_llm_model_t *model)
 }
 
 
+static u_char *
+ngx_http_llm_status_cache(u_char *p, ngx_llm_cache_t *cache)
+{
+    ngx_llm_cache_state_t  state;
+
+    ngx_llm_cache_state(cache, &state);
+
+    return ngx_sprintf(p, ",\"cache\":{\"entries\":%uA,\"bytes\":%uA,"
+                          "\"size\":%uA,\"evicted\":%uA,\"emptied\":%uA}",
+                       state.entries, state.bytes, state.size, state.evicted,
+                       state.emptied);
+}
+
+
 /* as this worker sees it; the others have connections of their own */
 
 static u_char *
-ngx_http_llm_status_redis(u_char *p, ngx_llm_redis_t *redis)
+ngx_http_llm_status_redis(u_char *p, const char *name, ngx_llm_redis_t *redis)
 {
     ngx_llm_redis_state_t  state;
 
     ngx_llm_redis_state(redis, &state);
 
-    p = ngx_sprintf(p, ",\"redis\":{\"state\":\"%s\",\"last_ok_ms\":",
+    p = ngx_sprintf(p, ",\"%s\":{\"state\":\"%s\",\"last_ok_ms\":", name,
                     state.up ? "up" : "down");
 
     p = state.last_ok ? ngx_sprintf(p, "%M",
