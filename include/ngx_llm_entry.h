@@ -42,8 +42,8 @@ typedef struct {
 /*
  * Is body a whole answer, one that says all by itself?  A document that is
  * closed, or a stream to its last event; no error; as many choices as asked
- * for (n, or less than 1: any), each of which has ended well; usage, unless
- * that is not needed.  Nothing is taken from how it was transferred.
+ * for (n, for each of several prompts), each of which has ended well; usage,
+ * unless that is not needed.  Nothing is taken from how it was transferred.
  *
  * ends: NGX_LLM_ENDS_...  NGX_OK: usage, usage_pos, usage_len and finish are
  * set, finish in the buffer, which holds NGX_LLM_FINISH_REASON bytes.

@@ -237,6 +237,8 @@ $r = ask('', { seed => 8 },
 is($r->status, 504, 'only-if-cached without an entry: 504');
 is_deeply([ @{ $r->json->{error} }{qw(type code)} ],
           [ 'invalid_request_error', 'not_cached' ], '  and why');
+is($r->header('x-should-retry'), 'false',
+   '  and that asking again will not help');
 is(ask('', {}, headers => [ [ 'Cache-Control', 'only-if-cached' ] ])->status,
    200, '  with one it is sent');
 is(cache_status(ask('/bypass', { seed => 40 })), 'llm; fwd=miss; stored',

@@ -185,7 +185,7 @@ ngx_llm_entry_doubt(const ngx_llm_answer_t *answer, ngx_uint_t ends,
     case NGX_LLM_ENDS_CHOICES:
 
         if (!answer->finished
-            || (n > 0 && __builtin_popcountll(answer->ended) != n))
+            || (n > 0 && __builtin_popcountll(answer->ended) < n))
         {
             return "finish_reason";
         }

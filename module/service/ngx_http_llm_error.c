@@ -529,6 +529,7 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
     if (charge
         && (charge->attempts.nelts
             || charge->error.fault == NGX_HTTP_LLM_POLICY_UNSATISFIABLE
+            || charge->error.fault == NGX_HTTP_LLM_NOT_CACHED
             || wait > NGX_HTTP_LLM_RETRY)
         && (status == 408 || status == 409 || status == 429 || status >= 500)
         && ngx_http_llm_add_header(r, "x-should-retry", &no) != NGX_OK)

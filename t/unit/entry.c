@@ -176,8 +176,6 @@ static const refused_t  refused[] = {
     { "no choices", JSON, CHAT, 0, DOC(""), "finish_reason" },
     { "one of the two asked for", JSON, CHAT, 2, DOC(SAYS(0, "\"stop\"")),
       "finish_reason" },
-    { "two for one", JSON, CHAT, 1,
-      DOC(SAYS(0, "\"stop\"") "," SAYS(1, "\"stop\"")), "finish_reason" },
     { "the second choice has not ended", JSON, CHAT, 0,
       DOC(SAYS(0, "\"stop\"") "," SAYS(1, "null")), "finish_reason" },
     { "finish_reason null", JSON, CHAT, 0, DOC(SAYS(0, "null")),
