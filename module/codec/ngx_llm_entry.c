@@ -20,8 +20,38 @@ static ngx_int_t ngx_llm_entry_feed(ngx_llm_entry_t *entry,
     ngx_llm_answer_t *answer);
 static const char *ngx_llm_entry_doubt(const ngx_llm_answer_t *answer,
     ngx_uint_t ends, ngx_int_t n);
-static u_char *ngx_llm_entry_put(u_char *p, uint64_t value, size_t size);
 static ngx_uint_t ngx_llm_entry_sane(const ngx_llm_entry_t *entry);
+
+
+static ngx_inline u_char *
+ngx_llm_entry_put16(u_char *p, uint32_t value)
+{
+    p[0] = (u_char) value;
+    p[1] = (u_char) (value >> 8);
+
+    return p + 2;
+}
+
+
+static ngx_inline u_char *
+ngx_llm_entry_put32(u_char *p, uint32_t value)
+{
+    p[0] = (u_char) value;
+    p[1] = (u_char) (value >> 8);
+    p[2] = (u_char) (value >> 16);
+    p[3] = (u_char) (value >> 24);
+
+    return p + 4;
+}
+
+
+static ngx_inline u_char *
+ngx_llm_entry_put64(u_char *p, uint64_t value)
+{
+    p = ngx_llm_entry_put32(p, (uint32_t) value);
+
+    return ngx_llm_entry_put32(p, (uint32_t) (value >> 32));
+}
 
 
 static ngx_inline uint32_t
@@ -237,30 +267,30 @@ ngx_llm_entry_write(const ngx_llm_entry_t *entry, u_char *head)
 
     p = head;
 
-    p = ngx_llm_entry_put(p, NGX_LLM_ENTRY_MAGIC, 4);
-    p = ngx_llm_entry_put(p, NGX_LLM_ENTRY_VERSION, 2);
-    p = ngx_llm_entry_put(p, entry->stream ? NGX_LLM_ENTRY_STREAM : 0, 2);
+    p = ngx_llm_entry_put32(p, NGX_LLM_ENTRY_MAGIC);
+    p = ngx_llm_entry_put16(p, NGX_LLM_ENTRY_VERSION);
+    p = ngx_llm_entry_put16(p, entry->stream ? NGX_LLM_ENTRY_STREAM : 0);
 
-    p = ngx_llm_entry_put(p, entry->created, 8);
-    p = ngx_llm_entry_put(p, entry->ttl, 8);
-    p = ngx_llm_entry_put(p, entry->stale, 8);
-    p = ngx_llm_entry_put(p, entry->cost, 8);
+    p = ngx_llm_entry_put64(p, entry->created);
+    p = ngx_llm_entry_put64(p, entry->ttl);
+    p = ngx_llm_entry_put64(p, entry->stale);
+    p = ngx_llm_entry_put64(p, entry->cost);
 
-    p = ngx_llm_entry_put(p, entry->usage.prompt, 8);
-    p = ngx_llm_entry_put(p, entry->usage.completion, 8);
-    p = ngx_llm_entry_put(p, entry->usage.total, 8);
-    p = ngx_llm_entry_put(p, entry->usage.cached, 8);
-    p = ngx_llm_entry_put(p, entry->usage.cache_write, 8);
-    p = ngx_llm_entry_put(p, entry->usage.reasoning, 8);
+    p = ngx_llm_entry_put64(p, entry->usage.prompt);
+    p = ngx_llm_entry_put64(p, entry->usage.completion);
+    p = ngx_llm_entry_put64(p, entry->usage.total);
+    p = ngx_llm_entry_put64(p, entry->usage.cached);
+    p = ngx_llm_entry_put64(p, entry->usage.cache_write);
+    p = ngx_llm_entry_put64(p, entry->usage.reasoning);
 
     for (i = 0; i < NGX_LLM_ENTRY_TAGS; i++) {
-        p = ngx_llm_entry_put(p, entry->tags[i], 4);
-        p = ngx_llm_entry_put(p, entry->generations[i], 4);
+        p = ngx_llm_entry_put32(p, entry->tags[i]);
+        p = ngx_llm_entry_put32(p, entry->generations[i]);
     }
 
-    p = ngx_llm_entry_put(p, entry->usage_pos, 8);
-    p = ngx_llm_entry_put(p, entry->usage_len, 8);
-    p = ngx_llm_entry_put(p, entry->body.len, 8);
+    p = ngx_llm_entry_put64(p, entry->usage_pos);
+    p = ngx_llm_entry_put64(p, entry->usage_len);
+    p = ngx_llm_entry_put64(p, entry->body.len);
 
     for (i = 0; i < NGX_LLM_ENTRY_NAMES; i++) {
 
@@ -268,10 +298,10 @@ ngx_llm_entry_write(const ngx_llm_entry_t *entry, u_char *head)
             return 0;
         }
 
-        p = ngx_llm_entry_put(p, names[i]->len, 4);
+        p = ngx_llm_entry_put32(p, names[i]->len);
     }
 
-    p = ngx_llm_entry_put(p, 0, 8);
+    p = ngx_llm_entry_put64(p, 0);
 
     for (i = 0; i < NGX_LLM_ENTRY_NAMES; i++) {
 
@@ -390,17 +420,4 @@ ngx_llm_entry_sane(const ngx_llm_entry_t *entry)
            && entry->stale >= 0 && entry->stale <= NGX_LLM_ENTRY_MOST
            && entry->usage_pos <= entry->body.len
            && entry->usage_len <= entry->body.len - entry->usage_pos;
-}
-
-
-static u_char *
-ngx_llm_entry_put(u_char *p, uint64_t value, size_t size)
-{
-    size_t  i;
-
-    for (i = 0; i < size; i++) {
-        *p++ = (u_char) (value >> 8 * i);
-    }
-
-    return p;
 }
