@@ -109,11 +109,15 @@ ngx_http_llm_settle_ctx(ngx_http_request_t *r)
     }
 
     if (ctx == NULL) {
-        ctx = ngx_pcalloc(r->pool, sizeof(ngx_http_llm_ctx_t));
+        /* of its own: with it the pool would need one more block of 4 KiB */
+
+        ctx = ngx_pmemalign(r->pool, sizeof(ngx_http_llm_ctx_t),
+                            NGX_POOL_ALIGNMENT);
         if (ctx == NULL) {
             return NULL;
         }
 
+        ngx_memzero(ctx, sizeof(ngx_http_llm_ctx_t));
         ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
     }
 
