@@ -2,11 +2,12 @@
  * load.c: sends one request over and over on kept connections, and says what
  * it cost another process.  For t/bench/run.
  *
- *     load [-c CONNECTIONS] [-n REQUESTS] [-w WARM] [-p PID] PORT FILE
+ *     load [-b] [-c CONNECTIONS] [-n REQUESTS] [-w WARM] [-p PID] PORT FILE
  *     load -i [-c CONNECTIONS] PORT FILE
  *
  * FILE is a whole HTTP/1.1 request.  The CPU time of PID is taken after WARM
  * requests and again after REQUESTS more, when all connections have stopped.
+ * With -b it never sleeps: whoever answers it does not have to wake it.
  * With -i each connection sends one request and waits for its first event;
  * then "idle" is printed and everything stays open until stdin ends.
  */
@@ -68,7 +69,7 @@ static void die(const char *what);
 static struct sockaddr_in  peer;
 static char               *request;
 static size_t              request_len;
-static int                 ep, connections = 32, idle, rate;
+static int                 ep, connections = 32, idle, rate, busy;
 static long                to_start, to_finish;
 static double             *times;
 static count_t             count;
@@ -86,7 +87,7 @@ main(int argc, char **argv)
     clockid_t     id = CLOCK_PROCESS_CPUTIME_ID;
     struct stat   st;
 
-    while ((opt = getopt(argc, argv, "c:n:w:p:r:i")) != -1) {
+    while ((opt = getopt(argc, argv, "bc:n:w:p:r:i")) != -1) {
         switch (opt) {
         case 'c': connections = atoi(optarg); break;
         case 'n': n = atol(optarg); break;
@@ -94,6 +95,7 @@ main(int argc, char **argv)
         case 'p': pid = atoi(optarg); break;
         case 'r': rate = atoi(optarg); break;
         case 'i': idle = 1; break;
+        case 'b': busy = 1; break;
         default: return 2;
         }
     }
@@ -177,7 +179,9 @@ round_of(conn_t *conns, long n)
     }
 
     while (to_finish) {
-        ready = epoll_wait(ep, events, 256, 30000);
+        do {
+            ready = epoll_wait(ep, events, 256, busy ? 0 : 30000);
+        } while (ready == 0 && busy);
 
         if (ready == 0) {
             errno = ETIMEDOUT;
