@@ -10,6 +10,22 @@
 #include <ngx_http_llm.h>
 
 
+/* a request that waits for an answer which is not its own */
+
+struct ngx_http_llm_fetch_s {
+    ngx_queue_t                queue;    /* of the worker's followers */
+    ngx_event_t                timer;
+    ngx_msec_t                 until;    /* ngx_current_msec */
+    ngx_atomic_uint_t          stamp;    /* of the entry that was looked at */
+    ngx_http_request_t        *request;
+    ngx_llm_cache_fleet_ask_t  ask;
+    unsigned                   waiting:1;  /* for Redis, or a leader */
+    unsigned                   following:1;  /* it is in the queue */
+    unsigned                   asked:1;  /* Redis was */
+    unsigned                   followed:1;  /* a leader was */
+};
+
+
 /*
  * The step that looks for a cached answer, before anything is charged: finds
  * one, and r->content_handler replays it, or notes what is to be stored.

@@ -381,8 +381,9 @@ $gw->done;
                               error_log => 'notice',
                               events => 'accept_mutex off;',
                               access_format => '$pid $llm_operation');
-    my %by;
+    my (%by, $sent);
     for (1 .. 200) {
+        $sent += 4;
         my @c = map { LLM::Client->connect($two) } 1 .. 4;
         $_->send_request(LLM::Client::json_request($CHAT,
             { model => 'local/x' })) for @c;
@@ -394,8 +395,9 @@ $gw->done;
     my $served;
     wait_for(sub {
         $served = () = $two->access_log =~ /^\d+ chat$/mg;
-        return read_metrics($two)->{'requests_total chat local/* f 2xx'}
-               == $served;
+        return $served == $sent
+               && read_metrics($two)->{'requests_total chat local/* f 2xx'}
+                  == $sent;
     }, 3, 'the sum');
     is(read_metrics($two)->{'requests_total chat local/* f 2xx'}, $served,
        "  the page has the sum of both, $served");

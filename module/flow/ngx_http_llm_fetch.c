@@ -1,9 +1,9 @@
 /*
  * The step of admission that waits for somebody else's answer.  First for what
  * another node has stored in Redis; then, of requests with the same key, one
- * leads, the others look for what it has stored, and go
- * on their own if it has nothing for them, or takes too long.  Followers in
- * the leader's worker are woken; those of other workers look for themselves.
+ * leads, the others look for what it has stored, and go on their own if it has
+ * nothing for them, or takes too long.  Followers in the leader's worker are
+ * woken; those of other workers look for themselves.
  */
 
 
@@ -12,20 +12,6 @@
 
 
 #define NGX_HTTP_LLM_FETCH_TICK  20      /* ms */
-
-
-struct ngx_http_llm_fetch_s {
-    ngx_queue_t                queue;    /* of the worker's followers */
-    ngx_event_t                timer;
-    ngx_msec_t                 until;    /* ngx_current_msec */
-    ngx_atomic_uint_t          stamp;    /* of the entry that was looked at */
-    ngx_http_request_t        *request;
-    ngx_llm_cache_fleet_ask_t  ask;
-    unsigned                   waiting:1;  /* for Redis, or a leader */
-    unsigned                   following:1;  /* it is in the queue */
-    unsigned                   asked:1;  /* Redis was */
-    unsigned                   followed:1;  /* a leader was */
-};
 
 
 static ngx_int_t ngx_http_llm_fetch_alone(ngx_http_llm_ctx_t *ctx);
@@ -374,45 +360,5 @@ ngx_http_llm_fetch_done(ngx_http_llm_ctx_t *ctx)
 
     if (fetch->timer.posted) {
         ngx_delete_posted_event(&fetch->timer);
-    }
-}
-
-
-void
-ngx_http_llm_land(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
-{
-    ngx_queue_t               *q;
-    ngx_http_llm_ctx_t        *ctx;
-    ngx_http_llm_fetch_t      *fetch;
-    ngx_http_llm_main_conf_t  *lmcf;
-
-    if (!charge->cache.leading) {
-        return;
-    }
-
-    charge->cache.leading = 0;
-
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
-    ngx_llm_flight_land(lmcf->cache.flight, charge->cache.key);
-
-    for (q = ngx_queue_head(&lmcf->cache.followers);
-         q != ngx_queue_sentinel(&lmcf->cache.followers);
-         q = ngx_queue_next(q))
-    {
-        fetch = ngx_queue_data(q, ngx_http_llm_fetch_t, queue);
-        ctx = ngx_http_get_module_ctx(fetch->request, ngx_http_llm_module);
-
-        if (ngx_memcmp(ctx->charge->cache.key, charge->cache.key,
-                       NGX_LLM_CACHE_KEY)
-            != 0)
-        {
-            continue;
-        }
-
-        if (fetch->timer.timer_set) {
-            ngx_del_timer(&fetch->timer);
-        }
-
-        ngx_post_event(&fetch->timer, &ngx_posted_events);
     }
 }
