@@ -107,6 +107,7 @@ sub ready {
 
 ready(@gw);
 ready(reverse @gw);
+sub entries { return @{ $redis->cmd('KEYS', '*c:*') } }
 
 
 # One has it, so the other has it
@@ -114,17 +115,17 @@ ready(reverse @gw);
 for my $stream (0, 1) {
     my $what = $stream ? 'a stream' : 'a document';
     my $n = $p->count;
+    my $kept = entries();
     my $r = ask($gw[0], "shared $what", stream => $stream);
     like(cache_status($r), qr/fwd=miss/, "$what is asked for by one node");
-    wait_for(sub { ask($gw[1], "shared $what", stream => $stream)->body
-                   eq $r->body }, 2, 'stored');
+    wait_for(sub { entries() > $kept }, 2, 'stored');
     my $b = ask($gw[1], "shared $what", stream => $stream);
     is($b->body, $r->body, '  and replayed by another, byte for byte');
     like(cache_status($b), qr/^llm; hit; ttl=\d+$/, '  as a hit');
     is($b->header('content-type'), $r->header('content-type'), '  its type');
     is($b->header('x-llm-provider'), 'p', '  and its provider');
     like(logged($gw[1]), qr/^HIT\|cache\|/, '  in its log, too');
-    cmp_ok($p->count - $n, '<=', 2, '  at one call, or two at most');
+    is($p->count - $n, 1, '  at one call');
 }
 
 my $dump = $redis->dump;
@@ -136,11 +137,11 @@ is((grep { $redis->cmd('TTL', $_) < 0 } @{ $redis->cmd('KEYS', '*') }), 0,
 
 # a hit of the second tier is reserved and given back
 
-my $left;
+my $kept = entries();
 ask($gw[0], 'quota');
-wait_for(sub { cache_status(ask($gw[0], 'quota')) =~ /hit/ }, 2, 'stored');
+wait_for(sub { entries() > $kept }, 2, 'stored');
 sub left { return $_[0]->header('x-ratelimit-remaining-tokens') }
-$left = left(ask($gw[1], 'quota of another', where => '/quota'));
+ask($gw[1], 'quota of another', where => '/quota');
 wait_for(sub { left(ask($gw[1], 'quota of another', where => '/quota'))
                == 1_000_000 - 13 }, 3, 'settled');
 ask($gw[1], 'quota', where => '/quota');
@@ -159,37 +160,33 @@ sub purge {
     return $start;
 }
 
-# an answer that both nodes have
+# A question whose answer both nodes have, and the answer.  Who asks before
+# Redis has it keeps an answer of his own: that question is not tried again.
 sub spread {
-    my ($text, %opt) = @_;
-    my $r;
-    wait_for(sub { $r = ask($gw[0], $text, %opt);
-                   ask($gw[1], $text, %opt)->body eq $r->body }, 5, 'spread');
-    return $r->body;
+    my ($text) = @_;
+    my ($asked, $body);
+    wait_for(sub { $asked = $text . ' ' . ++$probes;
+                   $body = ask($gw[0], $asked)->body;
+                   ask($gw[1], $asked)->body eq $body }, 5, 'spread');
+    return ($asked, $body);
 }
 
-for my $how ([ model => 'm' ], [ scope => 'x' ], [ all => JSON::PP::true ],
-             [ key => undef ])
-{
+for my $how ([ model => 'm' ], [ all => JSON::PP::true ], [ key => undef ]) {
     my ($kind, $value) = @$how;
-    next if $kind eq 'scope';                # see t/cache.t
-    my $old = spread("purge by $kind");
+    my ($text, $old) = spread("purge by $kind");
     if ($kind eq 'key') {
-        ask($gw[0], "purge by $kind");
+        ask($gw[0], $text);
         ($value) = logged($gw[0]) =~ /(\w{64})$/;
     }
     my $start = purge($gw[0], $kind => $value);
-    isnt(ask($gw[0], "purge by $kind")->body, $old, '  here at once');
-    wait_for(sub { ask($gw[1], "purge by $kind")->body ne $old }, 3, 'purged');
+    isnt(ask($gw[0], $text)->body, $old, '  here at once');
+    wait_for(sub { ask($gw[1], $text)->body ne $old }, 3, 'purged');
     cmp_ok(Time::HiRes::time() - $start, '<', 1.5, '  there within a second');
-    isnt(ask($gw[$_], "purge by $kind")->body, $old, '  and for good')
-        for 1, 1, 1, 0;
+    isnt(ask($gw[$_], $text)->body, $old, '  and for good') for 1, 1, 1, 0;
 }
 
 
 # Nobody else can put an answer there
-
-sub entries { return @{ $redis->cmd('KEYS', '*c:*') } }
 
 $redis->cmd('FLUSHALL');
 my $mine = ask($gw[0], 'mine')->body;
