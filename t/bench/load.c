@@ -2,12 +2,13 @@
  * load.c: sends one request over and over on kept connections, and says what
  * it cost another process.  For t/bench/run.
  *
- *     load [-b] [-c CONNECTIONS] [-n REQUESTS] [-w WARM] [-p PID] PORT FILE
+ *     load [-bu] [-c CONNECTIONS] [-n REQUESTS] [-w WARM] [-p PID] PORT FILE
  *     load -i [-c CONNECTIONS] PORT FILE
  *
  * FILE is a whole HTTP/1.1 request.  The CPU time of PID is taken after WARM
  * requests and again after REQUESTS more, when all connections have stopped.
  * With -b it never sleeps: whoever answers it does not have to wake it.
+ * With -u no request is like another: ten noughts in FILE become a number.
  * With -i each connection sends one request and waits for its first event;
  * then "idle" is printed and everything stays open until stdin ends.
  */
@@ -30,6 +31,7 @@
 
 #define BUFFER  65536
 #define HEADER  8192
+#define NUMBER  "0000000000"
 
 
 typedef enum { HEAD, LENGTH, SIZE, CHUNK, CRLF, LAST } state_e;
@@ -53,6 +55,7 @@ typedef struct {
 
 
 static void start(conn_t *c);
+static void stamp(void);
 static void say(conn_t *c);
 static void hear(conn_t *c);
 static size_t parse(conn_t *c, char *p, size_t len);
@@ -67,7 +70,7 @@ static void die(const char *what);
 
 
 static struct sockaddr_in  peer;
-static char               *request;
+static char               *request, *number;
 static size_t              request_len;
 static int                 ep, connections = 32, idle, rate, busy;
 static long                to_start, to_finish;
@@ -79,7 +82,7 @@ static char                buffer[BUFFER];
 int
 main(int argc, char **argv)
 {
-    int           fd, opt;
+    int           fd, opt, unlike = 0;
     long          n = 1000, warm = 100;
     pid_t         pid = 0;
     conn_t       *conns;
@@ -87,7 +90,7 @@ main(int argc, char **argv)
     clockid_t     id = CLOCK_PROCESS_CPUTIME_ID;
     struct stat   st;
 
-    while ((opt = getopt(argc, argv, "bc:n:w:p:r:i")) != -1) {
+    while ((opt = getopt(argc, argv, "buc:n:w:p:r:i")) != -1) {
         switch (opt) {
         case 'c': connections = atoi(optarg); break;
         case 'n': n = atol(optarg); break;
@@ -96,6 +99,7 @@ main(int argc, char **argv)
         case 'r': rate = atoi(optarg); break;
         case 'i': idle = 1; break;
         case 'b': busy = 1; break;
+        case 'u': unlike = 1; break;
         default: return 2;
         }
     }
@@ -124,6 +128,14 @@ main(int argc, char **argv)
         || read(fd, request, request_len) != (ssize_t) request_len)
     {
         die("start");
+    }
+
+    if (unlike) {
+        number = memmem(request, request_len, NUMBER, sizeof(NUMBER) - 1);
+
+        if (number == NULL) {
+            die("no number in the request");
+        }
     }
 
     if (pid && clock_getcpuclockid(pid, &id) != 0) {
@@ -240,10 +252,33 @@ start(conn_t *c)
 }
 
 
+/* microseconds, or one more: another run goes on behind this one */
+
+static void
+stamp(void)
+{
+    char           text[sizeof(NUMBER)];
+    long           micros;
+    static long    last;
+
+    micros = (long) (now(CLOCK_MONOTONIC) * 1e6);
+    last = (micros > last) ? micros : last + 1;
+
+    snprintf(text, sizeof(text), "%010ld", last % 10000000000);
+    memcpy(number, text, sizeof(text) - 1);
+}
+
+
+/* the number is in what is sent first, even if not all of it is */
+
 static void
 say(conn_t *c)
 {
     ssize_t  n;
+
+    if (number && c->sent == 0) {
+        stamp();
+    }
 
     while (c->sent < request_len) {
         n = send(c->fd, request + c->sent, request_len - c->sent,
