@@ -1,7 +1,7 @@
 /*
  * SHA-256 without OpenSSL's search for an implementation: of a short text that
- * takes several times as long as the digest itself.  HMAC is made of it here
- * for the same reason.
+ * takes several times as long as the digest itself.  HMAC is made of it here,
+ * and short pieces are gathered, for the same reason.
  */
 
 
@@ -9,17 +9,21 @@
 #include <openssl/evp.h>
 
 
-#define NGX_LLM_DIGEST_BLOCK  64
+#define NGX_LLM_DIGEST_BLOCK   64
+#define NGX_LLM_DIGEST_GATHER  512
 
 
 struct ngx_llm_digest_s {
     EVP_MD      *md;
     EVP_MD_CTX  *ctx;                /* each worker has its own copy of it */
     u_char       block[NGX_LLM_DIGEST_BLOCK];  /* of HMAC's key */
+    size_t       gathered;
+    u_char       pieces[NGX_LLM_DIGEST_GATHER];
 };
 
 
 static void ngx_llm_digest_done(void *data);
+static ngx_int_t ngx_llm_digest_flush(ngx_llm_digest_t *digest);
 
 
 ngx_llm_digest_t *
@@ -77,6 +81,8 @@ ngx_llm_digest(ngx_llm_digest_t *digest, ngx_str_t *text, u_char *out)
 ngx_int_t
 ngx_llm_digest_begin(ngx_llm_digest_t *digest)
 {
+    digest->gathered = 0;
+
     /* without a type the one of before is begun again */
 
     return EVP_DigestInit_ex2(digest->ctx, NULL, NULL) == 1 ? NGX_OK
@@ -87,15 +93,47 @@ ngx_llm_digest_begin(ngx_llm_digest_t *digest)
 ngx_int_t
 ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data, size_t len)
 {
-    return EVP_DigestUpdate(digest->ctx, data, len) == 1 ? NGX_OK : NGX_ERROR;
+    if (len > NGX_LLM_DIGEST_GATHER - digest->gathered) {
+
+        if (ngx_llm_digest_flush(digest) != NGX_OK) {
+            return NGX_ERROR;
+        }
+
+        if (len > NGX_LLM_DIGEST_GATHER) {
+            return EVP_DigestUpdate(digest->ctx, data, len) == 1 ? NGX_OK
+                                                                 : NGX_ERROR;
+        }
+    }
+
+    ngx_memcpy(digest->pieces + digest->gathered, data, len);
+    digest->gathered += len;
+
+    return NGX_OK;
 }
 
 
 ngx_int_t
 ngx_llm_digest_end(ngx_llm_digest_t *digest, u_char *out)
 {
+    if (ngx_llm_digest_flush(digest) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     return EVP_DigestFinal_ex(digest->ctx, out, NULL) == 1 ? NGX_OK
                                                            : NGX_ERROR;
+}
+
+
+static ngx_int_t
+ngx_llm_digest_flush(ngx_llm_digest_t *digest)
+{
+    size_t  len;
+
+    len = digest->gathered;
+    digest->gathered = 0;
+
+    return EVP_DigestUpdate(digest->ctx, digest->pieces, len) == 1
+           ? NGX_OK : NGX_ERROR;
 }
 
 
