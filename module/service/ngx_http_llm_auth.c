@@ -12,6 +12,7 @@
 
 
 static void ngx_http_llm_auth_value(ngx_table_elt_t *h, ngx_str_t *value);
+static void ngx_http_llm_auth_bearer(ngx_str_t *value);
 
 
 ngx_llm_consumer_t *
@@ -99,40 +100,58 @@ ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key)
 static void
 ngx_http_llm_auth_value(ngx_table_elt_t *h, ngx_str_t *value)
 {
-    static ngx_str_t  names[] = {
-        ngx_string("x-api-key"),
-        ngx_string("api-key"),
-        ngx_null_string
-    };
-
-    ngx_uint_t  i;
+    const char  *name;
 
     ngx_str_null(value);
 
-    for (i = 0; names[i].len; i++) {
+    /* the length tells most headers from all of these */
 
-        if (h->key.len == names[i].len
-            && ngx_memcmp(h->lowcase_key, names[i].data, names[i].len) == 0)
-        {
-            *value = h->value;
-            return;
-        }
-    }
+    switch (h->key.len) {
 
-    if (h->key.len != sizeof("authorization") - 1
-        || ngx_memcmp(h->lowcase_key, "authorization",
-                      sizeof("authorization") - 1)
-           != 0
-        || h->value.len <= sizeof("Bearer ") - 1
-        || ngx_strncasecmp(h->value.data, (u_char *) "Bearer ",
-                           sizeof("Bearer ") - 1)
-           != 0)
-    {
+    case sizeof("api-key") - 1:
+        name = "api-key";
+        break;
+
+    case sizeof("x-api-key") - 1:
+        name = "x-api-key";
+        break;
+
+    case sizeof("authorization") - 1:
+        name = "authorization";
+        break;
+
+    default:
         return;
     }
 
-    value->data = h->value.data + sizeof("Bearer ") - 1;
-    value->len = h->value.len - (sizeof("Bearer ") - 1);
+    if (ngx_memcmp(h->lowcase_key, name, h->key.len) != 0) {
+        return;
+    }
+
+    *value = h->value;
+
+    if (h->key.len == sizeof("authorization") - 1) {
+        ngx_http_llm_auth_bearer(value);
+    }
+}
+
+
+/* of "Bearer KEY" the key, of anything else nothing */
+
+static void
+ngx_http_llm_auth_bearer(ngx_str_t *value)
+{
+    if (value->len <= sizeof("Bearer ") - 1
+        || ngx_strncasecmp(value->data, (u_char *) "Bearer ",
+                           sizeof("Bearer ") - 1)
+           != 0)
+    {
+        ngx_str_null(value);
+        return;
+    }
+
+    value->data += sizeof("Bearer ") - 1;
+    value->len -= sizeof("Bearer ") - 1;
 
     while (value->len && *value->data == ' ') {
         value->data++;
