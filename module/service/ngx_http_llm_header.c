@@ -17,7 +17,7 @@ static void ngx_http_llm_header_theirs(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_header_stream(ngx_http_request_t *r);
 
 
-/* x-stainless-* travels too: ngx_http_llm_request_travels() */
+/* x-stainless-* travels too: ngx_http_llm_list_of_sdk() */
 
 static ngx_str_t  ngx_http_llm_travelling[] = {
     ngx_string("content-type"),

@@ -21,7 +21,7 @@
 static ngx_int_t ngx_http_llm_key_scope(ngx_http_request_t *r,
     ngx_str_t *consumer, ngx_str_t *credential, ngx_str_t *scope);
 static ngx_int_t ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
-    ngx_str_t *scope, u_char *own);
+    ngx_http_llm_cache_charge_t *cache, u_char *own);
 static void ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_charge_t *charge);
 static uint32_t ngx_http_llm_key_hash(u_char kind, ngx_str_t *text);
@@ -89,7 +89,7 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return rc;
     }
 
-    if (ngx_http_llm_key_own(lmcf, &cache->scope, own) != NGX_OK) {
+    if (ngx_http_llm_key_own(lmcf, cache, own) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -172,18 +172,25 @@ ngx_http_llm_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
 }
 
 
-/* the key of all keys of a scope; the worker remembers the last ones */
+/* the tag of a scope, and the key of all its keys: a worker knows some */
 
 static ngx_int_t
-ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *scope,
-    u_char *own)
+ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
+    ngx_http_llm_cache_charge_t *cache, u_char *own)
 {
+    ngx_str_t                   *scope, name;
     ngx_http_llm_cache_scope_t  *known;
 
     static ngx_str_t  label = ngx_string("llm cache 1");
 
-    known = &lmcf->cache.scopes[ngx_http_llm_key_hash(0, scope)
-                                % NGX_HTTP_LLM_CACHE_SCOPES];
+    scope = &cache->scope;
+
+    name.data = scope->data + 1;
+    name.len = scope->len - 1;
+
+    cache->tags[3] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_SCOPE, &name);
+
+    known = &lmcf->cache.scopes[cache->tags[3] % NGX_HTTP_LLM_CACHE_SCOPES];
 
     if (known->len == scope->len
         && ngx_memcmp(known->scope, scope->data, scope->len) == 0)
@@ -215,14 +222,11 @@ ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_charge_t *charge)
 {
     uint32_t    *tags;
-    ngx_str_t    key, scope;
+    ngx_str_t    key;
     ngx_uint_t   i;
 
     key.data = charge->cache.key;
     key.len = NGX_LLM_CACHE_KEY;
-
-    scope.data = charge->cache.scope.data + 1;
-    scope.len = charge->cache.scope.len - 1;
 
     tags = charge->cache.tags;
 
@@ -232,7 +236,6 @@ ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
               ? ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_MODEL,
                                      &charge->model->pattern)
               : tags[1];
-    tags[3] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_SCOPE, &scope);
     tags[4] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_KEY, &key);
 
     for (i = 0; i < NGX_LLM_ENTRY_TAGS; i++) {
@@ -249,21 +252,12 @@ ngx_http_llm_key_tag(u_char kind, ngx_str_t *name)
 }
 
 
-/* FNV-1a: who makes names collide has one more purged than was asked for */
+/* who makes names collide has one more purged than was asked for */
 
 static uint32_t
 ngx_http_llm_key_hash(u_char kind, ngx_str_t *text)
 {
-    size_t    i;
-    uint32_t  hash;
-
-    hash = (2166136261u ^ kind) * 16777619u;
-
-    for (i = 0; i < text->len; i++) {
-        hash = (hash ^ text->data[i]) * 16777619u;
-    }
-
-    return hash ^ hash >> 16;
+    return ngx_murmur_hash2(text->data, text->len) ^ kind * 0x9e3779b1u;
 }
 
 
@@ -460,7 +454,8 @@ ngx_http_llm_key_headers(ngx_http_request_t *r,
         name.data = h->lowcase_key;
         name.len = h->key.len;
 
-        if (ngx_hash_find(&llcf->travel, h->hash, name.data, name.len)
+        if (!ngx_http_llm_list_of_sdk(h)
+            && ngx_hash_find(&llcf->travel, h->hash, name.data, name.len)
             && !ngx_http_llm_key_named(ngx_http_llm_key_indifferent, &name))
         {
             rc |= ngx_http_llm_key_add(lmcf, &name);

@@ -199,12 +199,7 @@ ngx_http_llm_request_travels(ngx_table_elt_t *h,
     ngx_uint_t                  i;
     ngx_http_llm_set_header_t  *header;
 
-    /* an SDK sends many of these: cheaper to see than to look up */
-
-    if (!(h->key.len > sizeof("x-stainless-") - 1
-          && ngx_memcmp(h->lowcase_key, "x-stainless-",
-                        sizeof("x-stainless-") - 1)
-             == 0)
+    if (!ngx_http_llm_list_of_sdk(h)
         && ngx_hash_find(&llcf->travel, h->hash, h->lowcase_key, h->key.len)
            == NULL)
     {
