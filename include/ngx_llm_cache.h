@@ -44,6 +44,9 @@ typedef struct {
 /* while the configuration is read; takes all of the zone.  NULL: memory */
 ngx_llm_cache_t *ngx_llm_cache_create(ngx_conf_t *cf, ngx_llm_zone_t *zone);
 
+/* a key that is looked up soon: its place is fetched from memory until then */
+void ngx_llm_cache_prefetch(ngx_llm_cache_t *cache, const u_char *key);
+
 /*
  * A copy of the value, in the pool.  NGX_OK; NGX_DECLINED: there is none, or
  * it was replaced meanwhile; NGX_ERROR: no memory.

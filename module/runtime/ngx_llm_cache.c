@@ -10,6 +10,8 @@
 
 
 #define NGX_LLM_CACHE_BLOCK    2048
+#define NGX_LLM_CACHE_BUCKETS  4       /* or half of it, for each block: most
+                                          misses end at an empty one */
 #define NGX_LLM_CACHE_NONE     0xffffffff
 #define NGX_LLM_CACHE_CHAIN    64      /* entries looked at under one hash */
 #define NGX_LLM_CACHE_RETRIES  3       /* copies, if they are overtaken */
@@ -127,9 +129,11 @@ ngx_llm_cache_init(ngx_llm_zone_t *zone, void **root, void *data)
     }
 
     n = (left - size) / (NGX_LLM_CACHE_BLOCK + sizeof(ngx_llm_cache_slot_t)
-                         + 2 * sizeof(uint32_t));
+                         + NGX_LLM_CACHE_BUCKETS * sizeof(uint32_t));
 
-    for (nbuckets = 1; nbuckets * 2 <= n; nbuckets *= 2) { /* void */ }
+    for (nbuckets = 1;
+         nbuckets * 2 <= n * NGX_LLM_CACHE_BUCKETS;
+         nbuckets *= 2) { /* void */ }
 
     size = sizeof(ngx_llm_cache_sh_t) + ngx_pagesize
            + n * (NGX_LLM_CACHE_BLOCK + sizeof(ngx_llm_cache_slot_t))
@@ -187,6 +191,13 @@ ngx_llm_cache_empty(ngx_llm_cache_sh_t *sh)
     sh->hand = NGX_LLM_CACHE_NONE;
     sh->entries = 0;
     sh->bytes = 0;
+}
+
+
+void
+ngx_llm_cache_prefetch(ngx_llm_cache_t *cache, const u_char *key)
+{
+    __builtin_prefetch(ngx_llm_cache_bucket(cache->sh, key));
 }
 
 

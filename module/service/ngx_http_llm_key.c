@@ -111,6 +111,7 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_ERROR;
     }
 
+    ngx_llm_cache_prefetch(lmcf->cache.store, cache->key);
     ngx_http_llm_key_tags(lmcf, ctx->charge);
 
     cache->keyed = 1;
