@@ -30,6 +30,9 @@ ngx_int_t ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data,
     size_t len);
 ngx_int_t ngx_llm_digest_end(ngx_llm_digest_t *digest, u_char *out);
 
+/* its length, four bytes, the lowest first, and the text; between those two */
+ngx_int_t ngx_llm_digest_add_text(ngx_llm_digest_t *digest, ngx_str_t *text);
+
 /*
  * HMAC-SHA256 (RFC 2104) in the same way, with ngx_llm_digest_add() between; a
  * key of more than a block, 64 bytes, is its digest.  NGX_OK or NGX_ERROR.

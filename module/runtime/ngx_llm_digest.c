@@ -113,6 +113,35 @@ ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data, size_t len)
 
 
 ngx_int_t
+ngx_llm_digest_add_text(ngx_llm_digest_t *digest, ngx_str_t *text)
+{
+    u_char  *p, len[4];
+
+    len[0] = (u_char) text->len;
+    len[1] = (u_char) (text->len >> 8);
+    len[2] = (u_char) (text->len >> 16);
+    len[3] = (u_char) (text->len >> 24);
+
+    if (text->len + 4 <= NGX_LLM_DIGEST_GATHER - digest->gathered) {
+
+        p = digest->pieces + digest->gathered;
+        digest->gathered += text->len + 4;
+
+        p = ngx_cpymem(p, len, 4);
+        ngx_memcpy(p, text->data, text->len);
+
+        return NGX_OK;
+    }
+
+    if (ngx_llm_digest_add(digest, len, 4) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return ngx_llm_digest_add(digest, text->data, text->len);
+}
+
+
+ngx_int_t
 ngx_llm_digest_end(ngx_llm_digest_t *digest, u_char *out)
 {
     if (ngx_llm_digest_flush(digest) != NGX_OK) {

@@ -33,13 +33,12 @@ static ngx_uint_t ngx_http_llm_key_cacheable(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_key_targets(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_key_target(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_http_llm_target_t *target);
+    ngx_http_llm_ctx_t *ctx, ngx_llm_digest_t *digest,
+    ngx_http_llm_target_t *target);
 static ngx_int_t ngx_http_llm_key_headers(ngx_http_request_t *r,
-    ngx_http_llm_main_conf_t *lmcf);
+    ngx_llm_digest_t *digest);
 static ngx_int_t ngx_http_llm_key_location(ngx_http_request_t *r,
-    ngx_http_llm_main_conf_t *lmcf);
-static ngx_int_t ngx_http_llm_key_add(ngx_http_llm_main_conf_t *lmcf,
-    ngx_str_t *text);
+    ngx_llm_digest_t *digest);
 static ngx_uint_t ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name);
 
 
@@ -180,6 +179,7 @@ ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_cache_charge_t *cache, u_char *own)
 {
     ngx_str_t                   *scope, name;
+    ngx_llm_digest_t            *digest;
     ngx_http_llm_cache_scope_t  *known;
 
     static ngx_str_t  label = ngx_string("llm cache 1");
@@ -200,10 +200,12 @@ ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
         return NGX_OK;
     }
 
-    if (ngx_llm_digest_mac(lmcf->cache.digest, &lmcf->cache.secret) != NGX_OK
-        || ngx_http_llm_key_add(lmcf, &label) != NGX_OK
-        || ngx_http_llm_key_add(lmcf, scope) != NGX_OK
-        || ngx_llm_digest_mac_end(lmcf->cache.digest, own) != NGX_OK)
+    digest = lmcf->cache.digest;
+
+    if (ngx_llm_digest_mac(digest, &lmcf->cache.secret) != NGX_OK
+        || ngx_llm_digest_add_text(digest, &label) != NGX_OK
+        || ngx_llm_digest_add_text(digest, scope) != NGX_OK
+        || ngx_llm_digest_mac_end(digest, own) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -354,21 +356,23 @@ ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_int_t                  rc;
     ngx_uint_t                 i;
+    ngx_llm_digest_t          *digest;
     ngx_http_llm_model_t      *model;
     ngx_http_llm_target_t     *target;
     ngx_http_llm_main_conf_t  *lmcf;
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    digest = lmcf->cache.digest;
     model = ctx->charge->model;
 
-    rc = ngx_http_llm_key_add(lmcf, &ctx->charge->operation->suffix);
+    rc = ngx_llm_digest_add_text(digest, &ctx->charge->operation->suffix);
 
     if (model == NULL) {
-        rc |= ngx_http_llm_key_location(r, lmcf);
+        rc |= ngx_http_llm_key_location(r, digest);
 
     } else {
-        rc |= ngx_http_llm_key_add(lmcf, &model->pattern);
-        rc |= ngx_http_llm_key_headers(r, lmcf);
+        rc |= ngx_llm_digest_add_text(digest, &model->pattern);
+        rc |= ngx_http_llm_key_headers(r, digest);
 
         target = model->targets.elts;
 
@@ -377,11 +381,11 @@ ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
             if ((ctx->balance.allowed & (uint64_t) 1 << i)
                 && !target[i].backup)
             {
-                rc |= ngx_http_llm_key_target(r, ctx, &target[i]);
+                rc |= ngx_http_llm_key_target(r, ctx, digest, &target[i]);
             }
         }
 
-        rc |= ngx_http_llm_key_add(lmcf, &ngx_http_llm_key_end);
+        rc |= ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
     }
 
     return rc == NGX_OK ? NGX_OK : NGX_ERROR;
@@ -390,22 +394,20 @@ ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
 static ngx_int_t
 ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_target_t *target)
+    ngx_llm_digest_t *digest, ngx_http_llm_target_t *target)
 {
     ngx_int_t                  rc;
     ngx_str_t                  value;
     ngx_uint_t                 i, n;
     ngx_http_llm_provider_t   *provider;
-    ngx_http_llm_main_conf_t  *lmcf;
     ngx_http_llm_set_header_t *header;
 
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
     provider = target->provider;
 
-    rc = ngx_http_llm_key_add(lmcf, &provider->name);
-    rc |= ngx_http_llm_key_add(lmcf, &provider->endpoint);
-    rc |= ngx_http_llm_key_add(lmcf, &provider->api_version);
-    rc |= ngx_http_llm_key_add(lmcf, ngx_http_llm_model_for(ctx, target));
+    rc = ngx_llm_digest_add_text(digest, &provider->name);
+    rc |= ngx_llm_digest_add_text(digest, &provider->endpoint);
+    rc |= ngx_llm_digest_add_text(digest, &provider->api_version);
+    rc |= ngx_llm_digest_add_text(digest, ngx_http_llm_model_for(ctx, target));
 
     header = provider->headers ? provider->headers->elts : NULL;
     n = provider->headers ? provider->headers->nelts : 0;
@@ -422,19 +424,18 @@ ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             return NGX_ERROR;
         }
 
-        rc |= ngx_http_llm_key_add(lmcf, &header[i].lowcase);
-        rc |= ngx_http_llm_key_add(lmcf, &value);
+        rc |= ngx_llm_digest_add_text(digest, &header[i].lowcase);
+        rc |= ngx_llm_digest_add_text(digest, &value);
     }
 
-    return rc | ngx_http_llm_key_add(lmcf, &ngx_http_llm_key_end);
+    return rc | ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
 }
 
 
 /* the client's own headers that travel and may change the answer */
 
 static ngx_int_t
-ngx_http_llm_key_headers(ngx_http_request_t *r,
-    ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 {
     ngx_int_t                 rc;
     ngx_str_t                 name;
@@ -449,7 +450,7 @@ ngx_http_llm_key_headers(ngx_http_request_t *r,
         h = ngx_http_llm_list_next(&cursor);
 
         if (h == NULL) {
-            return rc | ngx_http_llm_key_add(lmcf, &ngx_http_llm_key_end);
+            return rc | ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
         }
 
         name.data = h->lowcase_key;
@@ -459,8 +460,8 @@ ngx_http_llm_key_headers(ngx_http_request_t *r,
             && ngx_hash_find(&llcf->travel, h->hash, name.data, name.len)
             && !ngx_http_llm_key_named(ngx_http_llm_key_indifferent, &name))
         {
-            rc |= ngx_http_llm_key_add(lmcf, &name);
-            rc |= ngx_http_llm_key_add(lmcf, &h->value);
+            rc |= ngx_llm_digest_add_text(digest, &name);
+            rc |= ngx_llm_digest_add_text(digest, &h->value);
         }
     }
 }
@@ -469,8 +470,7 @@ ngx_http_llm_key_headers(ngx_http_request_t *r,
 /* proxy_pass: where it goes is known by the place, and what the URI says */
 
 static ngx_int_t
-ngx_http_llm_key_location(ngx_http_request_t *r,
-    ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 {
     ngx_int_t                  rc;
     ngx_http_core_loc_conf_t  *clcf;
@@ -479,32 +479,13 @@ ngx_http_llm_key_location(ngx_http_request_t *r,
     cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    rc = ngx_http_llm_key_add(lmcf, &ngx_http_llm_key_end);
-    rc |= ngx_http_llm_key_add(lmcf, &cscf->server_name);
-    rc |= ngx_http_llm_key_add(lmcf, &r->headers_in.server);
-    rc |= ngx_http_llm_key_add(lmcf, &clcf->name);
-    rc |= ngx_http_llm_key_add(lmcf, &r->unparsed_uri);
+    rc = ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+    rc |= ngx_llm_digest_add_text(digest, &cscf->server_name);
+    rc |= ngx_llm_digest_add_text(digest, &r->headers_in.server);
+    rc |= ngx_llm_digest_add_text(digest, &clcf->name);
+    rc |= ngx_llm_digest_add_text(digest, &r->unparsed_uri);
 
     return rc;
-}
-
-
-static ngx_int_t
-ngx_http_llm_key_add(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *text)
-{
-    u_char  len[4];
-
-    len[0] = (u_char) text->len;
-    len[1] = (u_char) (text->len >> 8);
-    len[2] = (u_char) (text->len >> 16);
-    len[3] = (u_char) (text->len >> 24);
-
-    if (ngx_llm_digest_add(lmcf->cache.digest, len, sizeof(len)) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_llm_digest_add(lmcf->cache.digest, text->data, text->len);
 }
 
 
@@ -534,7 +515,7 @@ ngx_http_llm_key_unique(ngx_http_request_t *r, ngx_str_t *id, u_char *key)
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
     if (ngx_llm_digest_mac(lmcf->cache.digest, &label) != NGX_OK
-        || ngx_http_llm_key_add(lmcf, id) != NGX_OK)
+        || ngx_llm_digest_add_text(lmcf->cache.digest, id) != NGX_OK)
     {
         return NGX_ERROR;
     }
