@@ -24,17 +24,30 @@ apt-get indextargets --format '$(SITE) $(RELEASE) $(COMPONENT)' \
     | while read -r line; do echo "deb-src $signed $line"; done \
     > "$dir/sources.list"
 
+# apt-get or apt-cache
 apt() {
-    apt-get -q -o Dir::Etc::SourceList="$dir/sources.list" \
+    tool=$1
+    shift
+    "apt-$tool" -q -o Dir::Etc::SourceList="$dir/sources.list" \
         -o Dir::Etc::SourceParts=- -o Dir::State::Lists="$dir/lists" \
         -o Dir::Cache="$dir/cache" -o APT::Sandbox::User= \
         -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
 }
 
-version=$(dpkg-query -W -f '${source:Version}' nginx)
-
 cd "$dir"
-apt update
-apt source --download-only "nginx=$version"
-rm -rf nginx
-dpkg-source --no-check -x "nginx_$version.dsc" nginx
+apt get update
+
+# a mirror keeps the last versions only: another patch of the same nginx will do
+installed=$(dpkg-query -W -f '${source:Version}' nginx)
+others=$(apt cache showsrc nginx \
+    | sed -n "s/^Version: \(${installed%-*}-.*\)/\1/p" | sort -rV)
+
+for version in $installed $others; do
+    if apt get source --download-only "nginx=$version"; then
+        rm -rf nginx
+        exec dpkg-source --no-check -x "nginx_$version.dsc" nginx
+    fi
+    echo "no source of nginx $version"
+done
+
+exit 1
