@@ -105,8 +105,10 @@ ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data, size_t len)
         }
     }
 
-    ngx_memcpy(digest->pieces + digest->gathered, data, len);
-    digest->gathered += len;
+    if (len) {
+        ngx_memcpy(digest->pieces + digest->gathered, data, len);
+        digest->gathered += len;
+    }
 
     return NGX_OK;
 }
@@ -115,23 +117,12 @@ ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data, size_t len)
 ngx_int_t
 ngx_llm_digest_add_text(ngx_llm_digest_t *digest, ngx_str_t *text)
 {
-    u_char  *p, len[4];
+    u_char  len[4];
 
     len[0] = (u_char) text->len;
     len[1] = (u_char) (text->len >> 8);
     len[2] = (u_char) (text->len >> 16);
     len[3] = (u_char) (text->len >> 24);
-
-    if (text->len + 4 <= NGX_LLM_DIGEST_GATHER - digest->gathered) {
-
-        p = digest->pieces + digest->gathered;
-        digest->gathered += text->len + 4;
-
-        p = ngx_cpymem(p, len, 4);
-        ngx_memcpy(p, text->data, text->len);
-
-        return NGX_OK;
-    }
 
     if (ngx_llm_digest_add(digest, len, 4) != NGX_OK) {
         return NGX_ERROR;
