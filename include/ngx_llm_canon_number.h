@@ -30,6 +30,10 @@ typedef struct {
 const u_char *ngx_llm_canon_decimal(ngx_llm_canon_decimal_t *d,
     const u_char *p, const u_char *end);
 
+/* the number at p is 0, or 1, by value */
+ngx_uint_t ngx_llm_canon_zero(const u_char *p, const u_char *end);
+ngx_uint_t ngx_llm_canon_one(const u_char *p, const u_char *end);
+
 /*
  * p is at a number.  Returns what is behind it, with "row" behind the last
  * one of a row of them that has commas between; NULL: there is none.  *plain

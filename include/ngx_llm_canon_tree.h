@@ -27,6 +27,11 @@
 /* NGX_LLM_CANON_ESCAPED, NGX_LLM_CANON_REWRITTEN: 0x10, 0x20 */
 #define NGX_LLM_CANON_LEFT_OUT   0x40   /* a key: with its value */
 
+/* roles of containers; those of other values are in ngx_llm_canon_role.c */
+#define NGX_LLM_CANON_OUTER      0x0001   /* it is the outer object */
+#define NGX_LLM_CANON_TOOLS      0x0400   /* an array of TOOL */
+#define NGX_LLM_CANON_TOOL       0x0800   /* an object that has a type */
+
 
 /* a container that is open */
 
@@ -36,7 +41,7 @@ typedef struct {
     uint32_t                 first;     /* keys in order, 0: none yet */
     uint32_t                 last;
     uint32_t                 role;      /* what it is */
-    uint32_t                 member;    /* what the value of that key is */
+    uint32_t                 member;    /* what the next value in it is */
     u_char                   closer;
     u_char                   unsorted;
     u_char                   typed;     /* a TOOL: it has a type we know */
@@ -45,14 +50,15 @@ typedef struct {
 
 typedef struct {
     ngx_llm_canon_t             *c;
-    const ngx_llm_canon_scan_t  *scan;
     const u_char                *body;
     const u_char                *end;
 
-    uint32_t                     used;      /* nodes */
+    ngx_llm_canon_node_t        *nodes;     /* those of c */
+    size_t                       nnodes;
+    uint32_t                     used;      /* of them */
     ngx_int_t                    rc;        /* why it went no further */
-    ngx_uint_t                   depth;     /* open containers */
-    ngx_llm_canon_frame_t        frames[NGX_LLM_CANON_DEPTH];
+    ngx_llm_canon_text_t         text;
+    ngx_llm_canon_frame_t        frames[1 + NGX_LLM_CANON_DEPTH];
 } ngx_llm_canon_pass_t;
 
 
@@ -62,22 +68,20 @@ typedef struct {
  */
 ngx_int_t ngx_llm_canon_read(ngx_llm_canon_pass_t *s);
 
-/* what the value of a key is, when this is read in the innermost container */
-uint32_t ngx_llm_canon_role(ngx_llm_canon_pass_t *s,
+/*
+ * What the value of a key is, when this is read in a container that is
+ * "within", by its text; by its node if there are escapes in it.
+ */
+uint32_t ngx_llm_canon_role(uint32_t within, const u_char *text, size_t len);
+uint32_t ngx_llm_canon_role_escaped(ngx_llm_canon_pass_t *s, uint32_t within,
     const ngx_llm_canon_node_t *key);
 
-/* what a container is that opens now */
-uint32_t ngx_llm_canon_container_role(ngx_llm_canon_pass_t *s);
-
-/* a container has ended, f is its frame still */
-void ngx_llm_canon_ended(ngx_llm_canon_pass_t *s,
-    const ngx_llm_canon_frame_t *f);
-
 /*
- * A value in the innermost container is complete.  NGX_DECLINED: it is left
- * out, and has a lone surrogate.
+ * A value in f is complete, of which f->member is not 0.  NGX_DECLINED: it is
+ * left out, and has a lone surrogate.
  */
-ngx_int_t ngx_llm_canon_value(ngx_llm_canon_pass_t *s, uint32_t v);
+ngx_int_t ngx_llm_canon_member(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_frame_t *f, uint32_t v);
 
 
 static ngx_inline ngx_int_t

@@ -14,9 +14,11 @@ static ngx_int_t ngx_llm_canon_run(ngx_uint_t level, ngx_llm_canon_t *c,
 static ngx_int_t ngx_llm_canon_write_all(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_out_t *out);
 static ngx_int_t ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s,
-    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f, uint32_t *v);
+    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f,
+    const ngx_llm_canon_node_t **v);
 static ngx_int_t ngx_llm_canon_write_elements(ngx_llm_canon_pass_t *s,
-    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f, uint32_t *v);
+    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f,
+    const ngx_llm_canon_node_t **v);
 static ngx_int_t ngx_llm_canon_write_node(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_out_t *out, const ngx_llm_canon_node_t *v);
 
@@ -57,16 +59,22 @@ ngx_llm_canon_run(ngx_uint_t level, ngx_llm_canon_t *c, const u_char *body,
     c->reference = 0;
 
     s.c = c;
-    s.scan = ngx_llm_canon_scanner(level);
     s.body = body;
     s.end = body + len;
+    s.nodes = c->nodes;
+    s.nnodes = c->nnodes;
     s.used = 0;
     s.rc = NGX_ERROR;
-    s.depth = 0;
 
     if (len > UINT32_MAX) {
         return ngx_llm_canon_refuse(&s, NGX_LLM_CANON_DEEP);
     }
+
+    if (len == 0) {
+        return NGX_ERROR;
+    }
+
+    ngx_llm_canon_text(&s.text, level, body, len);
 
     rc = ngx_llm_canon_read(&s);
     if (rc != NGX_OK) {
@@ -92,51 +100,45 @@ ngx_llm_canon_run(ngx_uint_t level, ngx_llm_canon_t *c, const u_char *body,
 static ngx_int_t
 ngx_llm_canon_write_all(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out)
 {
-    uint32_t                v;
-    ngx_llm_canon_node_t   *node;
-    ngx_llm_canon_frame_t  *f;
+    ngx_int_t                    rc;
+    ngx_llm_canon_frame_t       *f;
+    const ngx_llm_canon_node_t  *v;
 
-    v = 0;
+    f = s->frames;
+    v = s->nodes;
 
     for ( ;; ) {
-        node = &s->c->nodes[v];
-        f = &s->frames[s->depth++];
-
-        f->node = v;
+        f++;
         f->member = 0;
 
-        if (ngx_llm_canon_type(node) == NGX_LLM_CANON_OBJECT) {
-            f->key = node->pos;
+        if (ngx_llm_canon_type(v) == NGX_LLM_CANON_OBJECT) {
+            f->key = v->pos;
             f->closer = '}';
             ngx_llm_canon_write_char(out, '{');
 
         } else {
-            f->key = v + 1;
+            f->key = (uint32_t) (v - s->nodes) + 1;
+            f->last = v->next;
             f->closer = ']';
             ngx_llm_canon_write_char(out, '[');
         }
 
         for ( ;; ) {
-            f = &s->frames[s->depth - 1];
+            rc = (f->closer == '}')
+                 ? ngx_llm_canon_write_members(s, out, f, &v)
+                 : ngx_llm_canon_write_elements(s, out, f, &v);
 
-            if (f->closer == '}') {
-                s->rc = ngx_llm_canon_write_members(s, out, f, &v);
-
-            } else {
-                s->rc = ngx_llm_canon_write_elements(s, out, f, &v);
-            }
-
-            if (s->rc == NGX_AGAIN) {
+            if (rc == NGX_AGAIN) {
                 break;
             }
 
-            if (s->rc != NGX_OK) {
-                return s->rc;
+            if (rc != NGX_OK) {
+                return rc;
             }
 
             ngx_llm_canon_write_char(out, f->closer);
 
-            if (--s->depth == 0) {
+            if (--f == s->frames) {
                 return NGX_OK;
             }
         }
@@ -147,32 +149,31 @@ ngx_llm_canon_write_all(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out)
 /*
  * Writes members from f->key on, the next one in order, up to the end (NGX_OK)
  * or to a value that is a container (NGX_AGAIN), which goes to *v.  f->member
- * counts what was written in f.
+ * tells that there is one before.
  */
 
 static ngx_int_t
 ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
-    ngx_llm_canon_frame_t *f, uint32_t *v)
+    ngx_llm_canon_frame_t *f, const ngx_llm_canon_node_t **v)
 {
-    ngx_llm_canon_node_t  *key, *value;
+    uint32_t                     k;
+    const ngx_llm_canon_node_t  *key, *value;
 
-    while (f->key) {
-        key = &s->c->nodes[f->key];
+    for (k = f->key; k; k = key->next) {
+        key = &s->nodes[k];
         value = key + 1;
-
-        *v = f->key + 1;
-        f->key = key->next;
 
         if (key->type & NGX_LLM_CANON_LEFT_OUT) {
             continue;
         }
 
-        if (f->member++) {
+        if (f->member) {
             ngx_llm_canon_write_char(out, ',');
         }
 
-        if (!ngx_llm_canon_container(value)
-            && !((key->type | value->type) & NGX_LLM_CANON_REWRITTEN)
+        f->member = 1;
+
+        if (!((key->type | value->type) & NGX_LLM_CANON_REWRITTEN)
             && value->pos == key->pos + key->len + 1)
         {
             /* as it should be in the text, with nothing but the colon */
@@ -189,6 +190,8 @@ ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
         ngx_llm_canon_write_char(out, ':');
 
         if (ngx_llm_canon_container(value)) {
+            f->key = key->next;
+            *v = value;
             return NGX_AGAIN;
         }
 
@@ -201,24 +204,28 @@ ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
 }
 
 
-/* the same for elements of an array, f->key is the next one */
+/* the same for elements of an array, from f->key to f->last */
 
 static ngx_int_t
 ngx_llm_canon_write_elements(ngx_llm_canon_pass_t *s,
-    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f, uint32_t *v)
+    ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f,
+    const ngx_llm_canon_node_t **v)
 {
-    ngx_llm_canon_node_t  *node;
+    uint32_t                     k;
+    const ngx_llm_canon_node_t  *node;
 
-    while (f->key != s->c->nodes[f->node].next) {
-        *v = f->key;
-        node = &s->c->nodes[f->key++];
+    for (k = f->key; k != f->last; k++) {
+        node = &s->nodes[k];
 
-        if (f->member++) {
+        if (f->member) {
             ngx_llm_canon_write_char(out, ',');
         }
 
+        f->member = 1;
+
         if (ngx_llm_canon_container(node)) {
             f->key = node->next;
+            *v = node;
             return NGX_AGAIN;
         }
 
@@ -254,9 +261,7 @@ ngx_llm_canon_write_node(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
 
     ngx_llm_canon_write_char(out, '"');
 
-    if (ngx_llm_canon_rewrite(s->scan, out, p + 1, end - 1, s->end)
-        != NGX_OK)
-    {
+    if (ngx_llm_canon_rewrite(&s->text, out, p + 1, end - 1) != NGX_OK) {
         return ngx_llm_canon_refuse(s, NGX_LLM_CANON_SURROGATE);
     }
 

@@ -19,7 +19,8 @@ static const u_char *ngx_llm_canon_exponent(ngx_llm_canon_decimal_t *d,
     const u_char *p, const u_char *end);
 static void ngx_llm_canon_strip(ngx_llm_canon_decimal_t *d);
 static const u_char *ngx_llm_canon_skip(const u_char *p, const u_char *end);
-static const u_char *ngx_llm_canon_plain(const u_char *p, const u_char *end);
+static const u_char *ngx_llm_canon_number(const u_char *p, const u_char *end,
+    ngx_uint_t *plain);
 static void ngx_llm_canon_write_decimal(ngx_llm_canon_out_t *out,
     const ngx_llm_canon_decimal_t *d);
 
@@ -46,9 +47,10 @@ const u_char *
 ngx_llm_canon_decimal(ngx_llm_canon_decimal_t *d, const u_char *p,
     const u_char *end)
 {
-    ngx_memzero(d, sizeof(ngx_llm_canon_decimal_t));
-
     d->text = p;
+    d->exponent = 0;
+    d->negative = 0;
+    d->huge = 0;
 
     if (p < end && *p == '-') {
         d->negative = 1;
@@ -66,10 +68,11 @@ ngx_llm_canon_decimal(ngx_llm_canon_decimal_t *d, const u_char *p,
     d->part = p;
 
     if (p < end && *p == '.') {
-        d->part = p + 1;
-        p = ngx_llm_canon_digits(d->part, end);
-        d->npart = p - d->part;
+        d->part = ++p;
+        p = ngx_llm_canon_digits(p, end);
     }
+
+    d->npart = p - d->part;
 
     if (p < end && (*p | 0x20) == 'e') {
         p = ngx_llm_canon_exponent(d, p + 1, end);
@@ -156,12 +159,36 @@ ngx_llm_canon_strip(ngx_llm_canon_decimal_t *d)
 }
 
 
+ngx_uint_t
+ngx_llm_canon_zero(const u_char *p, const u_char *end)
+{
+    while (p < end && (*p == '0' || *p == '.' || *p == '-')) {
+        p++;
+    }
+
+    /* an exponent changes nothing about it */
+
+    return !ngx_llm_canon_digit(p, end);
+}
+
+
+ngx_uint_t
+ngx_llm_canon_one(const u_char *p, const u_char *end)
+{
+    ngx_llm_canon_decimal_t  d;
+
+    return ngx_llm_canon_decimal(&d, p, end) != NULL
+           && d.nwhole + d.npart == 1
+           && !d.negative && !d.huge && d.exponent == 0
+           && *(d.nwhole ? d.whole : d.part) == '1';
+}
+
+
 const u_char *
 ngx_llm_canon_row(const u_char *p, const u_char *end, ngx_uint_t row,
     ngx_uint_t *plain)
 {
-    const u_char             *behind, *next;
-    ngx_llm_canon_decimal_t   d;
+    const u_char  *behind, *next;
 
     *plain = 1;
 
@@ -170,18 +197,9 @@ ngx_llm_canon_row(const u_char *p, const u_char *end, ngx_uint_t row,
     }
 
     for ( ;; ) {
-        behind = ngx_llm_canon_plain(p, end);
+        behind = ngx_llm_canon_number(p, end, plain);
 
-        if (behind == NULL) {
-            *plain = 0;
-
-            behind = ngx_llm_canon_decimal(&d, p, end);
-            if (behind == NULL) {
-                return NULL;
-            }
-        }
-
-        if (!row) {
+        if (behind == NULL || !row) {
             return behind;
         }
 
@@ -246,10 +264,10 @@ ngx_llm_canon_skip(const u_char *p, const u_char *end)
 }
 
 
-/* what is behind the number at p if it is in canonical form, NULL if not */
+/* what is behind the number at p; *plain becomes 0 if it has another form */
 
 static const u_char *
-ngx_llm_canon_plain(const u_char *p, const u_char *end)
+ngx_llm_canon_number(const u_char *p, const u_char *end, ngx_uint_t *plain)
 {
     const u_char  *start;
 
@@ -259,16 +277,34 @@ ngx_llm_canon_plain(const u_char *p, const u_char *end)
         start = ++p;
 
         if (p < end && *p == '0') {
-            return NULL;
+            *plain = 0;
         }
     }
 
     p = ngx_llm_canon_digits(p, end);
 
-    if (p == start || p - start > NGX_LLM_CANON_DIGITS
-        || (p < end && (*p == '.' || (*p | 0x20) == 'e')))
-    {
+    if (p == start) {
         return NULL;
+    }
+
+    if (p - start > NGX_LLM_CANON_DIGITS) {
+        *plain = 0;
+    }
+
+    if (p < end && *p == '.') {
+        *plain = 0;
+        p = ngx_llm_canon_digits(p + 1, end);
+    }
+
+    if (p < end && (*p | 0x20) == 'e') {
+        *plain = 0;
+        p++;
+
+        if (p < end && (*p == '-' || *p == '+')) {
+            p++;
+        }
+
+        p = ngx_llm_canon_digits(p, end);
     }
 
     return p;
@@ -279,23 +315,34 @@ void
 ngx_llm_canon_write_row(ngx_llm_canon_out_t *out, const u_char *p,
     const u_char *end)
 {
+    ngx_uint_t                plain;
     const u_char             *behind;
     ngx_llm_canon_decimal_t   d;
 
-    for ( ;; ) {
-        behind = ngx_llm_canon_plain(p, end);
+    /* a temperature like 0.7: of all that are rewritten these are the most */
 
-        if (behind != NULL) {
+    if (end - p == 3 && p[0] == '0' && p[1] == '.'
+        && p[2] > '0' && p[2] <= '9')
+    {
+        ngx_llm_canon_write_char(out, p[2]);
+        ngx_llm_canon_write(out, (u_char *) "e-1", 3);
+        return;
+    }
+
+    for ( ;; ) {
+        plain = 1;
+        behind = ngx_llm_canon_number(p, end, &plain);
+
+        if (behind == NULL) {
+            /* two commas were skipped: it is no JSON */
+            return;
+        }
+
+        if (plain) {
             ngx_llm_canon_write(out, p, behind - p);
 
         } else {
-            behind = ngx_llm_canon_decimal(&d, p, end);
-
-            if (behind == NULL) {
-                /* two commas were skipped: it is no JSON */
-                return;
-            }
-
+            (void) ngx_llm_canon_decimal(&d, p, end);
             ngx_llm_canon_write_decimal(out, &d);
         }
 
@@ -337,8 +384,13 @@ ngx_llm_canon_write_decimal(ngx_llm_canon_out_t *out,
         ngx_llm_canon_write_char(out, '-');
     }
 
-    ngx_llm_canon_write(out, d->whole, d->nwhole);
-    ngx_llm_canon_write(out, d->part, d->npart);
+    if (d->nwhole) {
+        ngx_llm_canon_write(out, d->whole, d->nwhole);
+    }
+
+    if (d->npart) {
+        ngx_llm_canon_write(out, d->part, d->npart);
+    }
 
     if (d->exponent == 0) {
         return;
@@ -361,6 +413,11 @@ ngx_llm_canon_write_decimal(ngx_llm_canon_out_t *out,
     if (d->exponent < 0) {
         exponent = 0 - exponent;
         ngx_llm_canon_write_char(out, '-');
+    }
+
+    if (exponent < 10) {
+        ngx_llm_canon_write_char(out, (u_char) ('0' + exponent));
+        return;
     }
 
     p = buf + sizeof(buf);

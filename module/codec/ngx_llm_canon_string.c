@@ -5,8 +5,8 @@
  * a shorter form are written anew.
  *
  * Masks hold one bit per byte of the step, the lowest is the first byte.  What
- * is left of a body behind the last whole step is looked at byte by byte, so
- * that nothing outside of it is read.
+ * is left of a body behind the last whole step is looked at as a part of its
+ * last 64 bytes, so that nothing outside of it is read.
  */
 
 #include "ngx_llm_canon_text.h"
@@ -18,8 +18,6 @@
 
 #define NGX_LLM_CANON_INLINE                                                  \
     static inline __attribute__((always_inline))
-
-#define NGX_LLM_CANON_STEP       64
 
 #define ngx_llm_canon_surrogate(code)    (((code) & 0xfffff800) == 0xd800)
 
@@ -40,10 +38,7 @@ typedef struct {
 } ngx_llm_canon_reader_t;
 
 
-static const u_char *ngx_llm_canon_close_tail(const u_char *p,
-    const u_char *end, ngx_uint_t *flags, ngx_uint_t escaped);
-static uint64_t ngx_llm_canon_find_tail(const u_char *p, const u_char *end,
-    ngx_uint_t escaped);
+static const ngx_llm_canon_scan_t *ngx_llm_canon_scanner(ngx_uint_t level);
 static ngx_int_t ngx_llm_canon_next_byte(ngx_llm_canon_reader_t *r);
 static uint32_t ngx_llm_canon_escape(const u_char **src, const u_char *end);
 static uint32_t ngx_llm_canon_hex(const u_char *p);
@@ -73,65 +68,103 @@ ngx_llm_canon_escaped(uint64_t slashes, uint64_t *carry)
 }
 
 
-/* these two are instantiated per mask, so that the mask is compiled in */
+/*
+ * These are instantiated per mask, so that the mask is compiled in.  What is
+ * in the step at p is read at "from", where "shift" bytes are before it.
+ */
 
-NGX_LLM_CANON_INLINE const u_char *
-ngx_llm_canon_close(const u_char *p, const u_char *end, ngx_uint_t *flags,
-    ngx_llm_canon_mask_pt mask)
-{
-    uint64_t  quotes, slashes, escaped, upto, carry;
-
-    carry = 0;
-
-    for ( /* void */ ; end - p >= NGX_LLM_CANON_STEP; p += NGX_LLM_CANON_STEP)
-    {
-        quotes = mask(p, '"');
-        slashes = mask(p, '\\');
-
-        if (slashes | carry) {
-            escaped = ngx_llm_canon_escaped(slashes, &carry);
-
-            quotes &= ~escaped;
-            upto = quotes ^ (quotes - 1);
-
-            /* an escape that is cut off at a step counts in the next one */
-
-            if (escaped & upto) {
-                *flags |= NGX_LLM_CANON_ESCAPED;
-            }
-
-            if (escaped & upto & (mask(p, 'u') | mask(p, '/'))) {
-                *flags |= NGX_LLM_CANON_REWRITTEN;
-            }
-        }
-
-        if (quotes) {
-            return p + __builtin_ctzll(quotes);
-        }
-    }
-
-    return ngx_llm_canon_close_tail(p, end, flags, (ngx_uint_t) carry);
-}
-
-
-NGX_LLM_CANON_INLINE uint64_t
-ngx_llm_canon_find(const u_char *p, const u_char *end, uint64_t *carry,
-    ngx_llm_canon_mask_pt mask)
+NGX_LLM_CANON_INLINE void
+ngx_llm_canon_step(ngx_llm_canon_step_t *step, const u_char *p,
+    const u_char *from, ngx_uint_t shift, ngx_llm_canon_mask_pt mask)
 {
     uint64_t  slashes;
 
-    if (end - p < NGX_LLM_CANON_STEP) {
-        return ngx_llm_canon_find_tail(p, end, (ngx_uint_t) *carry);
+    step->p = p;
+    step->quotes = mask(from, '"') >> shift;
+    step->escaped = 0;
+    step->letters = 0;
+
+    slashes = mask(from, '\\') >> shift;
+
+    if (slashes | step->carry) {
+        step->escaped = ngx_llm_canon_escaped(slashes, &step->carry);
+        step->quotes &= ~step->escaped;
+        step->letters = step->escaped
+                        & (mask(from, 'u') | mask(from, '/')) >> shift;
+    }
+}
+
+
+NGX_LLM_CANON_INLINE void
+ngx_llm_canon_look(ngx_llm_canon_text_t *t, const u_char *p, uint64_t carry,
+    ngx_llm_canon_mask_pt mask)
+{
+    ssize_t  left;
+
+    left = t->end - p;
+    t->step.carry = carry;
+
+    if (left >= NGX_LLM_CANON_STEP) {
+        ngx_llm_canon_step(&t->step, p, p, 0, mask);
+
+    } else {
+        ngx_llm_canon_step(&t->step, p, t->last, NGX_LLM_CANON_STEP - left,
+                           mask);
+    }
+}
+
+
+NGX_LLM_CANON_INLINE ngx_uint_t
+ngx_llm_canon_seek(ngx_llm_canon_text_t *t, const u_char *p,
+    ngx_llm_canon_mask_pt mask)
+{
+    size_t                n;
+    ssize_t               left;
+    uint64_t              escaped, letters;
+    ngx_llm_canon_step_t  step;
+
+    step = t->step;
+    n = p - step.p;
+    left = t->end - p;
+
+    if (n < NGX_LLM_CANON_STEP) {
+        escaped = step.escaped >> n;
+        letters = step.letters >> n;
+        left -= NGX_LLM_CANON_STEP - n;
+
+    } else {
+        escaped = 0;
+        letters = 0;
+        step.carry = 0;
     }
 
-    slashes = mask(p, '\\');
+    for ( /* void */ ; left >= NGX_LLM_CANON_STEP; left -= NGX_LLM_CANON_STEP)
+    {
+        p = t->end - left;
 
-    if ((slashes | *carry) == 0) {
-        return 0;
+        ngx_llm_canon_step(&step, p, p, 0, mask);
+
+        if (step.quotes) {
+            goto found;
+        }
+
+        escaped |= step.escaped;
+        letters |= step.letters;
     }
 
-    return ngx_llm_canon_escaped(slashes, carry)
-           & (mask(p, 'u') | mask(p, '/'));
+    step.quotes = 0;
+
+    if (left > 0) {
+        ngx_llm_canon_step(&step, t->end - left, t->last,
+                           NGX_LLM_CANON_STEP - left, mask);
+    }
+
+found:
+
+    t->step = step;
+
+    return (escaped ? NGX_LLM_CANON_ESCAPED : 0)
+           | (letters ? NGX_LLM_CANON_REWRITTEN : 0);
 }
 
 
@@ -165,24 +198,24 @@ ngx_llm_canon_mask_scalar(const u_char *p, u_char ch)
 }
 
 
-static const u_char *
-ngx_llm_canon_close_scalar(const u_char *p, const u_char *end,
-    ngx_uint_t *flags)
+static void
+ngx_llm_canon_look_scalar(ngx_llm_canon_text_t *t, const u_char *p,
+    uint64_t carry)
 {
-    return ngx_llm_canon_close(p, end, flags, ngx_llm_canon_mask_scalar);
+    ngx_llm_canon_look(t, p, carry, ngx_llm_canon_mask_scalar);
 }
 
 
-static uint64_t
-ngx_llm_canon_find_scalar(const u_char *p, const u_char *end, uint64_t *carry)
+static ngx_uint_t
+ngx_llm_canon_seek_scalar(ngx_llm_canon_text_t *t, const u_char *p)
 {
-    return ngx_llm_canon_find(p, end, carry, ngx_llm_canon_mask_scalar);
+    return ngx_llm_canon_seek(t, p, ngx_llm_canon_mask_scalar);
 }
 
 
 static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_scalar = {
-    ngx_llm_canon_close_scalar,
-    ngx_llm_canon_find_scalar
+    ngx_llm_canon_look_scalar,
+    ngx_llm_canon_seek_scalar
 };
 
 
@@ -207,24 +240,24 @@ ngx_llm_canon_mask_sse2(const u_char *p, u_char ch)
 }
 
 
-static const u_char *
-ngx_llm_canon_close_sse2(const u_char *p, const u_char *end,
-    ngx_uint_t *flags)
+static void
+ngx_llm_canon_look_sse2(ngx_llm_canon_text_t *t, const u_char *p,
+    uint64_t carry)
 {
-    return ngx_llm_canon_close(p, end, flags, ngx_llm_canon_mask_sse2);
+    ngx_llm_canon_look(t, p, carry, ngx_llm_canon_mask_sse2);
 }
 
 
-static uint64_t
-ngx_llm_canon_find_sse2(const u_char *p, const u_char *end, uint64_t *carry)
+static ngx_uint_t
+ngx_llm_canon_seek_sse2(ngx_llm_canon_text_t *t, const u_char *p)
 {
-    return ngx_llm_canon_find(p, end, carry, ngx_llm_canon_mask_sse2);
+    return ngx_llm_canon_seek(t, p, ngx_llm_canon_mask_sse2);
 }
 
 
 static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_sse2 = {
-    ngx_llm_canon_close_sse2,
-    ngx_llm_canon_find_sse2
+    ngx_llm_canon_look_sse2,
+    ngx_llm_canon_seek_sse2
 };
 
 
@@ -250,30 +283,50 @@ ngx_llm_canon_mask_avx2(const u_char *p, u_char ch)
 }
 
 
-static NGX_LLM_CANON_AVX2 const u_char *
-ngx_llm_canon_close_avx2(const u_char *p, const u_char *end,
-    ngx_uint_t *flags)
+static NGX_LLM_CANON_AVX2 void
+ngx_llm_canon_look_avx2(ngx_llm_canon_text_t *t, const u_char *p,
+    uint64_t carry)
 {
-    return ngx_llm_canon_close(p, end, flags, ngx_llm_canon_mask_avx2);
+    ngx_llm_canon_look(t, p, carry, ngx_llm_canon_mask_avx2);
 }
 
 
-static NGX_LLM_CANON_AVX2 uint64_t
-ngx_llm_canon_find_avx2(const u_char *p, const u_char *end, uint64_t *carry)
+static NGX_LLM_CANON_AVX2 ngx_uint_t
+ngx_llm_canon_seek_avx2(ngx_llm_canon_text_t *t, const u_char *p)
 {
-    return ngx_llm_canon_find(p, end, carry, ngx_llm_canon_mask_avx2);
+    return ngx_llm_canon_seek(t, p, ngx_llm_canon_mask_avx2);
 }
 
 
 static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_avx2 = {
-    ngx_llm_canon_close_avx2,
-    ngx_llm_canon_find_avx2
+    ngx_llm_canon_look_avx2,
+    ngx_llm_canon_seek_avx2
 };
 
 #endif
 
 
-const ngx_llm_canon_scan_t *
+void
+ngx_llm_canon_text(ngx_llm_canon_text_t *t, ngx_uint_t level,
+    const u_char *body, size_t len)
+{
+    t->scan = ngx_llm_canon_scanner(level);
+    t->end = body + len;
+
+    if (len >= NGX_LLM_CANON_STEP) {
+        t->last = t->end - NGX_LLM_CANON_STEP;
+
+    } else {
+        ngx_memzero(t->brief, NGX_LLM_CANON_STEP);
+        ngx_memcpy(t->brief + NGX_LLM_CANON_STEP - len, body, len);
+        t->last = t->brief;
+    }
+
+    t->scan->look(t, body, 0);
+}
+
+
+static const ngx_llm_canon_scan_t *
 ngx_llm_canon_scanner(ngx_uint_t level)
 {
 #if (NGX_LLM_SCAN_X86)
@@ -294,60 +347,6 @@ ngx_llm_canon_scanner(ngx_uint_t level)
     (void) level;
 
     return &ngx_llm_canon_scan_scalar;
-}
-
-
-/* less than a step is left of the body */
-
-static const u_char *
-ngx_llm_canon_close_tail(const u_char *p, const u_char *end,
-    ngx_uint_t *flags, ngx_uint_t escaped)
-{
-    for ( /* void */ ; p < end; p++) {
-
-        if (escaped) {
-            escaped = 0;
-            *flags |= NGX_LLM_CANON_ESCAPED;
-
-            if (*p == 'u' || *p == '/') {
-                *flags |= NGX_LLM_CANON_REWRITTEN;
-            }
-
-        } else if (*p == '\\') {
-            escaped = 1;
-
-        } else if (*p == '"') {
-            return p;
-        }
-    }
-
-    return NULL;
-}
-
-
-static uint64_t
-ngx_llm_canon_find_tail(const u_char *p, const u_char *end,
-    ngx_uint_t escaped)
-{
-    uint64_t  found, bit;
-
-    found = 0;
-
-    for (bit = 1; p < end; p++, bit <<= 1) {
-
-        if (escaped) {
-            escaped = 0;
-
-            if (*p == 'u' || *p == '/') {
-                found |= bit;
-            }
-
-        } else if (*p == '\\') {
-            escaped = 1;
-        }
-    }
-
-    return found;
 }
 
 
@@ -431,9 +430,8 @@ ngx_llm_canon_next_byte(ngx_llm_canon_reader_t *r)
 
 
 ngx_int_t
-ngx_llm_canon_rewrite(const ngx_llm_canon_scan_t *scan,
-    ngx_llm_canon_out_t *out, const u_char *p, const u_char *quote,
-    const u_char *end)
+ngx_llm_canon_rewrite(ngx_llm_canon_text_t *t, ngx_llm_canon_out_t *out,
+    const u_char *p, const u_char *quote)
 {
     uint32_t       code;
     uint64_t       found, carry;
@@ -444,9 +442,10 @@ ngx_llm_canon_rewrite(const ngx_llm_canon_scan_t *scan,
 
     for ( ;; p += NGX_LLM_CANON_STEP) {
 
-        found = scan->find(p, end, &carry);
+        t->scan->look(t, p, carry);
+        carry = t->step.carry;
 
-        for ( /* void */ ; found; found &= found - 1) {
+        for (found = t->step.letters; found; found &= found - 1) {
 
             escape = p + __builtin_ctzll(found) - 1;
 

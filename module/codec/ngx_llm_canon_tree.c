@@ -7,28 +7,44 @@
 #include "ngx_llm_canon_tree.h"
 
 
-static ngx_int_t ngx_llm_canon_open(ngx_llm_canon_pass_t *s, const u_char *p);
+static ngx_llm_canon_frame_t *ngx_llm_canon_open(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_frame_t *f, u_char ch);
+static const u_char *ngx_llm_canon_blank(const u_char *p, const u_char *end);
 static const u_char *ngx_llm_canon_key(ngx_llm_canon_pass_t *s,
-    const u_char *p);
+    ngx_llm_canon_frame_t *f, const u_char *p);
 static ngx_int_t ngx_llm_canon_append(ngx_llm_canon_pass_t *s,
-    ngx_llm_canon_frame_t *f);
+    ngx_llm_canon_frame_t *f, uint32_t key);
 static const u_char *ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s,
-    const u_char *p);
-static const u_char *ngx_llm_canon_string(ngx_llm_canon_pass_t *s,
-    const u_char *p);
-static ngx_int_t ngx_llm_canon_shut(ngx_llm_canon_pass_t *s);
+    ngx_llm_canon_frame_t *f, const u_char *p);
+static ngx_int_t ngx_llm_canon_shut(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_frame_t *f);
 
 static uint32_t ngx_llm_canon_sort(ngx_llm_canon_pass_t *s, uint32_t key);
 static uint32_t ngx_llm_canon_merge(ngx_llm_canon_pass_t *s, uint32_t one,
     uint32_t two);
-static ngx_int_t ngx_llm_canon_order(ngx_llm_canon_pass_t *s, uint32_t one,
-    uint32_t two);
+static ngx_int_t ngx_llm_canon_order_long(ngx_llm_canon_pass_t *s,
+    const ngx_llm_canon_node_t *a, const ngx_llm_canon_node_t *b);
 
 
 static ngx_inline u_char
 ngx_llm_canon_peek(ngx_llm_canon_pass_t *s, const u_char *p)
 {
     return p < s->end ? *p : '\0';
+}
+
+
+/* skips white space, of which most bodies have none; returns what is there */
+
+static ngx_inline u_char
+ngx_llm_canon_next(ngx_llm_canon_pass_t *s, const u_char **p)
+{
+    if (*p < s->end && **p > ' ') {
+        return **p;
+    }
+
+    *p = ngx_llm_canon_blank(*p, s->end);
+
+    return ngx_llm_canon_peek(s, *p);
 }
 
 
@@ -40,12 +56,12 @@ ngx_llm_canon_node(ngx_llm_canon_pass_t *s, const u_char *p,
 {
     ngx_llm_canon_node_t  *node;
 
-    if (s->used == s->c->nnodes) {
+    if (s->used == s->nnodes) {
         s->rc = NGX_AGAIN;
         return NULL;
     }
 
-    node = &s->c->nodes[s->used++];
+    node = &s->nodes[s->used++];
 
     node->pos = (uint32_t) (p - s->body);
     node->len = (uint32_t) (end - p);
@@ -56,44 +72,102 @@ ngx_llm_canon_node(ngx_llm_canon_pass_t *s, const u_char *p,
 }
 
 
+/* p is at the opening quote */
+
+static ngx_inline const u_char *
+ngx_llm_canon_string(ngx_llm_canon_pass_t *s, const u_char *p,
+    ngx_uint_t *flags)
+{
+    const u_char  *quote;
+
+    *flags = NGX_LLM_CANON_STRING;
+    quote = ngx_llm_canon_close(&s->text, p + 1, flags);
+
+    if (quote == NULL
+        || ngx_llm_canon_node(s, p, quote + 1, *flags) == NULL)
+    {
+        return NULL;
+    }
+
+    return quote + 1;
+}
+
+
+/* a value in f is complete: few mean anything */
+
+static ngx_inline ngx_int_t
+ngx_llm_canon_value(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+    uint32_t v)
+{
+    return f->member ? ngx_llm_canon_member(s, f, v) : NGX_OK;
+}
+
+
+/* two keys of one object; if they are equal this is refused */
+
+static ngx_inline ngx_int_t
+ngx_llm_canon_order(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
+{
+    u_char  p, q;
+
+    p = s->body[s->nodes[one].pos + 1];
+    q = s->body[s->nodes[two].pos + 1];
+
+    /* small letters are above these, and mean no escape and no end of a key */
+
+    if (p != q && p > '\\' && q > '\\') {
+        return (ngx_int_t) p - q;
+    }
+
+    return ngx_llm_canon_order_long(s, &s->nodes[one], &s->nodes[two]);
+}
+
+
 ngx_int_t
 ngx_llm_canon_read(ngx_llm_canon_pass_t *s)
 {
-    u_char         ch, closer;
-    const u_char  *p;
+    u_char                  ch;
+    uint32_t                v;
+    const u_char           *p;
+    ngx_llm_canon_frame_t  *f;
 
-    p = ngx_llm_canon_space(s->body, s->end);
+    /* the outer object is read as a value in the first frame */
 
-    if (ngx_llm_canon_peek(s, p) != '{') {
+    f = s->frames;
+    f->member = NGX_LLM_CANON_OUTER;
+    f->closer = '\0';
+
+    p = s->body;
+
+    if (ngx_llm_canon_next(s, &p) != '{') {
         return NGX_ERROR;
     }
 
     for ( ;; ) {
-        ch = ngx_llm_canon_peek(s, p);
+
+        if (f->closer == '}') {
+            p = ngx_llm_canon_key(s, f, p);
+            if (p == NULL) {
+                return s->rc;
+            }
+        }
+
+        ch = ngx_llm_canon_next(s, &p);
 
         if (ch == '{' || ch == '[') {
-
-            if (ngx_llm_canon_open(s, p) != NGX_OK) {
+            f = ngx_llm_canon_open(s, f, ch);
+            if (f == NULL) {
                 return s->rc;
             }
 
-            closer = s->frames[s->depth - 1].closer;
-            p = ngx_llm_canon_space(p + 1, s->end);
+            p++;
 
-            if (ngx_llm_canon_peek(s, p) != closer) {
-
-                if (ch == '{') {
-                    p = ngx_llm_canon_key(s, p);
-                    if (p == NULL) {
-                        return s->rc;
-                    }
-                }
-
+            if (ngx_llm_canon_next(s, &p) != f->closer) {
                 continue;
             }
 
         } else {
-            p = ngx_llm_canon_scalar(s, p);
+            p = ngx_llm_canon_scalar(s, f, p);
             if (p == NULL) {
                 return s->rc;
             }
@@ -101,137 +175,137 @@ ngx_llm_canon_read(ngx_llm_canon_pass_t *s)
 
         /* close all that ends here */
 
-        for ( ;; ) {
-            p = ngx_llm_canon_space(p, s->end);
-            ch = ngx_llm_canon_peek(s, p);
-            closer = s->frames[s->depth - 1].closer;
+        while (ngx_llm_canon_next(s, &p) == f->closer) {
 
-            if (ch != closer) {
-                break;
-            }
-
-            if (ngx_llm_canon_shut(s) != NGX_OK) {
+            if (ngx_llm_canon_shut(s, f) != NGX_OK) {
                 return s->rc;
             }
 
+            v = f->node;
+            f--;
             p++;
 
-            if (s->depth == 0) {
+            if (f == s->frames) {
                 return NGX_OK;
+            }
+
+            if (ngx_llm_canon_value(s, f, v) != NGX_OK) {
+                return s->rc;
             }
         }
 
-        if (ch != ',') {
+        if (ngx_llm_canon_peek(s, p) != ',') {
             return NGX_ERROR;
         }
 
-        p = ngx_llm_canon_space(p + 1, s->end);
-
-        if (closer == '}') {
-            p = ngx_llm_canon_key(s, p);
-            if (p == NULL) {
-                return s->rc;
-            }
-        }
+        p++;
     }
 }
 
 
-/* p is at '{' or '[' */
+/* ch: '{' or '[', in f; returns the frame of what it opens */
 
-static ngx_int_t
-ngx_llm_canon_open(ngx_llm_canon_pass_t *s, const u_char *p)
+static ngx_llm_canon_frame_t *
+ngx_llm_canon_open(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+    u_char ch)
 {
-    ngx_uint_t              type;
-    ngx_llm_canon_frame_t  *f;
+    ngx_uint_t  type;
 
-    if (s->depth == NGX_LLM_CANON_DEPTH) {
-        return ngx_llm_canon_refuse(s, NGX_LLM_CANON_DEEP);
+    if (f == &s->frames[NGX_LLM_CANON_DEPTH]) {
+        (void) ngx_llm_canon_refuse(s, NGX_LLM_CANON_DEEP);
+        return NULL;
     }
 
-    f = &s->frames[s->depth];
+    f++;
 
     f->node = s->used;
     f->key = 0;
     f->first = 0;
     f->last = 0;
-    f->role = ngx_llm_canon_container_role(s);
-    f->member = 0;
-    f->closer = (*p == '{') ? '}' : ']';
+    f->closer = (ch == '{') ? '}' : ']';
     f->unsorted = 0;
     f->typed = 0;
 
-    type = (*p == '{') ? NGX_LLM_CANON_OBJECT : NGX_LLM_CANON_ARRAY;
+    f->role = f[-1].member;
+    f->member = (ch == '[' && (f->role & NGX_LLM_CANON_TOOLS))
+                ? NGX_LLM_CANON_TOOL : 0;
+
+    type = (ch == '{') ? NGX_LLM_CANON_OBJECT : NGX_LLM_CANON_ARRAY;
+    type |= NGX_LLM_CANON_REWRITTEN;
 
     if (ngx_llm_canon_node(s, s->body, s->body, type) == NULL) {
-        return NGX_ERROR;
+        return NULL;
     }
 
-    s->depth++;
-
-    return NGX_OK;
+    return f;
 }
 
 
-/* p is where a key must start; returns where its value must */
+/* apart, so that the common way through ngx_llm_canon_read() has no loop */
 
 static const u_char *
-ngx_llm_canon_key(ngx_llm_canon_pass_t *s, const u_char *p)
+ngx_llm_canon_blank(const u_char *p, const u_char *end)
 {
-    uint32_t                key;
-    ngx_llm_canon_frame_t  *f;
+    return ngx_llm_canon_space(p, end);
+}
 
-    if (ngx_llm_canon_peek(s, p) != '"') {
+
+/* p is before a key; returns what is behind its colon */
+
+static const u_char *
+ngx_llm_canon_key(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+    const u_char *p)
+{
+    uint32_t       key;
+    ngx_uint_t     flags;
+    const u_char  *start;
+
+    if (ngx_llm_canon_next(s, &p) != '"') {
         return NULL;
     }
 
     key = s->used;
+    start = p;
 
-    p = ngx_llm_canon_string(s, p);
+    p = ngx_llm_canon_string(s, p, &flags);
     if (p == NULL) {
         return NULL;
     }
 
-    f = &s->frames[s->depth - 1];
     f->key = key;
 
-    if (ngx_llm_canon_append(s, f) != NGX_OK) {
+    if (f->first == 0) {
+        f->first = key;
+        f->last = key;
+
+    } else if (ngx_llm_canon_append(s, f, key) != NGX_OK) {
         return NULL;
     }
 
-    f->member = ngx_llm_canon_role(s, &s->c->nodes[key]);
+    f->member = (flags & NGX_LLM_CANON_ESCAPED)
+                ? ngx_llm_canon_role_escaped(s, f->role, &s->nodes[key])
+                : ngx_llm_canon_role(f->role, start + 1, p - start - 2);
 
-    p = ngx_llm_canon_space(p, s->end);
-
-    if (ngx_llm_canon_peek(s, p) != ':') {
-        return NULL;
-    }
-
-    return ngx_llm_canon_space(p + 1, s->end);
+    return (ngx_llm_canon_next(s, &p) == ':') ? p + 1 : NULL;
 }
 
 
-/* puts f->key into the list, which stays in order if it goes to an end */
+/* puts a key into the list, which stays in order if it goes to an end */
 
 static ngx_int_t
-ngx_llm_canon_append(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f)
+ngx_llm_canon_append(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+    uint32_t key)
 {
     ngx_int_t              order;
     ngx_llm_canon_node_t  *nodes;
 
-    nodes = s->c->nodes;
-
-    if (f->first == 0) {
-        f->first = f->key;
-        f->last = f->key;
-        return NGX_OK;
-    }
+    nodes = s->nodes;
 
     if (!f->unsorted) {
-        order = ngx_llm_canon_order(s, f->last, f->key);
+        order = ngx_llm_canon_order(s, f->last, key);
 
         if (order > 0 && f->first != f->last) {
-            order = ngx_llm_canon_order(s, f->first, f->key);
+            order = ngx_llm_canon_order(s, f->first, key);
             f->unsorted = (order < 0);
         }
 
@@ -240,14 +314,14 @@ ngx_llm_canon_append(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f)
         }
 
         if (order > 0) {
-            nodes[f->key].next = f->first;
-            f->first = f->key;
+            nodes[key].next = f->first;
+            f->first = key;
             return NGX_OK;
         }
     }
 
-    nodes[f->last].next = f->key;
-    f->last = f->key;
+    nodes[f->last].next = key;
+    f->last = key;
 
     return NGX_OK;
 }
@@ -256,11 +330,12 @@ ngx_llm_canon_append(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f)
 /* p is where a value must start that is no container */
 
 static const u_char *
-ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, const u_char *p)
+ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+    const u_char *p)
 {
     size_t         len;
     uint32_t       v;
-    ngx_uint_t     plain, row, type;
+    ngx_uint_t     plain, type;
     const u_char  *start;
 
     v = s->used;
@@ -270,12 +345,12 @@ ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, const u_char *p)
     switch (ngx_llm_canon_peek(s, p)) {
 
     case '"':
-        p = ngx_llm_canon_string(s, p);
+        p = ngx_llm_canon_string(s, p, &type);
         if (p == NULL) {
             return NULL;
         }
 
-        return ngx_llm_canon_value(s, v) == NGX_OK ? p : NULL;
+        return ngx_llm_canon_value(s, f, v) == NGX_OK ? p : NULL;
 
     case 't':
         type = NGX_LLM_CANON_TRUE;
@@ -291,9 +366,7 @@ ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, const u_char *p)
         break;
 
     default:
-        row = (s->frames[s->depth - 1].closer == ']');
-
-        p = ngx_llm_canon_row(p, s->end, row, &plain);
+        p = ngx_llm_canon_row(p, s->end, f->closer == ']', &plain);
         if (p == NULL) {
             return NULL;
         }
@@ -313,44 +386,18 @@ ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, const u_char *p)
         return NULL;
     }
 
-    return ngx_llm_canon_value(s, v) == NGX_OK ? p : NULL;
-}
-
-
-/* p is at the opening quote */
-
-static const u_char *
-ngx_llm_canon_string(ngx_llm_canon_pass_t *s, const u_char *p)
-{
-    ngx_uint_t     flags;
-    const u_char  *start;
-
-    start = p;
-    flags = NGX_LLM_CANON_STRING;
-
-    p = s->scan->close(p + 1, s->end, &flags);
-    if (p == NULL) {
-        return NULL;
-    }
-
-    if (ngx_llm_canon_node(s, start, ++p, flags) == NULL) {
-        return NULL;
-    }
-
-    return p;
+    return ngx_llm_canon_value(s, f, v) == NGX_OK ? p : NULL;
 }
 
 
 /* the innermost container has ended */
 
 static ngx_int_t
-ngx_llm_canon_shut(ngx_llm_canon_pass_t *s)
+ngx_llm_canon_shut(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f)
 {
-    ngx_llm_canon_node_t   *node;
-    ngx_llm_canon_frame_t  *f;
+    ngx_llm_canon_node_t  *node;
 
-    f = &s->frames[--s->depth];
-    node = &s->c->nodes[f->node];
+    node = &s->nodes[f->node];
 
     node->next = s->used;
 
@@ -366,9 +413,11 @@ ngx_llm_canon_shut(ngx_llm_canon_pass_t *s)
         node->pos = f->first;
     }
 
-    ngx_llm_canon_ended(s, f);
+    if ((f->role & NGX_LLM_CANON_TOOL) && !f->typed) {
+        s->c->hosted = 1;
+    }
 
-    return s->depth ? ngx_llm_canon_value(s, f->node) : NGX_OK;
+    return NGX_OK;
 }
 
 
@@ -387,8 +436,8 @@ ngx_llm_canon_sort(ngx_llm_canon_pass_t *s, uint32_t key)
     n = 0;
 
     for ( /* void */ ; key; key = next) {
-        next = s->c->nodes[key].next;
-        s->c->nodes[key].next = 0;
+        next = s->nodes[key].next;
+        s->nodes[key].next = 0;
         list = key;
 
         for (i = 0; i < n && sorted[i]; i++) {
@@ -433,7 +482,7 @@ ngx_llm_canon_merge(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
     ngx_int_t              order;
     ngx_llm_canon_node_t  *nodes;
 
-    nodes = s->c->nodes;
+    nodes = s->nodes;
     link = &head;
 
     while (one && two) {
@@ -461,18 +510,13 @@ ngx_llm_canon_merge(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
 }
 
 
-/* two keys of one object; if they are equal this is refused */
-
 static ngx_int_t
-ngx_llm_canon_order(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
+ngx_llm_canon_order_long(ngx_llm_canon_pass_t *s,
+    const ngx_llm_canon_node_t *a, const ngx_llm_canon_node_t *b)
 {
-    size_t                       len, two_len;
-    ngx_int_t                    order;
-    const u_char                *p, *q;
-    const ngx_llm_canon_node_t  *a, *b;
-
-    a = &s->c->nodes[one];
-    b = &s->c->nodes[two];
+    size_t         len, two_len;
+    ngx_int_t      order;
+    const u_char  *p, *q;
 
     p = s->body + a->pos + 1;
     q = s->body + b->pos + 1;
