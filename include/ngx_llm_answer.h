@@ -72,6 +72,7 @@ typedef struct {
 
     u_char          start[NGX_LLM_ANSWER_START];
     size_t          start_len;
+    u_char         *from;            /* the event's first byte, if it is here */
     ngx_llm_answer_draft_t  start_draft;
     ngx_llm_pull_place_t  start_place;
 } ngx_llm_answer_t;

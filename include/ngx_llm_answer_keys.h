@@ -40,7 +40,8 @@ enum {
 
 
 enum {
-    ngx_llm_answer_root_node = 1,
+    ngx_llm_answer_none_node = 0,
+    ngx_llm_answer_root_node,
     ngx_llm_answer_usage_node,
     ngx_llm_answer_details_node,
     ngx_llm_answer_groq_node,
@@ -54,7 +55,7 @@ enum {
 
 
 /* by node, for ngx_llm_pull_init() */
-extern const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[];
+extern const ngx_llm_pull_node_t  ngx_llm_answer_nodes[];
 
 
 /* digits only, below 2^53, or -1 */

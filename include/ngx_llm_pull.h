@@ -17,12 +17,11 @@
 #define _NGX_LLM_PULL_H_INCLUDED_
 
 
-#include <ngx_llm_codec.h>
+#include <ngx_llm_pull_keys.h>
 
 
 #define NGX_LLM_PULL_DEPTH    512    /* brackets open at a time */
-#define NGX_LLM_PULL_LEVELS   8      /* of them on a named path */
-#define NGX_LLM_PULL_VALUE    32     /* bytes kept of a key or value */
+#define NGX_LLM_PULL_LEVELS   6      /* of them on a named path */
 
 /* what a value is */
 
@@ -36,43 +35,31 @@
 #define NGX_LLM_PULL_ARRAY_END   8
 
 
-/*
- * A node is a list of keys, shorter ones first, that ends with the null key; a
- * table is an array of nodes.  Node 1 is the document, node 0 is not used.  If
- * a key is there twice, both values are told: the last one wins by coming
- * last.
- */
-typedef struct {
-    const char                 *key;    /* "*": each element of an array */
-    u_char                      len;    /* 255: "*" */
-    u_char                      slot;   /* the value's name; 0: not told */
-    u_char                      node;   /* inside of it; 0: skip that */
-} ngx_llm_pull_key_t;
-
-
-#define ngx_llm_pull_key(key, slot, node)  { key, sizeof(key) - 1, slot, node }
-#define ngx_llm_pull_element(slot, node)   \
-    { "*", 255, slot, node }
-#define ngx_llm_pull_null_key              { NULL, 255, 0, 0 }
-
-
 typedef struct {                        /* a place in a document */
     u_char                      state;
-    u_char                      want;   /* slot of the value to come, or 0 */
-    u_char                      inside; /* its node, or 0 */
     u_char                      escape; /* the string's next byte is quoted */
     uint16_t                    depth;  /* open brackets */
     uint16_t                    base;   /* of them outside of what we skip */
     u_char                      node[NGX_LLM_PULL_LEVELS];
-    u_char                      name[NGX_LLM_PULL_LEVELS];  /* its slot */
-    uint64_t                    braces[NGX_LLM_PULL_DEPTH / 64];
+    u_char                      name[NGX_LLM_PULL_LEVELS];   /* its slot */
+    u_char                      closer[NGX_LLM_PULL_LEVELS]; /* '}' or ']' */
+    const ngx_llm_pull_key_t   *key;    /* of the value to come */
+    uint64_t                    braces[NGX_LLM_PULL_DEPTH / 64]; /* skipped */
 } ngx_llm_pull_place_t;
 
 
-typedef struct {
-    const ngx_llm_pull_key_t  *const *nodes;
+typedef struct ngx_llm_pull_s  ngx_llm_pull_t;
 
-    /* what the last NGX_OK was about, valid until the next call */
+/* p is behind the value, and behind the comma that ended it if that is here */
+typedef void (*ngx_llm_pull_handler_pt)(ngx_llm_pull_t *pl, u_char *p);
+
+
+struct ngx_llm_pull_s {
+    const ngx_llm_pull_node_t  *nodes;
+    ngx_llm_pull_handler_pt     handler;    /* set by the caller, once, */
+    void                       *data;       /* and so is this */
+
+    /* what the handler is called about, valid until it returns */
 
     ngx_str_t                   value;  /* undecoded, its first 32 bytes */
     u_char                      slot;
@@ -88,24 +75,25 @@ typedef struct {
     u_char                      kept;   /* bytes in buf; one more: too long */
     u_char                      buf[NGX_LLM_PULL_VALUE];
     ngx_llm_pull_place_t        at;
-} ngx_llm_pull_t;
+};
 
 
+/* the table has to stay; handler and data are not touched */
 void ngx_llm_pull_init(ngx_llm_pull_t *pl,
-    const ngx_llm_pull_key_t *const *nodes);
+    const ngx_llm_pull_node_t *nodes);
 
 /*
- * Moves *pos on, and returns
+ * Moves *pos on.  Before it returns, the handler has been called for each
+ * named value: slot, type, and the value itself if it is a string or a number.
+ * An object or array is told at its start, and at its end if it has a node.  A
+ * null is not told.
  *
- *   NGX_OK     a named value: slot, type, and the value itself if it is a
- *              string or a number.  An object or array is told at its start,
- *              and at its end if it has a node.  A null is not told;
  *   NGX_AGAIN  *pos == last;
  *   NGX_DONE   the document is closed, *pos is behind it and, at every later
  *              call, behind the white space that follows;
  *   NGX_ERROR  it is no JSON object, or something follows it; *pos == last.
  */
-ngx_int_t ngx_llm_pull_next(ngx_llm_pull_t *pl, u_char **pos, u_char *last);
+ngx_int_t ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last);
 
 
 #endif /* _NGX_LLM_PULL_H_INCLUDED_ */

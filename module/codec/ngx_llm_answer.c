@@ -25,7 +25,7 @@ static u_char *ngx_llm_answer_recall(ngx_llm_answer_t *a, u_char *p,
     u_char *last);
 static ngx_int_t ngx_llm_answer_document(ngx_llm_answer_t *a, u_char **pos,
     u_char *last);
-static void ngx_llm_answer_value(ngx_llm_answer_t *a);
+static void ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p);
 static void ngx_llm_answer_token(ngx_llm_answer_t *a);
 static void ngx_llm_answer_read_usage(ngx_llm_answer_t *a);
 static void ngx_llm_answer_read_choices(ngx_llm_answer_t *a);
@@ -55,6 +55,9 @@ ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind)
     a->usage.cached = -1;
     a->usage.cache_write = -1;
     a->usage.reasoning = -1;
+
+    a->pull.handler = ngx_llm_answer_value;
+    a->pull.data = a;
 
     ngx_llm_sse_init(&a->sse);
     ngx_llm_answer_begin(a);
@@ -179,21 +182,13 @@ ngx_llm_answer_data(ngx_llm_answer_t *a, u_char *p, u_char *last)
         }
     }
 
+    a->from = start;
+
     while (p < last && !d->bad) {
-        rc = ngx_llm_pull_next(&a->pull, &p, last);
+        rc = ngx_llm_pull_read(&a->pull, &p, last);
 
-        if (rc == NGX_OK) {
-            ngx_llm_answer_value(a);
-
-            if (start && a->pull.slot == ngx_llm_answer_index) {
-                ngx_llm_answer_remember(a, start, p);
-                start = NULL;
-            }
-
-        } else {
-            d->event.object = (rc == NGX_DONE);
-            d->bad = (rc == NGX_ERROR);
-        }
+        d->event.object = (rc == NGX_DONE);
+        d->bad = (rc == NGX_ERROR);
     }
 }
 
@@ -258,12 +253,9 @@ ngx_llm_answer_document(ngx_llm_answer_t *a, u_char **pos, u_char *last)
     ngx_int_t  rc;
 
     while (*pos < last) {
-        rc = ngx_llm_pull_next(&a->pull, pos, last);
+        rc = ngx_llm_pull_read(&a->pull, pos, last);
 
-        if (rc == NGX_OK) {
-            ngx_llm_answer_value(a);
-
-        } else if (rc == NGX_ERROR) {
+        if (rc == NGX_ERROR) {
             a->malformed = 1;
             a->event.object = 0;
 
@@ -279,12 +271,12 @@ ngx_llm_answer_document(ngx_llm_answer_t *a, u_char **pos, u_char *last)
 
 
 static void
-ngx_llm_answer_value(ngx_llm_answer_t *a)
+ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
 {
-    ngx_llm_pull_t          *pl;
+    ngx_llm_answer_t        *a;
     ngx_llm_answer_draft_t  *d;
 
-    pl = &a->pull;
+    a = pl->data;
     d = &a->draft;
 
     switch (pl->slot) {
@@ -303,9 +295,18 @@ ngx_llm_answer_value(ngx_llm_answer_t *a)
         break;
 
     case ngx_llm_answer_choice:
-    case ngx_llm_answer_index:
     case ngx_llm_answer_finish:
         ngx_llm_answer_read_choice(a);
+        break;
+
+    case ngx_llm_answer_index:
+        ngx_llm_answer_read_choice(a);
+
+        if (a->from) {
+            ngx_llm_answer_remember(a, a->from, p);
+            a->from = NULL;
+        }
+
         break;
 
     case ngx_llm_answer_result:

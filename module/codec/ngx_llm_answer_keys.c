@@ -1,18 +1,26 @@
 /*
  * The paths that the answer reader reads, a table for each kind of object, and
- * what values are to it.  A new field of an answer is a line here and a case
- * in ngx_llm_answer.c.
+ * what values are to it.  A new field of an answer is a line here, beside the
+ * keys of its length (see ngx_llm_pull_keys.h), and a case in ngx_llm_answer.c.
  */
 
 
 #include <ngx_llm_answer_keys.h>
 
 
-#define ngx_llm_answer_key(key, slot)                                         \
-    ngx_llm_pull_key(key, ngx_llm_answer_##slot, 0)
+#define ngx_llm_answer_node(node)                                             \
+    [ngx_llm_answer_##node##_node]
 
-#define ngx_llm_answer_path(key, slot, node)                                  \
-    ngx_llm_pull_key(key, ngx_llm_answer_##slot, ngx_llm_answer_##node##_node)
+#define ngx_llm_answer_key(n, name, slot, node)                               \
+    ngx_llm_pull_key(n, name, ngx_llm_answer_##slot,                          \
+                     ngx_llm_answer_##node##_node)
+
+#define ngx_llm_answer_twin(n, name, slot, node)                              \
+    ngx_llm_pull_twin(n, name, ngx_llm_answer_##slot,                         \
+                      ngx_llm_answer_##node##_node)
+
+#define ngx_llm_answer_element(slot, node)                                    \
+    ngx_llm_pull_element(ngx_llm_answer_##slot, ngx_llm_answer_##node##_node)
 
 
 /*
@@ -21,119 +29,89 @@
  * or in a stream "type":"error".
  */
 
-static const ngx_llm_pull_key_t  ngx_llm_answer_root_keys[] = {
-    ngx_llm_answer_key("type", type),
-    ngx_llm_answer_path("data", result, any),
-    ngx_llm_answer_key("code", root_code),
-    ngx_llm_answer_path("usage", usage, usage),
-    ngx_llm_answer_path("error", error, error),
-    ngx_llm_answer_path("delta", content, any),
-    ngx_llm_answer_path("x_groq", none, groq),
-    ngx_llm_answer_path("output", result, any),
-    ngx_llm_answer_key("status", root_status),
-    ngx_llm_answer_path("choices", choices, choices),
-    ngx_llm_answer_path("results", content, any),
-    ngx_llm_answer_path("response", none, response),
-    ngx_llm_pull_null_key
-};
+const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
 
+    ngx_llm_answer_node(root) = {
+        ngx_llm_answer_key(1, "type", type, none),
+        ngx_llm_answer_twin(2, "data", result, any),
+        ngx_llm_answer_twin(3, "code", root_code, none),
+        ngx_llm_answer_key(4, "usage", usage, usage),
+        ngx_llm_answer_twin(5, "error", error, error),
+        ngx_llm_answer_twin(6, "delta", content, any),
+        ngx_llm_answer_key(7, "x_groq", none, groq),
+        ngx_llm_answer_twin(8, "output", result, any),
+        ngx_llm_answer_twin(9, "status", root_status, none),
+        ngx_llm_answer_key(10, "choices", choices, choices),
+        ngx_llm_answer_twin(11, "results", content, any),
+        ngx_llm_answer_key(12, "response", none, response)
+    },
 
-/* in OpenAI's shape of usage what a cache has to do with is part of prompt */
+    /* in OpenAI's shape what a cache has to do with is part of prompt */
 
-static const ngx_llm_pull_key_t  ngx_llm_answer_usage_keys[] = {
-    ngx_llm_answer_key("total_tokens", total),
-    ngx_llm_answer_key("input_tokens", prompt),
-    ngx_llm_answer_key("prompt_tokens", prompt),
-    ngx_llm_answer_key("output_tokens", completion),
-    ngx_llm_answer_key("completion_tokens", completion),
-    ngx_llm_answer_path("input_tokens_details", none, details),
-    ngx_llm_answer_path("prompt_tokens_details", none, details),
-    ngx_llm_answer_path("output_tokens_details", none, details),
-    ngx_llm_answer_key("prompt_cache_hit_tokens", cached),
-    ngx_llm_answer_key("cache_read_input_tokens", cached),
-    ngx_llm_answer_path("completion_tokens_details", none, details),
-    ngx_llm_answer_key("cache_creation_input_tokens", cache_write),
-    ngx_llm_pull_null_key
-};
+    ngx_llm_answer_node(usage) = {
+        ngx_llm_answer_key(1, "total_tokens", total, none),
+        ngx_llm_answer_twin(2, "input_tokens", prompt, none),
+        ngx_llm_answer_key(3, "prompt_tokens", prompt, none),
+        ngx_llm_answer_twin(4, "output_tokens", completion, none),
+        ngx_llm_answer_key(5, "completion_tokens", completion, none),
+        ngx_llm_answer_key(6, "input_tokens_details", none, details),
+        ngx_llm_answer_key(7, "prompt_tokens_details", none, details),
+        ngx_llm_answer_twin(8, "output_tokens_details", none, details),
+        ngx_llm_answer_key(9, "prompt_cache_hit_tokens", cached, none),
+        ngx_llm_answer_twin(10, "cache_read_input_tokens", cached, none),
+        ngx_llm_answer_key(11, "completion_tokens_details", none, details),
+        ngx_llm_answer_key(12, "cache_creation_input_tokens", cache_write, none)
+    },
 
+    ngx_llm_answer_node(details) = {
+        ngx_llm_answer_key(1, "cached_tokens", cached, none),
+        ngx_llm_answer_key(2, "reasoning_tokens", reasoning, none),
+        ngx_llm_answer_key(3, "cache_write_tokens", cache_write, none),
+        ngx_llm_answer_key(4, "cache_creation_tokens", cache_write, none)
+    },
 
-static const ngx_llm_pull_key_t  ngx_llm_answer_details_keys[] = {
-    ngx_llm_answer_key("cached_tokens", cached),
-    ngx_llm_answer_key("reasoning_tokens", reasoning),
-    ngx_llm_answer_key("cache_write_tokens", cache_write),
-    ngx_llm_answer_key("cache_creation_tokens", cache_write),
-    ngx_llm_pull_null_key
-};
+    ngx_llm_answer_node(groq) = {
+        ngx_llm_answer_key(1, "usage", inner_usage, usage)
+    },
 
+    ngx_llm_answer_node(response) = {
+        ngx_llm_answer_key(1, "usage", inner_usage, usage),
+        ngx_llm_answer_key(2, "status", response_status, none),
+        ngx_llm_answer_twin(3, "output", content, any)
+    },
 
-static const ngx_llm_pull_key_t  ngx_llm_answer_groq_keys[] = {
-    ngx_llm_answer_path("usage", inner_usage, usage),
-    ngx_llm_pull_null_key
-};
+    ngx_llm_answer_node(choices) = {
+        ngx_llm_answer_element(choice, choice)
+    },
 
+    ngx_llm_answer_node(choice) = {
+        ngx_llm_answer_key(1, "text", content, none),
+        ngx_llm_answer_key(2, "index", index, none),
+        ngx_llm_answer_twin(3, "delta", none, message),
+        ngx_llm_answer_key(4, "message", none, message),
+        ngx_llm_answer_key(5, "finish_reason", finish, none)
+    },
 
-static const ngx_llm_pull_key_t  ngx_llm_answer_response_keys[] = {
-    ngx_llm_answer_path("usage", inner_usage, usage),
-    ngx_llm_answer_key("status", response_status),
-    ngx_llm_answer_path("output", content, any),
-    ngx_llm_pull_null_key
-};
+    ngx_llm_answer_node(message) = {
+        ngx_llm_answer_key(1, "audio", content, any),
+        ngx_llm_answer_key(2, "content", content, any),
+        ngx_llm_answer_twin(3, "refusal", content, none),
+        ngx_llm_answer_key(4, "reasoning", content, none),
+        ngx_llm_answer_key(5, "tool_calls", content, any),
+        ngx_llm_answer_key(6, "function_call", content, any),
+        ngx_llm_answer_key(7, "reasoning_content", content, none)
+    },
 
+    ngx_llm_answer_node(error) = {
+        ngx_llm_answer_key(1, "code", error_code, none),
+        ngx_llm_answer_key(2, "status", error_status, none)
+    },
 
-static const ngx_llm_pull_key_t  ngx_llm_answer_choices_keys[] = {
-    ngx_llm_pull_element(ngx_llm_answer_choice, ngx_llm_answer_choice_node),
-    ngx_llm_pull_null_key
-};
+    /* only whether it is empty */
 
-
-static const ngx_llm_pull_key_t  ngx_llm_answer_choice_keys[] = {
-    ngx_llm_answer_key("text", content),
-    ngx_llm_answer_key("index", index),
-    ngx_llm_answer_path("delta", none, message),
-    ngx_llm_answer_path("message", none, message),
-    ngx_llm_answer_key("finish_reason", finish),
-    ngx_llm_pull_null_key
-};
-
-
-static const ngx_llm_pull_key_t  ngx_llm_answer_message_keys[] = {
-    ngx_llm_answer_path("audio", content, any),
-    ngx_llm_answer_path("content", content, any),
-    ngx_llm_answer_key("refusal", content),
-    ngx_llm_answer_key("reasoning", content),
-    ngx_llm_answer_path("tool_calls", content, any),
-    ngx_llm_answer_path("function_call", content, any),
-    ngx_llm_answer_key("reasoning_content", content),
-    ngx_llm_pull_null_key
-};
-
-
-static const ngx_llm_pull_key_t  ngx_llm_answer_error_keys[] = {
-    ngx_llm_answer_key("code", error_code),
-    ngx_llm_answer_key("status", error_status),
-    ngx_llm_pull_null_key
-};
-
-
-/* only whether it is empty */
-
-static const ngx_llm_pull_key_t  ngx_llm_answer_any_keys[] = {
-    ngx_llm_pull_null_key
-};
-
-
-const ngx_llm_pull_key_t *const  ngx_llm_answer_nodes[] = {
-    NULL,
-    ngx_llm_answer_root_keys,
-    ngx_llm_answer_usage_keys,
-    ngx_llm_answer_details_keys,
-    ngx_llm_answer_groq_keys,
-    ngx_llm_answer_response_keys,
-    ngx_llm_answer_choices_keys,
-    ngx_llm_answer_choice_keys,
-    ngx_llm_answer_message_keys,
-    ngx_llm_answer_error_keys,
-    ngx_llm_answer_any_keys
+    ngx_llm_answer_node(any) = {
+        ngx_llm_answer_element(none, none)
+    }
 };
 
 

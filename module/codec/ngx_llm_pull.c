@@ -9,9 +9,7 @@
 
 #include <ngx_llm_pull.h>
 
-#if (__SSE2__)
-#include <emmintrin.h>
-#endif
+#include <ngx_llm_pull_scan.h>
 
 
 enum {
@@ -32,32 +30,43 @@ enum {
 };
 
 
-static ngx_int_t ngx_llm_pull_token(ngx_llm_pull_t *pl, u_char ch);
-static ngx_int_t ngx_llm_pull_open(ngx_llm_pull_t *pl, u_char ch);
-static ngx_int_t ngx_llm_pull_close(ngx_llm_pull_t *pl, u_char ch,
-    ngx_uint_t empty);
-static ngx_int_t ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char **pos,
+static u_char *ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p,
     u_char *last);
-static ngx_int_t ngx_llm_pull_read_plain(ngx_llm_pull_t *pl, u_char **pos,
+static ngx_inline ngx_int_t ngx_llm_pull_short_scalar(u_char **pos,
     u_char *last);
-static ngx_int_t ngx_llm_pull_tell(ngx_llm_pull_t *pl, u_char *p, size_t len);
-static ngx_int_t ngx_llm_pull_scalar_type(ngx_llm_pull_t *pl, u_char *p,
-    size_t len);
-static ngx_int_t ngx_llm_pull_end_text(ngx_llm_pull_t *pl, u_char **pos,
+static u_char *ngx_llm_pull_leave(ngx_llm_pull_t *pl, u_char *p,
+    const ngx_llm_pull_key_t *key);
+static u_char *ngx_llm_pull_read_text(ngx_llm_pull_t *pl, u_char *p,
     u_char *last);
-static void ngx_llm_pull_want_element(ngx_llm_pull_t *pl);
-static ngx_inline void ngx_llm_pull_want_named(ngx_llm_pull_t *pl,
-    u_char *name, size_t len);
-static u_char *ngx_llm_pull_read_skipped(ngx_llm_pull_t *pl, u_char *p,
+static ngx_inline ngx_int_t ngx_llm_pull_scalar_type(u_char *p, size_t len);
+static u_char *ngx_llm_pull_text_end(ngx_llm_pull_t *pl, u_char *p,
     u_char *last);
 static void ngx_llm_pull_keep(ngx_llm_pull_t *pl, u_char *p, size_t len);
+static u_char *ngx_llm_pull_read_skipped(ngx_llm_pull_t *pl, u_char *p,
+    u_char *last);
+static void ngx_llm_pull_read_token(ngx_llm_pull_t *pl, u_char *p);
+static ngx_inline void ngx_llm_pull_begin_value(ngx_llm_pull_t *pl, u_char *p);
+static ngx_inline u_char *ngx_llm_pull_read_ends(ngx_llm_pull_t *pl, u_char *p,
+    u_char *last);
+static void ngx_llm_pull_space(ngx_llm_pull_t *pl, u_char ch);
+static void ngx_llm_pull_open(ngx_llm_pull_t *pl, u_char *p);
+static ngx_inline void ngx_llm_pull_close(ngx_llm_pull_t *pl, u_char *p,
+    ngx_uint_t empty);
+static ngx_inline void ngx_llm_pull_tell(ngx_llm_pull_t *pl, u_char slot,
+    u_char type, u_char *p);
+static ngx_inline void ngx_llm_pull_tell_text(ngx_llm_pull_t *pl, u_char slot,
+    ngx_int_t type, u_char *p, u_char *text, size_t len);
+static ngx_inline const ngx_llm_pull_node_t *ngx_llm_pull_node(
+    ngx_llm_pull_t *pl);
 static ngx_inline ngx_uint_t ngx_llm_pull_push(ngx_llm_pull_t *pl, u_char ch);
 static ngx_inline ngx_uint_t ngx_llm_pull_pop(ngx_llm_pull_t *pl, u_char ch);
-static ngx_inline ngx_uint_t ngx_llm_pull_in_object(ngx_llm_pull_t *pl);
 static ngx_inline ngx_uint_t ngx_llm_pull_is_scalar(u_char ch);
 static ngx_inline u_char *ngx_llm_pull_scalar(u_char *p, u_char *last);
-static ngx_inline u_char *ngx_llm_pull_quote(u_char *p, u_char *last);
-static ngx_inline u_char *ngx_llm_pull_bracket(u_char *p, u_char *last);
+
+
+/* the document's; its node is the first one */
+
+static const ngx_llm_pull_key_t  ngx_llm_pull_root = { NULL, 0, 0, 1 };
 
 
 /* letters, digits, '+', '-', '.' and '/' */
@@ -68,38 +77,55 @@ static const uint32_t  ngx_llm_pull_scalars[] = {
 
 
 void
-ngx_llm_pull_init(ngx_llm_pull_t *pl, const ngx_llm_pull_key_t *const *nodes)
+ngx_llm_pull_init(ngx_llm_pull_t *pl, const ngx_llm_pull_node_t *nodes)
 {
     /* the arrays are written before they are read */
 
     pl->nodes = nodes;
     pl->kept = 0;
     pl->at.state = ngx_llm_pull_start;
-    pl->at.want = 0;
-    pl->at.inside = 1;
     pl->at.escape = 0;
     pl->at.depth = 0;
     pl->at.base = 0;
+    pl->at.key = &ngx_llm_pull_root;
 }
 
 
 ngx_int_t
-ngx_llm_pull_next(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
+ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
 {
-    u_char     *p;
-    ngx_int_t   rc;
+    u_char  *p;
 
     p = *pos;
-    rc = NGX_AGAIN;
 
-    while (p < last && rc == NGX_AGAIN) {
+    /* the call that closes the document ends there */
+
+    while (p < last && pl->at.state == ngx_llm_pull_closed) {
+        ngx_llm_pull_space(pl, *p++);
+    }
+
+    while (p < last) {
 
         switch (pl->at.state) {
+
+        case ngx_llm_pull_first_name:
+        case ngx_llm_pull_name:
+            p = ngx_llm_pull_read_members(pl, p, last);
+            break;
+
+        case ngx_llm_pull_first_value:
+        case ngx_llm_pull_value:
+            ngx_llm_pull_begin_value(pl, p++);
+            break;
+
+        case ngx_llm_pull_after:
+            p = ngx_llm_pull_read_ends(pl, p, last);
+            break;
 
         case ngx_llm_pull_in_name:
         case ngx_llm_pull_in_string:
         case ngx_llm_pull_in_scalar:
-            rc = ngx_llm_pull_read_plain(pl, &p, last);
+            p = ngx_llm_pull_read_text(pl, p, last);
             break;
 
         case ngx_llm_pull_skip:
@@ -107,31 +133,21 @@ ngx_llm_pull_next(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
             p = ngx_llm_pull_read_skipped(pl, p, last);
             break;
 
-        case ngx_llm_pull_bad:
+        case ngx_llm_pull_start:
+        case ngx_llm_pull_colon:
+            ngx_llm_pull_read_token(pl, p++);
+            break;
+
+        case ngx_llm_pull_closed:
+            *pos = p;
+            return NGX_DONE;
+
+        default: /* bad */
             p = last;
-            break;
-
-        case ngx_llm_pull_first_name:
-        case ngx_llm_pull_name:
-            rc = ngx_llm_pull_read_members(pl, &p, last);
-
-            if (rc != NGX_AGAIN || p == last) {
-                break;
-            }
-
-            /* fall through */
-
-        default:
-            rc = ngx_llm_pull_token(pl, *p++);
-            break;
         }
     }
 
-    *pos = p;
-
-    if (rc != NGX_AGAIN) {
-        return rc;
-    }
+    *pos = last;
 
     switch (pl->at.state) {
 
@@ -139,7 +155,6 @@ ngx_llm_pull_next(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
         return NGX_DONE;
 
     case ngx_llm_pull_bad:
-        *pos = last;
         return NGX_ERROR;
 
     default:
@@ -148,416 +163,288 @@ ngx_llm_pull_next(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
 }
 
 
-/* one byte outside of strings, numbers and literals */
-
-static ngx_int_t
-ngx_llm_pull_token(ngx_llm_pull_t *pl, u_char ch)
-{
-    if (ch == ' ' || ch == '\n' || ch == '\r' || ch == '\t') {
-        return NGX_AGAIN;
-    }
-
-    switch (pl->at.state) {
-
-    case ngx_llm_pull_start:
-
-        if (ch == '{') {
-            return ngx_llm_pull_open(pl, ch);
-        }
-
-        break;
-
-    case ngx_llm_pull_first_name:
-
-        if (ch == '}') {
-            return ngx_llm_pull_close(pl, ch, 1);
-        }
-
-        /* fall through */
-
-    case ngx_llm_pull_name:
-
-        if (ch == '"') {
-            pl->kept = 0;
-            pl->at.state = ngx_llm_pull_in_name;
-            return NGX_AGAIN;
-        }
-
-        break;
-
-    case ngx_llm_pull_colon:
-
-        if (ch == ':') {
-            pl->at.state = ngx_llm_pull_value;
-            return NGX_AGAIN;
-        }
-
-        break;
-
-    case ngx_llm_pull_first_value:
-
-        if (ch == ']') {
-            return ngx_llm_pull_close(pl, ch, 1);
-        }
-
-        /* fall through */
-
-    case ngx_llm_pull_value:
-
-        if (ch == '"') {
-            pl->kept = 0;
-            pl->at.state = ngx_llm_pull_in_string;
-            return NGX_AGAIN;
-        }
-
-        if (ch == '{' || ch == '[') {
-            return ngx_llm_pull_open(pl, ch);
-        }
-
-        if (!ngx_llm_pull_is_scalar(ch)) {
-            break;
-        }
-
-        pl->kept = 1;
-        pl->buf[0] = ch;
-        pl->at.state = ngx_llm_pull_in_scalar;
-
-        return NGX_AGAIN;
-
-    case ngx_llm_pull_after:
-
-        if (ch != ',') {
-            return ngx_llm_pull_close(pl, ch, 0);
-        }
-
-        if (ngx_llm_pull_in_object(pl)) {
-            pl->at.state = ngx_llm_pull_name;
-
-        } else {
-            ngx_llm_pull_want_element(pl);
-            pl->at.state = ngx_llm_pull_value;
-        }
-
-        return NGX_AGAIN;
-
-    default: /* closed */
-        break;
-    }
-
-    pl->at.state = ngx_llm_pull_bad;
-
-    return NGX_AGAIN;
-}
-
-
-static ngx_int_t
-ngx_llm_pull_open(ngx_llm_pull_t *pl, u_char ch)
-{
-    u_char  want;
-
-    want = pl->at.want;
-
-    if (ngx_llm_pull_push(pl, ch) != NGX_OK) {
-        pl->at.state = ngx_llm_pull_bad;
-        return NGX_AGAIN;
-    }
-
-    if (pl->at.inside == 0 || pl->at.depth > NGX_LLM_PULL_LEVELS) {
-        pl->at.base = pl->at.depth - 1;
-        pl->at.state = ngx_llm_pull_skip;
-
-    } else {
-        pl->at.node[pl->at.depth - 1] = pl->at.inside;
-        pl->at.name[pl->at.depth - 1] = want;
-
-        if (ch == '{') {
-            pl->at.state = ngx_llm_pull_first_name;
-
-        } else {
-            ngx_llm_pull_want_element(pl);
-            pl->at.state = ngx_llm_pull_first_value;
-        }
-    }
-
-    if (want == 0) {
-        return NGX_AGAIN;
-    }
-
-    pl->slot = want;
-    pl->type = (ch == '{') ? NGX_LLM_PULL_OBJECT : NGX_LLM_PULL_ARRAY;
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_llm_pull_close(ngx_llm_pull_t *pl, u_char ch, ngx_uint_t empty)
-{
-    if ((ch != '}' && ch != ']') || ngx_llm_pull_pop(pl, ch) != NGX_OK) {
-        pl->at.state = ngx_llm_pull_bad;
-        return NGX_AGAIN;
-    }
-
-    if (pl->at.depth == 0) {
-        pl->at.state = ngx_llm_pull_closed;
-        return NGX_DONE;
-    }
-
-    pl->at.state = ngx_llm_pull_after;
-    pl->slot = pl->at.name[pl->at.depth];
-    pl->type = (ch == '}') ? NGX_LLM_PULL_OBJECT_END
-                           : NGX_LLM_PULL_ARRAY_END;
-    pl->empty = (u_char) empty;
-
-    return pl->slot ? NGX_OK : NGX_AGAIN;
-}
-
-
 /*
  * The shortcut: members that are here in one piece and without white space to
  * speak of, one after the other.  Most of a short object is read here.  What
- * is not that plain is left where it starts, for the general way.
+ * is not that plain is left where it starts, for the general way.  A name
+ * ends six bytes before last or earlier, a value two: so much is looked at
+ * behind them.
  */
 
-static ngx_int_t
-ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
+static u_char *
+ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 {
-    u_char  *p, *start, *end;
+    u_char                     *name, *text, *end;
+    ngx_int_t                   type;
+    const ngx_llm_pull_key_t   *key;
+    const ngx_llm_pull_node_t  *node;
 
-    p = *pos;
+    node = ngx_llm_pull_node(pl);
 
-    while (last - p > 4 && *p == '"') {
-        end = ngx_llm_pull_quote(p + 1, last);
+    while (last - p >= 8) {
 
-        if (last - end < 4 || *end != '"' || end[1] != ':') {
-            break;
-        }
+        name = p + 1;
 
-        ngx_llm_pull_want_named(pl, p + 1, end - p - 1);
+        if (*p != '"') {
 
-        pl->at.state = ngx_llm_pull_value;
-        p = end + 2;
-        p += (*p == ' ');
-
-        if (*p == '"') {
-            start = p + 1;
-            end = ngx_llm_pull_quote(start, last);
-
-            if (last - end < 3 || *end != '"') {
+            if (*p != ' ' || *name != '"') {
                 break;
             }
 
+            name++;
+        }
+
+        end = ngx_llm_pull_quote(name, last - 6);
+
+        if (ngx_memcmp(end, "\":", 2) != 0) {
+            break;
+        }
+
+        key = ngx_llm_pull_find(node, name, end - name);
+
+        text = end + 2;
+
+        if (*text == ' ') {
+            text++;
+        }
+
+        if (*text == '"') {
+            text++;
+            end = ngx_llm_pull_quote(text, last - 2);
             p = end + 1;
-            pl->type = NGX_LLM_PULL_STRING;
+
+            if (*end != '"') {
+                return ngx_llm_pull_leave(pl, text - 1, key);
+            }
+
+            type = NGX_LLM_PULL_STRING;
+
+        } else if (*text == '{' || *text == '[') {
+            pl->at.key = key;
+            ngx_llm_pull_open(pl, text);
+            p = text + 1;
+
+            if (pl->at.state != ngx_llm_pull_first_name) {
+                return p;
+            }
+
+            node = &pl->nodes[key->node];
+            continue;
 
         } else {
-            start = p;
-            end = ngx_llm_pull_scalar(p, last);
+            end = text;
+            type = ngx_llm_pull_short_scalar(&end, last - 1);
 
-            if (last - end < 2 || end == start
-                || ngx_llm_pull_scalar_type(pl, start, end - start) != NGX_OK)
-            {
-                break;
+            if (type == NGX_ERROR || (*end != ',' && *end != '}')) {
+                return ngx_llm_pull_leave(pl, text, key);
+            }
+
+            if (type == 0) {
+                key = &node->keys[0];    /* not told */
             }
 
             p = end;
         }
 
-        pl->at.state = ngx_llm_pull_after;
+        if (*p != ',') {
+            pl->at.state = ngx_llm_pull_after;
 
-        if (*p == ',') {
-            p++;
-            p += (*p == ' ');
-            pl->at.state = ngx_llm_pull_name;
+            if (key->slot) {
+                ngx_llm_pull_tell_text(pl, key->slot, type, p, text,
+                                       end - text);
+            }
+
+            return p;
         }
 
-        if (pl->at.want && pl->type) {
-            *pos = p;
-            return ngx_llm_pull_tell(pl, start, end - start);
-        }
+        p++;
+        pl->at.state = ngx_llm_pull_name;
 
-        if (pl->at.state == ngx_llm_pull_after) {
-            break;
+        if (key->slot) {
+            ngx_llm_pull_tell_text(pl, key->slot, type, p, text, end - text);
         }
     }
 
-    *pos = p;
+    if (p < last) {
+        ngx_llm_pull_read_token(pl, p++);
+    }
 
-    return NGX_AGAIN;
+    return p;
+}
+
+
+/* its type, *pos is behind it; NGX_ERROR: it is not that plain */
+
+static ngx_inline ngx_int_t
+ngx_llm_pull_short_scalar(u_char **pos, u_char *last)
+{
+    u_char  *p;
+
+    p = *pos;
+
+    if (*p >= '0' && *p <= '9') {
+
+        do {
+            p++;
+        } while (p < last && *p >= '0' && *p <= '9');
+
+        if (*p != ',' && *p != '}') {
+            p = ngx_llm_pull_scalar(p, last);
+        }
+
+        *pos = p;
+
+        return NGX_LLM_PULL_NUMBER;
+    }
+
+    if (last - p > 4 && ngx_memcmp(p, "null", 4) == 0) {
+        *pos = p + 4;
+        return 0;
+    }
+
+    *pos = ngx_llm_pull_scalar(p, last);
+
+    return (*pos != p) ? ngx_llm_pull_scalar_type(p, *pos - p) : NGX_ERROR;
+}
+
+
+/* to the general way: the value at p */
+
+static u_char *
+ngx_llm_pull_leave(ngx_llm_pull_t *pl, u_char *p,
+    const ngx_llm_pull_key_t *key)
+{
+    pl->at.key = key;
+    pl->at.state = ngx_llm_pull_value;
+
+    return p;
 }
 
 
 /* a name, string, number or literal that has begun */
 
-static ngx_int_t
-ngx_llm_pull_read_plain(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
+static u_char *
+ngx_llm_pull_read_text(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 {
-    u_char      *start;
-    ngx_int_t    rc;
-    ngx_uint_t   state;
+    u_char     *end;
+    ngx_int_t   type;
 
-    start = *pos;
-    state = pl->at.state;
+    end = (pl->at.state == ngx_llm_pull_in_scalar)
+          ? ngx_llm_pull_scalar(p, last)
+          : ngx_llm_pull_text_end(pl, p, last);
 
-    if (state == ngx_llm_pull_in_scalar) {
-        *pos = ngx_llm_pull_scalar(start, last);
-        rc = (*pos < last) ? NGX_OK : NGX_AGAIN;
+    ngx_llm_pull_keep(pl, p, end - p);
 
-    } else {
-        rc = ngx_llm_pull_end_text(pl, pos, last);
+    if (end == last) {
+        return last;
     }
 
-    ngx_llm_pull_keep(pl, start, *pos - start);
+    switch (pl->at.state) {
 
-    if (rc != NGX_OK) {
-        return NGX_AGAIN;
-    }
-
-    if (state == ngx_llm_pull_in_name) {
-        *pos += 1;
+    case ngx_llm_pull_in_name:
         pl->at.state = ngx_llm_pull_colon;
-        ngx_llm_pull_want_named(pl, pl->buf, pl->kept);
-        return NGX_AGAIN;
+        pl->at.key = ngx_llm_pull_find(ngx_llm_pull_node(pl), pl->buf,
+                                       pl->kept);
+        return end + 1;
+
+    case ngx_llm_pull_in_string:
+        type = NGX_LLM_PULL_STRING;
+        end++;
+        break;
+
+    default: /* in_scalar */
+        type = ngx_llm_pull_scalar_type(pl->buf, pl->kept);
+    }
+
+    if (type == NGX_ERROR) {
+        pl->at.state = ngx_llm_pull_bad;
+        return end;
     }
 
     pl->at.state = ngx_llm_pull_after;
 
-    if (state == ngx_llm_pull_in_string) {
-        *pos += 1;
-        pl->type = NGX_LLM_PULL_STRING;
-
-    } else if (ngx_llm_pull_scalar_type(pl, pl->buf, pl->kept) != NGX_OK) {
-        pl->at.state = ngx_llm_pull_bad;
-        return NGX_AGAIN;
+    if (pl->at.key->slot && type) {
+        ngx_llm_pull_tell_text(pl, pl->at.key->slot, type, end, pl->buf,
+                               pl->kept);
     }
 
-    if (pl->at.want == 0 || pl->type == 0) {
-        return NGX_AGAIN;
-    }
-
-    return ngx_llm_pull_tell(pl, pl->buf, pl->kept);
-}
-
-
-static ngx_int_t
-ngx_llm_pull_tell(ngx_llm_pull_t *pl, u_char *p, size_t len)
-{
-    pl->slot = pl->at.want;
-    pl->value.data = p;
-    pl->value.len = (len > NGX_LLM_PULL_VALUE) ? NGX_LLM_PULL_VALUE : len;
-
-    return NGX_OK;
+    return end;
 }
 
 
 /* a null is of no type: it is as if it were not there */
 
-static ngx_int_t
-ngx_llm_pull_scalar_type(ngx_llm_pull_t *pl, u_char *p, size_t len)
+static ngx_inline ngx_int_t
+ngx_llm_pull_scalar_type(u_char *p, size_t len)
 {
     if (*p <= '9') {
-        pl->type = NGX_LLM_PULL_NUMBER;
-        return (*p == '-' || *p >= '0') ? NGX_OK : NGX_ERROR;
+        return (*p == '-' || *p >= '0') ? NGX_LLM_PULL_NUMBER : NGX_ERROR;
     }
 
-    if (len == 4 && ngx_memcmp(p, "null", 4) == 0) {
-        pl->type = 0;
-        return NGX_OK;
-    }
+    if (len == 4) {
 
-    if (len == 4 && ngx_memcmp(p, "true", 4) == 0) {
-        pl->type = NGX_LLM_PULL_TRUE;
-        return NGX_OK;
-    }
+        if (ngx_memcmp(p, "null", 4) == 0) {
+            return 0;
+        }
 
-    if (len == 5 && ngx_memcmp(p, "false", 5) == 0) {
-        pl->type = NGX_LLM_PULL_FALSE;
-        return NGX_OK;
+        if (ngx_memcmp(p, "true", 4) == 0) {
+            return NGX_LLM_PULL_TRUE;
+        }
+
+    } else if (len == 5 && ngx_memcmp(p, "false", 5) == 0) {
+        return NGX_LLM_PULL_FALSE;
     }
 
     return NGX_ERROR;
 }
 
 
-/* NGX_OK: *pos is at the closing quote */
+/* the closing quote, or last */
 
-static ngx_int_t
-ngx_llm_pull_end_text(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
+static u_char *
+ngx_llm_pull_text_end(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 {
-    u_char  *p;
-
-    p = *pos + pl->at.escape;
+    p += pl->at.escape;
     pl->at.escape = 0;
 
     for ( ;; ) {
         p = ngx_llm_pull_quote(p, last);
 
         if (p == last || *p == '"') {
-            break;
+            return p;
         }
 
         if (last - p < 2) {
             pl->at.escape = 1;
-            p = last;
-            break;
+            return last;
         }
 
         p += 2;
     }
-
-    *pos = p;
-
-    return (p < last) ? NGX_OK : NGX_AGAIN;
 }
 
+
+/* a piece of a key or value whose end has not come */
 
 static void
-ngx_llm_pull_want_element(ngx_llm_pull_t *pl)
+ngx_llm_pull_keep(ngx_llm_pull_t *pl, u_char *p, size_t len)
 {
-    const ngx_llm_pull_key_t  *key;
+    size_t  n;
 
-    /* an element's key is as long as the null key, which wants nothing */
-
-    key = pl->nodes[pl->at.node[pl->at.depth - 1]];
-
-    pl->at.want = 0;
-    pl->at.inside = 0;
-
-    if (key->len == 255) {
-        pl->at.want = key->slot;
-        pl->at.inside = key->node;
-    }
-}
-
-
-static ngx_inline void
-ngx_llm_pull_want_named(ngx_llm_pull_t *pl, u_char *name, size_t len)
-{
-    const ngx_llm_pull_key_t  *key;
-
-    if (len > NGX_LLM_PULL_VALUE) {
-        len = NGX_LLM_PULL_VALUE + 1;
+    if (pl->kept > NGX_LLM_PULL_VALUE) {
+        return;
     }
 
-    key = pl->nodes[pl->at.node[pl->at.depth - 1]];
+    n = NGX_LLM_PULL_VALUE - pl->kept;
 
-    pl->at.want = 0;
-    pl->at.inside = 0;
-
-    while (key->len < len) {
-        key++;
+    if (len > n) {
+        ngx_memcpy(pl->buf + pl->kept, p, n);
+        pl->kept = NGX_LLM_PULL_VALUE + 1;
+        return;
     }
 
-    for ( /* void */ ; key->len == len; key++) {
-
-        if (key->key[0] == (char) name[0]
-            && ngx_memcmp(key->key, name, len) == 0)
-        {
-            pl->at.want = key->slot;
-            pl->at.inside = key->node;
-            return;
-        }
-    }
+    ngx_memcpy(pl->buf + pl->kept, p, len);
+    pl->kept += len;
 }
 
 
@@ -567,8 +454,9 @@ static u_char *
 ngx_llm_pull_read_skipped(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 {
     if (pl->at.state == ngx_llm_pull_skip_string) {
+        p = ngx_llm_pull_text_end(pl, p, last);
 
-        if (ngx_llm_pull_end_text(pl, &p, last) != NGX_OK) {
+        if (p == last) {
             return p;
         }
 
@@ -611,27 +499,215 @@ ngx_llm_pull_read_skipped(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 }
 
 
-/* a piece of a key or value whose end has not come */
+/* one byte outside of strings, numbers and literals */
 
 static void
-ngx_llm_pull_keep(ngx_llm_pull_t *pl, u_char *p, size_t len)
+ngx_llm_pull_read_token(ngx_llm_pull_t *pl, u_char *p)
 {
-    size_t  n;
+    switch (pl->at.state) {
 
-    if (pl->kept > NGX_LLM_PULL_VALUE) {
+    case ngx_llm_pull_start:
+
+        if (*p == '{') {
+            ngx_llm_pull_open(pl, p);
+            return;
+        }
+
+        break;
+
+    case ngx_llm_pull_first_name:
+
+        if (*p == '}') {
+            ngx_llm_pull_close(pl, p, 1);
+            return;
+        }
+
+        /* fall through */
+
+    case ngx_llm_pull_name:
+
+        if (*p == '"') {
+            pl->kept = 0;
+            pl->at.state = ngx_llm_pull_in_name;
+            return;
+        }
+
+        break;
+
+    default: /* colon */
+
+        if (*p == ':') {
+            pl->at.state = ngx_llm_pull_value;
+            return;
+        }
+    }
+
+    ngx_llm_pull_space(pl, *p);
+}
+
+
+static ngx_inline void
+ngx_llm_pull_begin_value(ngx_llm_pull_t *pl, u_char *p)
+{
+    if (*p == '{' || *p == '[') {
+        ngx_llm_pull_open(pl, p);
         return;
     }
 
-    n = NGX_LLM_PULL_VALUE - pl->kept;
-
-    if (len > n) {
-        ngx_memcpy(pl->buf + pl->kept, p, n);
-        pl->kept = NGX_LLM_PULL_VALUE + 1;
+    if (*p == '"') {
+        pl->kept = 0;
+        pl->at.state = ngx_llm_pull_in_string;
         return;
     }
 
-    ngx_memcpy(pl->buf + pl->kept, p, len);
-    pl->kept += len;
+    if (ngx_llm_pull_is_scalar(*p)) {
+        pl->kept = 1;
+        pl->buf[0] = *p;
+        pl->at.state = ngx_llm_pull_in_scalar;
+        return;
+    }
+
+    if (*p == ']' && pl->at.state == ngx_llm_pull_first_value) {
+        ngx_llm_pull_close(pl, p, 1);
+        return;
+    }
+
+    ngx_llm_pull_space(pl, *p);
+}
+
+
+/* what is behind a value: brackets that close, and a comma */
+
+static ngx_inline u_char *
+ngx_llm_pull_read_ends(ngx_llm_pull_t *pl, u_char *p, u_char *last)
+{
+    while (*p == '}' || *p == ']') {
+        ngx_llm_pull_close(pl, p++, 0);
+
+        if (p == last || pl->at.state != ngx_llm_pull_after) {
+            return p;
+        }
+    }
+
+    if (*p != ',') {
+        ngx_llm_pull_space(pl, *p);
+
+    } else if (pl->at.closer[pl->at.depth - 1] == '}') {
+        pl->at.state = ngx_llm_pull_name;
+
+    } else {
+        pl->at.state = ngx_llm_pull_value;
+        pl->at.key = &ngx_llm_pull_node(pl)->element;
+    }
+
+    return p + 1;
+}
+
+
+/* where no token is there may be white space */
+
+static void
+ngx_llm_pull_space(ngx_llm_pull_t *pl, u_char ch)
+{
+    if (ch != ' ' && ch != '\n' && ch != '\r' && ch != '\t') {
+        pl->at.state = ngx_llm_pull_bad;
+    }
+}
+
+
+static void
+ngx_llm_pull_open(ngx_llm_pull_t *pl, u_char *p)
+{
+    ngx_uint_t                 n;
+    const ngx_llm_pull_key_t  *key;
+
+    n = pl->at.depth;
+    key = pl->at.key;
+
+    if (key->node == 0 || n == NGX_LLM_PULL_LEVELS) {
+        pl->at.base = n;
+        pl->at.state = ngx_llm_pull_skip;
+        ngx_llm_pull_push(pl, *p);
+
+    } else {
+        pl->at.node[n] = key->node;
+        pl->at.name[n] = key->slot;
+        pl->at.closer[n] = *p + ('}' - '{');     /* as much as ']' - '[' */
+        pl->at.depth = n + 1;
+
+        if (*p == '{') {
+            pl->at.state = ngx_llm_pull_first_name;
+
+        } else {
+            pl->at.state = ngx_llm_pull_first_value;
+            pl->at.key = &pl->nodes[key->node].element;
+        }
+    }
+
+    if (key->slot) {
+        ngx_llm_pull_tell(pl, key->slot, (*p == '{') ? NGX_LLM_PULL_OBJECT
+                                                     : NGX_LLM_PULL_ARRAY,
+                          p + 1);
+    }
+}
+
+
+static ngx_inline void
+ngx_llm_pull_close(ngx_llm_pull_t *pl, u_char *p, ngx_uint_t empty)
+{
+    ngx_uint_t  n;
+
+    n = pl->at.depth - 1;
+
+    if (*p != pl->at.closer[n]) {
+        pl->at.state = ngx_llm_pull_bad;
+        return;
+    }
+
+    pl->at.depth = n;
+
+    if (n == 0) {
+        pl->at.state = ngx_llm_pull_closed;
+        return;
+    }
+
+    pl->at.state = ngx_llm_pull_after;
+
+    if (pl->at.name[n]) {
+        pl->empty = (u_char) empty;
+        ngx_llm_pull_tell(pl, pl->at.name[n],
+                          (*p == '}') ? NGX_LLM_PULL_OBJECT_END
+                                      : NGX_LLM_PULL_ARRAY_END,
+                          p + 1);
+    }
+}
+
+
+static ngx_inline void
+ngx_llm_pull_tell(ngx_llm_pull_t *pl, u_char slot, u_char type, u_char *p)
+{
+    pl->slot = slot;
+    pl->type = type;
+    pl->handler(pl, p);
+}
+
+
+static ngx_inline void
+ngx_llm_pull_tell_text(ngx_llm_pull_t *pl, u_char slot, ngx_int_t type,
+    u_char *p, u_char *text, size_t len)
+{
+    pl->slot = slot;
+    pl->type = (u_char) type;
+    pl->value.data = text;
+    pl->value.len = (len > NGX_LLM_PULL_VALUE) ? NGX_LLM_PULL_VALUE : len;
+    pl->handler(pl, p);
+}
+
+
+static ngx_inline const ngx_llm_pull_node_t *
+ngx_llm_pull_node(ngx_llm_pull_t *pl)
+{
+    return &pl->nodes[pl->at.node[pl->at.depth - 1]];
 }
 
 
@@ -659,29 +735,20 @@ ngx_llm_pull_push(ngx_llm_pull_t *pl, u_char ch)
 }
 
 
-/* 0 if ch closes what was opened last */
-
 static ngx_inline ngx_uint_t
 ngx_llm_pull_pop(ngx_llm_pull_t *pl, u_char ch)
 {
-    if (ngx_llm_pull_in_object(pl) != (ch == '}')) {
+    ngx_uint_t  n;
+
+    n = pl->at.depth - 1;
+
+    if (((pl->at.braces[n / 64] >> (n % 64)) & 1) != (ch == '}')) {
         return 1;
     }
 
     pl->at.depth--;
 
     return 0;
-}
-
-
-static ngx_inline ngx_uint_t
-ngx_llm_pull_in_object(ngx_llm_pull_t *pl)
-{
-    ngx_uint_t  n;
-
-    n = pl->at.depth - 1;
-
-    return (pl->at.braces[n / 64] >> (n % 64)) & 1;
 }
 
 
@@ -724,74 +791,6 @@ ngx_llm_pull_scalar(u_char *p, u_char *last)
 
     while (p < last && ngx_llm_pull_is_scalar(*p)) {
         p++;
-    }
-
-    return p;
-}
-
-
-static ngx_inline u_char *
-ngx_llm_pull_quote(u_char *p, u_char *last)
-{
-#if (__SSE2__)
-    int      mask;
-    __m128i  x, quote, slash;
-
-    quote = _mm_set1_epi8('"');
-    slash = _mm_set1_epi8('\\');
-
-    for ( /* void */ ; last - p >= 16; p += 16) {
-        x = _mm_loadu_si128((const __m128i *) p);
-        mask = _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(x, quote),
-                                              _mm_cmpeq_epi8(x, slash)));
-        if (mask) {
-            return p + __builtin_ctz(mask);
-        }
-    }
-#endif
-
-    while (p < last && *p != '"' && *p != '\\') {
-        p++;
-    }
-
-    return p;
-}
-
-
-/* a quote or any of the four brackets: '[' and '{' differ in 0x20 only */
-
-static ngx_inline u_char *
-ngx_llm_pull_bracket(u_char *p, u_char *last)
-{
-    u_char   ch;
-#if (__SSE2__)
-    int      mask;
-    __m128i  x, y, quote, open, close, lower;
-
-    quote = _mm_set1_epi8('"');
-    open = _mm_set1_epi8('{');
-    close = _mm_set1_epi8('}');
-    lower = _mm_set1_epi8(0x20);
-
-    for ( /* void */ ; last - p >= 16; p += 16) {
-        x = _mm_loadu_si128((const __m128i *) p);
-        y = _mm_or_si128(x, lower);
-        mask = _mm_movemask_epi8(
-                   _mm_or_si128(_mm_cmpeq_epi8(x, quote),
-                                _mm_or_si128(_mm_cmpeq_epi8(y, open),
-                                             _mm_cmpeq_epi8(y, close))));
-        if (mask) {
-            return p + __builtin_ctz(mask);
-        }
-    }
-#endif
-
-    for ( /* void */ ; p < last; p++) {
-        ch = *p | 0x20;
-
-        if (ch == '{' || ch == '}' || *p == '"') {
-            break;
-        }
     }
 
     return p;

@@ -8,6 +8,8 @@
 
 #include <ngx_llm_answer.h>
 
+#include <ngx_llm_answer_keys.h>
+
 #include <stdlib.h>
 
 #include "tap.h"
@@ -449,6 +451,10 @@ static void test_running(void);
 static void test_choices(void);
 static void test_large(void);
 static void test_depth(void);
+static void test_keys(void);
+static ngx_uint_t told(const ngx_llm_pull_node_t *nodes, const char *text,
+    size_t piece);
+static void note(ngx_llm_pull_t *pl, u_char *p);
 static size_t transform(char *dst, const char *src, const char *eol,
     const char *colon);
 static void begin(ngx_llm_answer_t *a, ngx_uint_t kind, char *trace);
@@ -458,6 +464,9 @@ static void feed(ngx_llm_answer_t *a, const char *text, char *trace);
 static void end(ngx_llm_answer_t *a, char *trace);
 static void word(const ngx_llm_event_t *ev, char *out);
 static void show(const ngx_llm_answer_t *a, char *out);
+
+
+static ngx_uint_t  sum;
 
 
 int
@@ -471,6 +480,7 @@ main(void)
     test_choices();
     test_large();
     test_depth();
+    test_keys();
 
     return done_testing();
 }
@@ -913,6 +923,90 @@ test_depth(void)
     }
 
     ok(bad == 0, "512 brackets may be open, not 513");
+}
+
+
+/* every key of the table is found by its name, and nothing but its name */
+
+static void
+test_keys(void)
+{
+    char                 text[64];
+    size_t               len;
+    ngx_uint_t           i, n, keys, wrong;
+    ngx_llm_pull_key_t  *key;
+    ngx_llm_pull_node_t  nodes[2];
+
+    keys = 0;
+    wrong = 0;
+
+    for (i = ngx_llm_answer_root_node; i <= ngx_llm_answer_any_node; i++) {
+        nodes[1] = ngx_llm_answer_nodes[i];
+
+        for (n = 1; n <= NGX_LLM_PULL_KEYS; n++) {
+            nodes[1].keys[n].slot = (u_char) n;
+        }
+
+        for (n = 1; n <= NGX_LLM_PULL_KEYS; n++) {
+            key = &nodes[1].keys[n];
+
+            if (key->name == NULL) {
+                continue;
+            }
+
+            keys++;
+            len = sprintf(text, "{\"%s\":1,\"id\":10000}", key->name);
+
+            wrong += (told(nodes, text, len) != n || told(nodes, text, 1) != n);
+
+            /* its last byte is another one */
+
+            text[1 + key->len] ^= 1;
+
+            wrong += (told(nodes, text, len) != 0 || told(nodes, text, 1) != 0);
+        }
+    }
+
+    ok(keys > 40 && wrong == 0, "each of %d keys is found, whole or in bytes",
+       (int) keys);
+}
+
+
+/* the slots that are told of a document, added up */
+
+static ngx_uint_t
+told(const ngx_llm_pull_node_t *nodes, const char *text, size_t piece)
+{
+    size_t           i, len;
+    u_char           copy[64], *p, *end;
+    ngx_llm_pull_t   pl;
+
+    len = strlen(text);
+    memcpy(copy, text, len);
+    sum = 0;
+
+    pl.handler = note;
+    ngx_llm_pull_init(&pl, nodes);
+
+    for (i = 0; i < len; i += piece) {
+        p = copy + i;
+        end = p + piece;
+
+        if (ngx_llm_pull_read(&pl, &p, end) == NGX_ERROR) {
+            return 1000;
+        }
+    }
+
+    return sum;
+}
+
+
+static void
+note(ngx_llm_pull_t *pl, u_char *p)
+{
+    (void) p;
+
+    sum += pl->slot;
 }
 
 
