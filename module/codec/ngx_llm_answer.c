@@ -46,9 +46,11 @@ static const char  ngx_llm_answer_done[] = "[DONE]";
 void
 ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind)
 {
-    ngx_memzero(a, sizeof(ngx_llm_answer_t));
+    ngx_memzero(a, offsetof(ngx_llm_answer_t, pull));
 
     a->kind = kind;
+    a->start_len = 0;
+    a->from = NULL;
     a->usage.prompt = -1;
     a->usage.completion = -1;
     a->usage.total = -1;

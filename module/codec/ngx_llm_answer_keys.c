@@ -118,25 +118,28 @@ const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
 int64_t
 ngx_llm_answer_integer(const ngx_str_t *value)
 {
-    size_t   i;
-    int64_t  n;
+    u_char    digit, *p, *last;
+    int64_t   n;
 
-    if (value->len == 0 || value->len > 16
-        || (value->len > 1 && value->data[0] == '0'))
-    {
+    p = value->data;
+    last = p + value->len;
+
+    if (value->len == 0 || value->len > 16 || (*p == '0' && value->len > 1)) {
         return -1;
     }
 
     n = 0;
 
-    for (i = 0; i < value->len; i++) {
+    do {
+        digit = *p++ - '0';
 
-        if (value->data[i] < '0' || value->data[i] > '9') {
+        if (digit > 9) {
             return -1;
         }
 
-        n = n * 10 + (value->data[i] - '0');
-    }
+        n = n * 10 + digit;
+
+    } while (p < last);
 
     return (n < (int64_t) 1 << 53) ? n : -1;
 }
