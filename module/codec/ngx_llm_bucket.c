@@ -32,12 +32,21 @@ static const struct {
 };
 
 
+/* nearly all fit into 64 bits, where a division is one instruction */
+
+static ngx_inline __int128
+ngx_llm_bucket_divide(__int128 n, int64_t by)
+{
+    return (n == (int64_t) n) ? (int64_t) n / by : n / by;
+}
+
+
 void
 ngx_llm_bucket_turn(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t now)
 {
     int64_t   id, end;
-    __int128  units;
+    __int128  units, whole;
 
     if (ngx_llm_limit_calendar(limit)) {
         id = ngx_llm_bucket_window(limit->period, now, &end);
@@ -66,17 +75,18 @@ ngx_llm_bucket_turn(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 
     units = (__int128) (now - b->at) * limit->n + b->rest;
 
-    b->at = now;
-    b->rest = (int64_t) (units % limit->period);
-    units /= limit->period;
+    whole = ngx_llm_bucket_divide(units, limit->period);
 
-    if (units >= b->used) {
+    b->at = now;
+
+    if (whole >= b->used) {
         b->used = 0;
         b->rest = 0;
         return;
     }
 
-    b->used -= (int64_t) units;
+    b->used -= (int64_t) whole;
+    b->rest = (int64_t) (units - whole * limit->period);
 }
 
 
@@ -257,8 +267,8 @@ ngx_llm_bucket_time(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 {
     __int128  ms;
 
-    ms = ((__int128) units * limit->period - b->rest + limit->n - 1)
-         / limit->n;
+    ms = ngx_llm_bucket_divide((__int128) units * limit->period - b->rest
+                               + limit->n - 1, limit->n);
 
     if (b->at > now) {
         ms += b->at - now;
