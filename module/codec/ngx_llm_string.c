@@ -380,28 +380,35 @@ size_t
 ngx_llm_string_decode(u_char *dst, size_t size, const u_char *src,
     const u_char *end)
 {
-    u_char    ch, utf8[4];
-    size_t    n, len;
-    uint32_t  code;
+    u_char         utf8[4];
+    size_t         n, len;
+    uint32_t       code;
+    const u_char  *from;
 
     for (len = 0; src < end; len += n) {
 
-        ch = *src++;
+        from = src;
+        src = memchr(src, '\\', end - src);
 
-        if (ch != '\\') {
-            utf8[0] = ch;
-            n = 1;
+        if (src == NULL) {
+            src = end;
+        }
+
+        if (src != from) {
+            n = src - from;
 
         } else {
+            src++;
             code = ngx_llm_string_unicode(&src, end);
             n = ngx_llm_utf8_encode(utf8, code);
+            from = utf8;
         }
 
         if (n > size - len) {
             return size + 1;
         }
 
-        ngx_memcpy(dst + len, utf8, n);
+        ngx_memcpy(dst + len, from, n);
     }
 
     return len;
