@@ -8,6 +8,7 @@
 
 
 #include <ngx_http_llm_meter.h>
+#include <ngx_http_llm_type.h>
 
 
 static ngx_int_t ngx_http_llm_meter_header_filter(ngx_http_request_t *r);
@@ -90,18 +91,11 @@ ngx_http_llm_meter_start(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
         return NGX_OK;
     }
 
-    if (type->len >= sizeof("text/event-stream") - 1
-        && ngx_strncasecmp(type->data, (u_char *) "text/event-stream",
-                           sizeof("text/event-stream") - 1)
-           == 0)
-    {
+    if (ngx_http_llm_type_stream(type)) {
         kind = NGX_LLM_ANSWER_STREAM;
         charge->stream = 1;
 
-    } else if (type->len
-               && ngx_strlcasestrn(type->data, type->data + type->len,
-                                   (u_char *) "json", 4 - 1))
-    {
+    } else if (ngx_http_llm_type_json(type)) {
         kind = NGX_LLM_ANSWER_JSON;
 
     } else {

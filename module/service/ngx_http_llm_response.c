@@ -6,6 +6,7 @@
 
 
 #include <ngx_http_llm_response.h>
+#include <ngx_http_llm_type.h>
 
 
 #define NGX_HTTP_LLM_INTERIM_MAX  8
@@ -268,16 +269,8 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
 
     type = &response->content_type;
 
-    response->stream = (type->len >= sizeof("text/event-stream") - 1
-                        && ngx_strncasecmp(type->data,
-                                           (u_char *) "text/event-stream",
-                                           sizeof("text/event-stream") - 1)
-                           == 0);
-
-    response->json = (!response->stream && type->len
-                      && ngx_strlcasestrn(type->data, type->data + type->len,
-                                          (u_char *) "json", 4 - 1)
-                         != NULL);
+    response->stream = ngx_http_llm_type_stream(type);
+    response->json = (!response->stream && ngx_http_llm_type_json(type));
 
     if (u->headers_in.connection_close) {
         response->connection_close = 1;
