@@ -16,7 +16,7 @@
  * who asks, or NULL.
  *
  * NGX_OK: charge->cache is keyed.  NGX_DECLINED: no answer to it is cached.
- * NGX_ERROR: no memory, or OpenSSL has failed.
+ * NGX_ERROR: no memory.
  */
 ngx_int_t ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_str_t *consumer, ngx_str_t *credential);
@@ -29,7 +29,7 @@ uint32_t ngx_http_llm_key_tag(u_char kind, ngx_str_t *name);
 #define NGX_HTTP_LLM_TAG_KEY    'k'
 
 /* unlike all others: of a request whose cache is bypassed; 32 bytes */
-ngx_int_t ngx_http_llm_key_unique(ngx_http_request_t *r, ngx_str_t *id,
+void ngx_http_llm_key_unique(ngx_http_request_t *r, ngx_str_t *id,
     u_char *key);
 
 

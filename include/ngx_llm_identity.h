@@ -21,8 +21,8 @@ typedef struct ngx_llm_identity_s  ngx_llm_identity_t;
 ngx_llm_identity_t *ngx_llm_identity_create(ngx_conf_t *cf,
     ngx_llm_digest_t *digest);
 
-/* of text, into NGX_LLM_QUOTA_KEY bytes.  NGX_OK or NGX_ERROR */
-ngx_int_t ngx_llm_identity(ngx_llm_identity_t *identity, ngx_str_t *text,
+/* of text, into NGX_LLM_QUOTA_KEY bytes */
+void ngx_llm_identity(ngx_llm_identity_t *identity, ngx_str_t *text,
     u_char *key);
 
 

@@ -43,7 +43,7 @@ ngx_llm_identity_create(ngx_conf_t *cf, ngx_llm_digest_t *digest)
 }
 
 
-ngx_int_t
+void
 ngx_llm_identity(ngx_llm_identity_t *identity, ngx_str_t *text, u_char *key)
 {
     u_char                    digest[NGX_LLM_DIGEST_LEN];
@@ -59,14 +59,11 @@ ngx_llm_identity(ngx_llm_identity_t *identity, ngx_str_t *text, u_char *key)
             && ngx_memcmp(slot->text, text->data, text->len) == 0)
         {
             ngx_memcpy(key, slot->key, NGX_LLM_QUOTA_KEY);
-            return NGX_OK;
+            return;
         }
     }
 
-    if (ngx_llm_digest(identity->digest, text, digest) != NGX_OK) {
-        return NGX_ERROR;
-    }
-
+    ngx_llm_digest(identity->digest, text, digest);
     ngx_memcpy(key, digest, NGX_LLM_QUOTA_KEY);
 
     if (slot) {
@@ -74,6 +71,4 @@ ngx_llm_identity(ngx_llm_identity_t *identity, ngx_str_t *text, u_char *key)
         ngx_memcpy(slot->text, text->data, text->len);
         ngx_memcpy(slot->key, key, NGX_LLM_QUOTA_KEY);
     }
-
-    return NGX_OK;
 }

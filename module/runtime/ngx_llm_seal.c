@@ -34,7 +34,7 @@ static ngx_int_t ngx_llm_seal_encrypt(ngx_llm_seal_t *seal, ngx_str_t *pieces,
     ngx_uint_t n, u_char *out);
 static ngx_int_t ngx_llm_seal_begin(ngx_llm_seal_t *seal, ngx_str_t *scope,
     const u_char *name, const u_char *front, int encrypt);
-static ngx_int_t ngx_llm_seal_key(ngx_llm_seal_t *seal, ngx_str_t *scope,
+static void ngx_llm_seal_key(ngx_llm_seal_t *seal, ngx_str_t *scope,
     const u_char *salt, u_char *key);
 
 
@@ -201,11 +201,11 @@ ngx_llm_seal_begin(ngx_llm_seal_t *seal, ngx_str_t *scope, const u_char *name,
 
     static const u_char  nonce[NGX_LLM_SEAL_NONCE];
 
-    if (scope->len > NGX_LLM_SEAL_LONGEST
-        || ngx_llm_seal_key(seal, scope, front + 1, key) != NGX_OK)
-    {
+    if (scope->len > NGX_LLM_SEAL_LONGEST) {
         return NGX_ERROR;
     }
+
+    ngx_llm_seal_key(seal, scope, front + 1, key);
 
     rc = EVP_CipherInit_ex2(seal->gcm, NULL, key, nonce, encrypt, NULL);
 
@@ -225,12 +225,11 @@ ngx_llm_seal_begin(ngx_llm_seal_t *seal, ngx_str_t *scope, const u_char *name,
 }
 
 
-static ngx_int_t
+static void
 ngx_llm_seal_key(ngx_llm_seal_t *seal, ngx_str_t *scope, const u_char *salt,
     u_char *key)
 {
     u_char     own[NGX_LLM_SEAL_KEY];
-    ngx_int_t  rc;
     ngx_str_t  of_scope;
 
     static const char  label[] = "llm seal 1";
@@ -238,16 +237,14 @@ ngx_llm_seal_key(ngx_llm_seal_t *seal, ngx_str_t *scope, const u_char *salt,
     of_scope.data = own;
     of_scope.len = NGX_LLM_SEAL_KEY;
 
-    rc = ngx_llm_digest_mac(seal->digest, &seal->secret);
-    rc |= ngx_llm_digest_add(seal->digest, label, sizeof(label) - 1);
-    rc |= ngx_llm_digest_add(seal->digest, scope->data, scope->len);
-    rc |= ngx_llm_digest_mac_end(seal->digest, own);
+    ngx_llm_digest_mac(seal->digest, &seal->secret);
+    ngx_llm_digest_add(seal->digest, label, sizeof(label) - 1);
+    ngx_llm_digest_add(seal->digest, scope->data, scope->len);
+    ngx_llm_digest_mac_end(seal->digest, own);
 
-    rc |= ngx_llm_digest_mac(seal->digest, &of_scope);
-    rc |= ngx_llm_digest_add(seal->digest, salt, NGX_LLM_SEAL_SALT);
-    rc |= ngx_llm_digest_mac_end(seal->digest, key);
+    ngx_llm_digest_mac(seal->digest, &of_scope);
+    ngx_llm_digest_add(seal->digest, salt, NGX_LLM_SEAL_SALT);
+    ngx_llm_digest_mac_end(seal->digest, key);
 
     OPENSSL_cleanse(own, sizeof(own));
-
-    return rc == NGX_OK ? NGX_OK : NGX_ERROR;
 }

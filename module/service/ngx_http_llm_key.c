@@ -20,7 +20,7 @@
 
 static ngx_int_t ngx_http_llm_key_scope(ngx_http_request_t *r,
     ngx_str_t *consumer, ngx_str_t *credential, ngx_str_t *scope);
-static ngx_int_t ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
+static void ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_cache_charge_t *cache, u_char *own);
 static void ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_charge_t *charge);
@@ -35,9 +35,9 @@ static ngx_int_t ngx_http_llm_key_targets(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_key_target(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_digest_t *digest,
     ngx_http_llm_target_t *target);
-static ngx_int_t ngx_http_llm_key_headers(ngx_http_request_t *r,
+static void ngx_http_llm_key_headers(ngx_http_request_t *r,
     ngx_llm_digest_t *digest);
-static ngx_int_t ngx_http_llm_key_location(ngx_http_request_t *r,
+static void ngx_http_llm_key_location(ngx_http_request_t *r,
     ngx_llm_digest_t *digest);
 static ngx_uint_t ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name);
 
@@ -88,16 +88,14 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return rc;
     }
 
-    if (ngx_http_llm_key_own(lmcf, cache, own) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_http_llm_key_own(lmcf, cache, own);
 
     key.data = own;
     key.len = NGX_LLM_DIGEST_LEN;
 
-    rc = ngx_llm_digest_mac(lmcf->cache.digest, &key);
+    ngx_llm_digest_mac(lmcf->cache.digest, &key);
 
-    if (rc != NGX_OK || ngx_http_llm_key_targets(r, ctx) != NGX_OK) {
+    if (ngx_http_llm_key_targets(r, ctx) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -106,9 +104,7 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return rc;
     }
 
-    if (ngx_llm_digest_mac_end(lmcf->cache.digest, cache->key) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_llm_digest_mac_end(lmcf->cache.digest, cache->key);
 
     ngx_llm_cache_prefetch(lmcf->cache.store, cache->key);
     ngx_http_llm_key_tags(lmcf, ctx->charge);
@@ -174,7 +170,7 @@ ngx_http_llm_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
 
 /* the tag of a scope, and the key of all its keys: a worker knows some */
 
-static ngx_int_t
+static void
 ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_cache_charge_t *cache, u_char *own)
 {
@@ -197,26 +193,21 @@ ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
         && ngx_memcmp(known->scope, scope->data, scope->len) == 0)
     {
         ngx_memcpy(own, known->own, NGX_LLM_DIGEST_LEN);
-        return NGX_OK;
+        return;
     }
 
     digest = lmcf->cache.digest;
 
-    if (ngx_llm_digest_mac(digest, &lmcf->cache.secret) != NGX_OK
-        || ngx_llm_digest_add_text(digest, &label) != NGX_OK
-        || ngx_llm_digest_add_text(digest, scope) != NGX_OK
-        || ngx_llm_digest_mac_end(digest, own) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
+    ngx_llm_digest_mac(digest, &lmcf->cache.secret);
+    ngx_llm_digest_add_text(digest, &label);
+    ngx_llm_digest_add_text(digest, scope);
+    ngx_llm_digest_mac_end(digest, own);
 
     if (scope->len <= NGX_HTTP_LLM_CACHE_SCOPE) {
         known->len = scope->len;
         ngx_memcpy(known->scope, scope->data, scope->len);
         ngx_memcpy(known->own, own, NGX_LLM_DIGEST_LEN);
     }
-
-    return NGX_OK;
 }
 
 
@@ -316,9 +307,7 @@ ngx_http_llm_key_put(void *data, const u_char *p, size_t len)
 {
     ngx_llm_digest_t  *digest = data;
 
-    /* it has no way to fail once it has begun */
-
-    (void) ngx_llm_digest_add(digest, p, len);
+    ngx_llm_digest_add(digest, p, len);
 }
 
 
@@ -354,7 +343,6 @@ ngx_http_llm_key_cacheable(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_int_t                  rc;
     ngx_uint_t                 i;
     ngx_llm_digest_t          *digest;
     ngx_http_llm_model_t      *model;
@@ -365,30 +353,31 @@ ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     digest = lmcf->cache.digest;
     model = ctx->charge->model;
 
-    rc = ngx_llm_digest_add_text(digest, &ctx->charge->operation->suffix);
+    ngx_llm_digest_add_text(digest, &ctx->charge->operation->suffix);
 
     if (model == NULL) {
-        rc |= ngx_http_llm_key_location(r, digest);
-
-    } else {
-        rc |= ngx_llm_digest_add_text(digest, &model->pattern);
-        rc |= ngx_http_llm_key_headers(r, digest);
-
-        target = model->targets.elts;
-
-        for (i = 0; i < model->targets.nelts; i++) {
-
-            if ((ctx->balance.allowed & (uint64_t) 1 << i)
-                && !target[i].backup)
-            {
-                rc |= ngx_http_llm_key_target(r, ctx, digest, &target[i]);
-            }
-        }
-
-        rc |= ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+        ngx_http_llm_key_location(r, digest);
+        return NGX_OK;
     }
 
-    return rc == NGX_OK ? NGX_OK : NGX_ERROR;
+    ngx_llm_digest_add_text(digest, &model->pattern);
+    ngx_http_llm_key_headers(r, digest);
+
+    target = model->targets.elts;
+
+    for (i = 0; i < model->targets.nelts; i++) {
+
+        if ((ctx->balance.allowed & (uint64_t) 1 << i)
+            && !target[i].backup
+            && ngx_http_llm_key_target(r, ctx, digest, &target[i]) != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+
+    return NGX_OK;
 }
 
 
@@ -396,7 +385,6 @@ static ngx_int_t
 ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_llm_digest_t *digest, ngx_http_llm_target_t *target)
 {
-    ngx_int_t                  rc;
     ngx_str_t                  value;
     ngx_uint_t                 i, n;
     ngx_http_llm_provider_t   *provider;
@@ -404,10 +392,10 @@ ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     provider = target->provider;
 
-    rc = ngx_llm_digest_add_text(digest, &provider->name);
-    rc |= ngx_llm_digest_add_text(digest, &provider->endpoint);
-    rc |= ngx_llm_digest_add_text(digest, &provider->api_version);
-    rc |= ngx_llm_digest_add_text(digest, ngx_http_llm_model_for(ctx, target));
+    ngx_llm_digest_add_text(digest, &provider->name);
+    ngx_llm_digest_add_text(digest, &provider->endpoint);
+    ngx_llm_digest_add_text(digest, &provider->api_version);
+    ngx_llm_digest_add_text(digest, ngx_http_llm_model_for(ctx, target));
 
     header = provider->headers ? provider->headers->elts : NULL;
     n = provider->headers ? provider->headers->nelts : 0;
@@ -424,33 +412,34 @@ ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             return NGX_ERROR;
         }
 
-        rc |= ngx_llm_digest_add_text(digest, &header[i].lowcase);
-        rc |= ngx_llm_digest_add_text(digest, &value);
+        ngx_llm_digest_add_text(digest, &header[i].lowcase);
+        ngx_llm_digest_add_text(digest, &value);
     }
 
-    return rc | ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+    ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+
+    return NGX_OK;
 }
 
 
 /* the client's own headers that travel and may change the answer */
 
-static ngx_int_t
+static void
 ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 {
-    ngx_int_t                 rc;
     ngx_str_t                 name;
     ngx_table_elt_t          *h;
     ngx_http_llm_cursor_t     cursor = { &r->headers_in.headers.part, 0 };
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
-    rc = NGX_OK;
 
     for ( ;; ) {
         h = ngx_http_llm_list_next(&cursor);
 
         if (h == NULL) {
-            return rc | ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+            ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+            return;
         }
 
         name.data = h->lowcase_key;
@@ -460,8 +449,8 @@ ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
             && ngx_hash_find(&llcf->travel, h->hash, name.data, name.len)
             && !ngx_http_llm_key_named(ngx_http_llm_key_indifferent, &name))
         {
-            rc |= ngx_llm_digest_add_text(digest, &name);
-            rc |= ngx_llm_digest_add_text(digest, &h->value);
+            ngx_llm_digest_add_text(digest, &name);
+            ngx_llm_digest_add_text(digest, &h->value);
         }
     }
 }
@@ -469,23 +458,20 @@ ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 
 /* proxy_pass: where it goes is known by the place, and what the URI says */
 
-static ngx_int_t
+static void
 ngx_http_llm_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 {
-    ngx_int_t                  rc;
     ngx_http_core_loc_conf_t  *clcf;
     ngx_http_core_srv_conf_t  *cscf;
 
     cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    rc = ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
-    rc |= ngx_llm_digest_add_text(digest, &cscf->server_name);
-    rc |= ngx_llm_digest_add_text(digest, &r->headers_in.server);
-    rc |= ngx_llm_digest_add_text(digest, &clcf->name);
-    rc |= ngx_llm_digest_add_text(digest, &r->unparsed_uri);
-
-    return rc;
+    ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+    ngx_llm_digest_add_text(digest, &cscf->server_name);
+    ngx_llm_digest_add_text(digest, &r->headers_in.server);
+    ngx_llm_digest_add_text(digest, &clcf->name);
+    ngx_llm_digest_add_text(digest, &r->unparsed_uri);
 }
 
 
@@ -505,7 +491,7 @@ ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name)
 }
 
 
-ngx_int_t
+void
 ngx_http_llm_key_unique(ngx_http_request_t *r, ngx_str_t *id, u_char *key)
 {
     ngx_http_llm_main_conf_t  *lmcf;
@@ -514,11 +500,7 @@ ngx_http_llm_key_unique(ngx_http_request_t *r, ngx_str_t *id, u_char *key)
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    if (ngx_llm_digest_mac(lmcf->cache.digest, &label) != NGX_OK
-        || ngx_llm_digest_add_text(lmcf->cache.digest, id) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    return ngx_llm_digest_mac_end(lmcf->cache.digest, key);
+    ngx_llm_digest_mac(lmcf->cache.digest, &label);
+    ngx_llm_digest_add_text(lmcf->cache.digest, id);
+    ngx_llm_digest_mac_end(lmcf->cache.digest, key);
 }

@@ -142,7 +142,9 @@ ngx_http_llm_quota_claim(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    return ngx_llm_identity(lmcf->quota->identity, &key, claim->key);
+    ngx_llm_identity(lmcf->quota->identity, &key, claim->key);
+
+    return NGX_OK;
 }
 
 

@@ -25,7 +25,7 @@ static char *ngx_http_llm_quota_zone_number(ngx_conf_t *cf,
 static char *ngx_http_llm_quota_zone_value(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_complex_value_t **cv);
 static ngx_uint_t ngx_http_llm_quota_zone_consumer(ngx_str_t *value);
-static ngx_int_t ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf);
+static void ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf);
 static char *ngx_http_llm_quota_check_prices(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_quota_zone_t *zone);
 static ngx_uint_t ngx_http_llm_quota_priced(ngx_http_llm_main_conf_t *lmcf,
@@ -527,9 +527,7 @@ ngx_http_llm_quota_store(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
     lmcf->quota->metrics = lmcf->metrics;
 
-    if (ngx_http_llm_quota_digests(lmcf) != NGX_OK) {
-        return NGX_ERROR;
-    }
+    ngx_http_llm_quota_digests(lmcf);
 
     if (lmcf->redis) {
         lmcf->quota->store = &ngx_llm_quota_fleet;
@@ -544,7 +542,7 @@ ngx_http_llm_quota_store(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
 /* of names, and of keys that are the same for all requests */
 
-static ngx_int_t
+static void
 ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf)
 {
     u_char                       digest[NGX_LLM_DIGEST_LEN];
@@ -561,17 +559,10 @@ ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf)
             continue;
         }
 
-        if (ngx_llm_digest(lmcf->quota->digest, &zone[i]->key.value, digest)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-
+        ngx_llm_digest(lmcf->quota->digest, &zone[i]->key.value, digest);
         ngx_memcpy(zone[i]->digest, digest, NGX_LLM_QUOTA_KEY);
         zone[i]->known = 1;
     }
-
-    return NGX_OK;
 }
 
 

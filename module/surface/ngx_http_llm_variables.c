@@ -611,9 +611,7 @@ ngx_http_llm_value_cache_key(ngx_http_request_t *r,
         id.data = vv->data;
         id.len = vv->len;
 
-        if (ngx_http_llm_key_unique(r, &id, unique) != NGX_OK) {
-            return NGX_ERROR;
-        }
+        ngx_http_llm_key_unique(r, &id, unique);
     }
 
     value->data = ngx_pnalloc(r->pool, 2 * NGX_LLM_CACHE_KEY);

@@ -367,17 +367,10 @@ ngx_http_llm_caller_cache_mac(ngx_http_request_t *r)
     ngx_http_llm_caller_arg(r, "s", &pieces[0]);
     ngx_http_llm_caller_arg(r, "v", &pieces[1]);
 
-    if (ngx_llm_digest_mac(lmcf->cache.digest, &key) != NGX_OK
-        || ngx_llm_digest_add(lmcf->cache.digest, pieces[0].data,
-                              pieces[0].len)
-           != NGX_OK
-        || ngx_llm_digest_add(lmcf->cache.digest, pieces[1].data,
-                              pieces[1].len)
-           != NGX_OK
-        || ngx_llm_digest_mac_end(lmcf->cache.digest, mac) != NGX_OK)
-    {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
+    ngx_llm_digest_mac(lmcf->cache.digest, &key);
+    ngx_llm_digest_add(lmcf->cache.digest, pieces[0].data, pieces[0].len);
+    ngx_llm_digest_add(lmcf->cache.digest, pieces[1].data, pieces[1].len);
+    ngx_llm_digest_mac_end(lmcf->cache.digest, mac);
 
     text.data = hex;
     text.len = ngx_hex_dump(hex, mac, sizeof(mac)) - hex;
