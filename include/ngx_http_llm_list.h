@@ -75,10 +75,7 @@ ngx_http_llm_list_find(ngx_http_llm_cursor_t *cursor, const char *name,
 }
 
 
-/*
- * x-stainless-*: an SDK says much of itself, nothing that changes an answer,
- * and it is cheaper to see than to look up
- */
+/* x-stainless-*: what an SDK says of itself, and it says much */
 
 static ngx_inline ngx_uint_t
 ngx_http_llm_list_of_sdk(ngx_table_elt_t *h)

@@ -4,7 +4,7 @@
  * cache.  Called while the nodes are made, with each key and each value.
  */
 
-#include "ngx_llm_canon_tree.h"
+#include "ngx_llm_canon_role.h"
 
 
 /* what we know about a value: NGX_LLM_CANON_OUTER... of containers, and */

@@ -636,29 +636,3 @@ ngx_llm_canon_utf8(u_char *dst, uint32_t code)
 
     return 4;
 }
-
-
-void
-ngx_llm_canon_write_long(ngx_llm_canon_out_t *out, const u_char *p,
-    size_t len)
-{
-    ngx_llm_canon_flush(out);
-
-    if (len >= NGX_LLM_CANON_DIRECT) {
-        out->put(out->data, p, len);
-        return;
-    }
-
-    ngx_memcpy(out->buf, p, len);
-    out->len = len;
-}
-
-
-void
-ngx_llm_canon_flush(ngx_llm_canon_out_t *out)
-{
-    if (out->len) {
-        out->put(out->data, out->buf, out->len);
-        out->len = 0;
-    }
-}

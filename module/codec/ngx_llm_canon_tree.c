@@ -5,6 +5,7 @@
  */
 
 #include "ngx_llm_canon_tree.h"
+#include "ngx_llm_canon_role.h"
 
 
 static ngx_llm_canon_frame_t *ngx_llm_canon_open(ngx_llm_canon_pass_t *s,

@@ -1,0 +1,32 @@
+/*
+ * ngx_llm_canon_out.c: the buffer that the canonical form leaves through; what
+ * is long enough goes past it.
+ */
+
+#include "ngx_llm_canon_out.h"
+
+
+void
+ngx_llm_canon_write_long(ngx_llm_canon_out_t *out, const u_char *p,
+    size_t len)
+{
+    ngx_llm_canon_flush(out);
+
+    if (len >= NGX_LLM_CANON_DIRECT) {
+        out->put(out->data, p, len);
+        return;
+    }
+
+    ngx_memcpy(out->buf, p, len);
+    out->len = len;
+}
+
+
+void
+ngx_llm_canon_flush(ngx_llm_canon_out_t *out)
+{
+    if (out->len) {
+        out->put(out->data, out->buf, out->len);
+        out->len = 0;
+    }
+}
