@@ -48,30 +48,21 @@ static ngx_inline ngx_table_elt_t *
 ngx_http_llm_list_find(ngx_http_llm_cursor_t *cursor, const char *name,
     size_t len)
 {
-    ngx_uint_t        i;
-    ngx_list_part_t  *part;
     ngx_table_elt_t  *h;
 
-    i = cursor->i;
+    for ( ;; ) {
+        h = ngx_http_llm_list_next(cursor);
 
-    for (part = cursor->part; part; part = part->next, i = 0) {
-
-        for (h = part->elts; i < part->nelts; i++) {
-
-            if (h[i].key.len == len && h[i].hash
-                && ngx_strncasecmp(h[i].key.data, (u_char *) name, len) == 0)
-            {
-                cursor->part = part;
-                cursor->i = i + 1;
-                return &h[i];
-            }
+        if (h == NULL) {
+            return NULL;
         }
 
-        cursor->part = part;
-        cursor->i = i;
+        if (h->hash && h->key.len == len
+            && ngx_strncasecmp(h->key.data, (u_char *) name, len) == 0)
+        {
+            return h;
+        }
     }
-
-    return NULL;
 }
 
 
