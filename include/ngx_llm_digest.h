@@ -23,21 +23,17 @@ ngx_llm_digest_t *ngx_llm_digest_create(ngx_conf_t *cf);
 /* of text, into NGX_LLM_DIGEST_LEN bytes */
 void ngx_llm_digest(ngx_llm_digest_t *digest, ngx_str_t *text, u_char *out);
 
-/* the same in pieces; one at a time */
-void ngx_llm_digest_begin(ngx_llm_digest_t *digest);
-void ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data,
-    size_t len);
-void ngx_llm_digest_end(ngx_llm_digest_t *digest, u_char *out);
-
-/* its length, four bytes, the lowest first, and the text; between those two */
-void ngx_llm_digest_add_text(ngx_llm_digest_t *digest, ngx_str_t *text);
-
 /*
- * HMAC-SHA256 (RFC 2104) in the same way, with ngx_llm_digest_add() between; a
- * key of more than a block, 64 bytes, is its digest.
+ * HMAC-SHA256 (RFC 2104) in pieces, one at a time: mac, add, mac_end.  A key
+ * of more than a block, 64 bytes, is its digest.
  */
 void ngx_llm_digest_mac(ngx_llm_digest_t *digest, ngx_str_t *key);
+void ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data,
+    size_t len);
 void ngx_llm_digest_mac_end(ngx_llm_digest_t *digest, u_char *out);
+
+/* a piece: its length, four bytes, the lowest first, and the text */
+void ngx_llm_digest_add_text(ngx_llm_digest_t *digest, ngx_str_t *text);
 
 
 #endif /* _NGX_LLM_DIGEST_H_INCLUDED_ */

@@ -23,6 +23,8 @@ struct ngx_llm_digest_s {            /* each worker has its own copy of it */
 };
 
 
+static void ngx_llm_digest_begin(ngx_llm_digest_t *digest);
+static void ngx_llm_digest_end(ngx_llm_digest_t *digest, u_char *out);
 static void ngx_llm_digest_flush(ngx_llm_digest_t *digest);
 
 
@@ -42,7 +44,7 @@ ngx_llm_digest(ngx_llm_digest_t *digest, ngx_str_t *text, u_char *out)
 }
 
 
-void
+static void
 ngx_llm_digest_begin(ngx_llm_digest_t *digest)
 {
     digest->gathered = 0;
@@ -86,7 +88,7 @@ ngx_llm_digest_add_text(ngx_llm_digest_t *digest, ngx_str_t *text)
 }
 
 
-void
+static void
 ngx_llm_digest_end(ngx_llm_digest_t *digest, u_char *out)
 {
     ngx_llm_digest_flush(digest);
