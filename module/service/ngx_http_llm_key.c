@@ -24,7 +24,6 @@ static void ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_cache_charge_t *cache, u_char *own);
 static void ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_charge_t *charge);
-static uint32_t ngx_http_llm_key_hash(u_char kind, ngx_str_t *text);
 static ngx_int_t ngx_http_llm_key_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static void ngx_http_llm_key_put(void *data, const u_char *p, size_t len);
@@ -239,19 +238,16 @@ ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
 }
 
 
+/* who makes names collide has one more purged than was asked for */
+
 uint32_t
 ngx_http_llm_key_tag(u_char kind, ngx_str_t *name)
 {
-    return 1 + ngx_http_llm_key_hash(kind, name) % NGX_LLM_CACHE_TAGS;
-}
+    uint32_t  hash;
 
+    hash = ngx_murmur_hash2(name->data, name->len) ^ kind * 0x9e3779b1u;
 
-/* who makes names collide has one more purged than was asked for */
-
-static uint32_t
-ngx_http_llm_key_hash(u_char kind, ngx_str_t *text)
-{
-    return ngx_murmur_hash2(text->data, text->len) ^ kind * 0x9e3779b1u;
+    return 1 + hash % NGX_LLM_CACHE_TAGS;
 }
 
 
