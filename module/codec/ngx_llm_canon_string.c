@@ -46,6 +46,36 @@ static void ngx_llm_canon_write_code(ngx_llm_canon_out_t *out, uint32_t code);
 static size_t ngx_llm_canon_utf8(u_char *dst, uint32_t code);
 
 
+/* eight bytes a word; the sum never carries from byte to byte */
+
+NGX_LLM_CANON_INLINE uint64_t
+ngx_llm_canon_mask_scalar(const u_char *p, u_char ch)
+{
+    uint64_t    w, mask;
+    ngx_uint_t  i;
+
+    mask = 0;
+
+    for (i = 0; i < NGX_LLM_CANON_STEP; i += 8) {
+        ngx_memcpy(&w, p + i, 8);
+
+#if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
+        w = __builtin_bswap64(w);
+#endif
+
+        w ^= ngx_llm_canon_x8(ch);
+        w = ~(((w & ngx_llm_canon_x8(0x7f)) + ngx_llm_canon_x8(0x7f)) | w);
+        w = (w >> 7) & ngx_llm_canon_x8(0x01);
+
+        /* the eight bits, at every eighth place, go to the highest byte */
+
+        mask |= ((w * 0x0102040810204080ull) >> 56) << i;
+    }
+
+    return mask;
+}
+
+
 /*
  * The bytes behind an active backslash.  Every other of a row of backslashes
  * is active; the subtraction carries from where a row starts to where it ends,
@@ -70,7 +100,9 @@ ngx_llm_canon_escaped(uint64_t slashes, uint64_t *carry)
 
 /*
  * These are instantiated per mask, so that the mask is compiled in.  What is
- * in the step at p is read at "from", where "shift" bytes are before it.
+ * in the step at p is read at "from", where "shift" bytes are before it.  Text
+ * has escapes at any place: where a mask costs little there is no branch that
+ * depends on where.
  */
 
 NGX_LLM_CANON_INLINE void
@@ -81,17 +113,18 @@ ngx_llm_canon_step(ngx_llm_canon_step_t *step, const u_char *p,
 
     step->p = p;
     step->quotes = mask(from, '"') >> shift;
-    step->escaped = 0;
-    step->letters = 0;
-
     slashes = mask(from, '\\') >> shift;
 
-    if (slashes | step->carry) {
-        step->escaped = ngx_llm_canon_escaped(slashes, &step->carry);
-        step->quotes &= ~step->escaped;
-        step->letters = step->escaped
-                        & (mask(from, 'u') | mask(from, '/')) >> shift;
+    if (mask == ngx_llm_canon_mask_scalar && !(slashes | step->carry)) {
+        step->escaped = 0;
+        step->letters = 0;
+        return;
     }
+
+    step->escaped = ngx_llm_canon_escaped(slashes, &step->carry);
+    step->quotes &= ~step->escaped;
+    step->letters = step->escaped
+                    & (mask(from, 'u') | mask(from, '/')) >> shift;
 }
 
 
@@ -165,36 +198,6 @@ found:
 
     return (escaped ? NGX_LLM_CANON_ESCAPED : 0)
            | (letters ? NGX_LLM_CANON_REWRITTEN : 0);
-}
-
-
-/* eight bytes a word; the sum never carries from byte to byte */
-
-NGX_LLM_CANON_INLINE uint64_t
-ngx_llm_canon_mask_scalar(const u_char *p, u_char ch)
-{
-    uint64_t    w, mask;
-    ngx_uint_t  i;
-
-    mask = 0;
-
-    for (i = 0; i < NGX_LLM_CANON_STEP; i += 8) {
-        ngx_memcpy(&w, p + i, 8);
-
-#if (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__)
-        w = __builtin_bswap64(w);
-#endif
-
-        w ^= ngx_llm_canon_x8(ch);
-        w = ~(((w & ngx_llm_canon_x8(0x7f)) + ngx_llm_canon_x8(0x7f)) | w);
-        w = (w >> 7) & ngx_llm_canon_x8(0x01);
-
-        /* the eight bits, at every eighth place, go to the highest byte */
-
-        mask |= ((w * 0x0102040810204080ull) >> 56) << i;
-    }
-
-    return mask;
 }
 
 

@@ -21,7 +21,7 @@
 
 typedef struct {
     const char  *name;
-    const char  *text;          /* repeated inside of messages */
+    const char  *text;          /* repeated inside of messages; NULL: prose */
     size_t       message;       /* bytes of a message, 0: text is raw JSON */
     size_t       size;
 } bench_kind_t;
@@ -36,6 +36,8 @@ static const bench_kind_t  kinds[] = {
       4000, 100000 },
     { "english, 1 MB", "The quick brown fox jumps over the lazy dog (twice). ",
       4000, 1000000 },
+    { "prose, 10 KB", NULL, 2000, 10000 },
+    { "prose, 1 MB", NULL, 700000, 1000000 },
     { "\\n each 40", "A line of about forty bytes with its end\\n",
       4000, 100000 },
     { "\\u each 40", "A line of about forty bytes, na\\u00efve end ",
@@ -79,10 +81,35 @@ add(u_char *body, size_t *len, const char *text)
 }
 
 
+/* words, with an escape at a place that cannot be foreseen */
+
+static const char *
+piece(const bench_kind_t *k)
+{
+    static uint32_t     seed = 1;
+    static const char  *words[] = {
+        "the ", "of ", "important ", "model ", "request ", "answer ", "in ",
+        "information ", "between ", "people ", "a ", "function ", "value ",
+        "more. ", "\\\"error\\\" ", "returns.\\n\\n"
+    };
+
+    if (k->text) {
+        return k->text;
+    }
+
+    seed = seed * 1103515245 + 12345;
+
+    /* one in 32 is one of the last two */
+
+    return words[(seed >> 20) % 32 ? (seed >> 16) % 14 : 14 + (seed >> 28) % 2];
+}
+
+
 static size_t
 build(u_char *body, const bench_kind_t *k)
 {
-    size_t  len, n;
+    size_t       len, n;
+    const char  *text;
 
     len = 0;
     add(body, &len, "{\"model\":\"gpt-4o\",\"temperature\":0,\"messages\":[");
@@ -95,8 +122,9 @@ build(u_char *body, const bench_kind_t *k)
         n = 0;
 
         do {
-            add(body, &len, k->text);
-            n += strlen(k->text);
+            text = piece(k);
+            add(body, &len, text);
+            n += strlen(text);
         } while (n < k->message && len + 120 < k->size);
 
         if (k->message) {
