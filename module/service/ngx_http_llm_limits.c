@@ -57,11 +57,19 @@ ngx_http_llm_limits_arm(ngx_http_request_t *r, ngx_uint_t last)
         left = ngx_min(left, answer);
     }
 
+    left = ngx_max(left, 1);
+
     if (ev->timer_set) {
+
+        if ((ngx_msec_int_t) (ngx_current_msec + left - ev->timer.key) >= 0) {
+            /* fires sooner, and is set for the rest then */
+            return;
+        }
+
         ngx_del_timer(ev);
     }
 
-    ngx_add_timer(ev, (ngx_msec_t) ngx_max(left, 1));
+    ngx_add_timer(ev, (ngx_msec_t) left);
 }
 
 
