@@ -22,9 +22,6 @@ ngx_http_llm_model_t *ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf,
 /* the order of lmcf->exact: shorter names first, as lengths compare fastest */
 ngx_int_t ngx_http_llm_route_compare(ngx_str_t *one, ngx_str_t *two);
 
-/* 1: a name we route by, 1 to 256 bytes of 0x21-0x7e without '"' and '\' */
-ngx_uint_t ngx_http_llm_route_valid(ngx_str_t *name);
-
 /* NAME of GET .../models/NAME; empty for the list itself */
 void ngx_http_llm_route_models_name(ngx_http_request_t *r, ngx_str_t *name);
 

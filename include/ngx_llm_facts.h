@@ -84,37 +84,13 @@ typedef struct {
 
 
 /* before a body is read: four integers are -1, all else is 0 */
+void ngx_llm_facts_init(ngx_llm_facts_t *facts);
 
-static ngx_inline void
-ngx_llm_facts_init(ngx_llm_facts_t *facts)
-{
-    ngx_memzero(facts, sizeof(ngx_llm_facts_t));
+/* 1: a model's name, 1 to 256 bytes of 0x21-0x7e without '"' and '\' */
+ngx_uint_t ngx_llm_facts_is_name(const u_char *name, size_t len);
 
-    facts->max_tokens = -1;
-    facts->max_completion_tokens = -1;
-    facts->max_output_tokens = -1;
-    facts->n = -1;
-}
-
-
-/* len bytes of a name, or the first of them, are in model: is it a name? */
-
-static ngx_inline void
-ngx_llm_facts_name(ngx_llm_facts_t *facts, size_t len)
-{
-    size_t  i;
-
-    facts->invalid_model = (len == 0 || len > NGX_LLM_MODEL_LEN);
-
-    for (i = 0; i < len && !facts->invalid_model; i++) {
-        facts->invalid_model = facts->model[i] < 0x21
-                               || facts->model[i] > 0x7e
-                               || facts->model[i] == '"'
-                               || facts->model[i] == '\\';
-    }
-
-    facts->model_len = facts->invalid_model ? 0 : len;
-}
+/* len bytes of a name, or the first of them, are in model: is it one? */
+void ngx_llm_facts_name(ngx_llm_facts_t *facts, size_t len);
 
 
 #endif /* _NGX_LLM_FACTS_H_INCLUDED_ */

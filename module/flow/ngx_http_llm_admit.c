@@ -439,7 +439,7 @@ ngx_http_llm_admit_name(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
                                   "model", NULL);
     }
 
-    if (ngx_http_llm_route_valid(&ctx->name)) {
+    if (ngx_llm_facts_is_name(ctx->name.data, ctx->name.len)) {
         return NGX_OK;
     }
 

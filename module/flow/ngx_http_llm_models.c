@@ -124,7 +124,7 @@ ngx_http_llm_models_one(ngx_http_request_t *r, ngx_str_t *name,
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    model = ngx_http_llm_route_valid(name)
+    model = ngx_llm_facts_is_name(name->data, name->len)
             ? ngx_http_llm_route_model(lmcf, name, &rest) : NULL;
 
     if (model == NULL || !ngx_http_llm_auth_allowed(r, name, model)) {

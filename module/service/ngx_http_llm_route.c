@@ -176,28 +176,6 @@ ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name)
 }
 
 
-ngx_uint_t
-ngx_http_llm_route_valid(ngx_str_t *name)
-{
-    size_t  i;
-    u_char  ch;
-
-    if (name->len == 0 || name->len > NGX_LLM_MODEL_LEN) {
-        return 0;
-    }
-
-    for (i = 0; i < name->len; i++) {
-        ch = name->data[i];
-
-        if (ch <= ' ' || ch >= 0x7f || ch == '"' || ch == '\\') {
-            return 0;
-        }
-    }
-
-    return 1;
-}
-
-
 ngx_int_t
 ngx_http_llm_route_compare(ngx_str_t *one, ngx_str_t *two)
 {

@@ -372,7 +372,9 @@ ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (llcf->model->lengths == NULL && !ngx_http_llm_route_valid(&value[1])) {
+    if (llcf->model->lengths == NULL
+        && !ngx_llm_facts_is_name(value[1].data, value[1].len))
+    {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid model \"%V\" in \"llm_pass\"", &value[1]);
         return NGX_CONF_ERROR;

@@ -126,7 +126,7 @@ ngx_http_llm_target_model(ngx_conf_t *cf, ngx_http_llm_model_t *model,
         return NGX_CONF_OK;
     }
 
-    if (!ngx_http_llm_route_valid(name)
+    if (!ngx_llm_facts_is_name(name->data, name->len)
         || ngx_strlchr(name->data, name->data + name->len, '*'))
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
