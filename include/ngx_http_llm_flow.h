@@ -96,10 +96,8 @@ void ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost);
 void ngx_http_llm_amount_learn(ngx_http_llm_charge_t *charge);
 
 
-/* adds a request that has ended to the metrics, once for each charge; cost is
-   nano-USD, or NGX_LLM_PRICE_UNKNOWN */
-void ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
-    ngx_http_llm_usage_e usage, int64_t cost);
+/* adds a request that has ended to the metrics, once for each charge */
+void ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge);
 
 
 #endif /* _NGX_HTTP_LLM_FLOW_H_INCLUDED_ */

@@ -48,12 +48,12 @@ static const struct {
 
 
 void
-ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
-    ngx_http_llm_usage_e usage, int64_t cost)
+ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 {
     ngx_str_t                  outcome;
     ngx_uint_t                 i;
     ngx_llm_sample_t           sample;
+    ngx_http_llm_usage_e       usage;
     ngx_http_llm_attempt_t    *attempt;
     ngx_http_llm_main_conf_t  *lmcf;
 
@@ -87,15 +87,18 @@ ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
 
     ngx_http_llm_count_tokens(&sample, charge);
 
+    usage = ngx_http_llm_amount_usage(charge);
+
     sample.duration = ngx_current_msec - charge->start;
     sample.ttft = charge->ttft;
     sample.timed = charge->timed;
     sample.unknown = (usage == NGX_HTTP_LLM_USAGE_UNKNOWN);
-    sample.cost = cost;
+    sample.cost = ngx_http_llm_amount_cost(charge);
 
     /* llm_meter alone does not know the model: nobody could give it a price */
 
-    sample.unpriced = (lmcf->priced && cost == NGX_LLM_PRICE_UNKNOWN
+    sample.unpriced = (lmcf->priced
+                       && sample.cost == NGX_LLM_PRICE_UNKNOWN
                        && usage == NGX_HTTP_LLM_USAGE_PROVIDER
                        && (charge->asked.len || charge->attempts.nelts));
 

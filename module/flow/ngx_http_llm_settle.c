@@ -271,9 +271,7 @@ ngx_http_llm_settle_cleanup(void *data)
 
     ngx_http_llm_land(charge->request, charge);
     ngx_http_llm_settle_charge(charge);
-    ngx_http_llm_count(charge->request, charge,
-                       ngx_http_llm_amount_usage(charge),
-                       ngx_http_llm_amount_cost(charge));
+    ngx_http_llm_count(charge->request, charge);
 
     ngx_http_set_ctx(charge->request, ctx, ngx_http_llm_module);
 }
