@@ -341,20 +341,24 @@ ngx_http_llm_balance_key(ngx_http_llm_ctx_t *ctx,
 
     for (i = 0; i < n; i++, turn++) {
 
-        if (ngx_http_llm_balance_tried(ctx, target, &key[turn % n])) {
+        /* no more than n */
+
+        turn = (turn < n) ? turn : 0;
+
+        if (ngx_http_llm_balance_tried(ctx, target, &key[turn])) {
             continue;
         }
 
-        if (ngx_llm_vital_left(key[turn % n].vital, now) == 0) {
-            return &key[turn % n];
+        if (ngx_llm_vital_left(key[turn].vital, now) == 0) {
+            return &key[turn];
         }
 
         if (any
             && (best == NULL
-                || ngx_llm_vital_failed_at(key[turn % n].vital)
+                || ngx_llm_vital_failed_at(key[turn].vital)
                    < ngx_llm_vital_failed_at(best->vital)))
         {
-            best = &key[turn % n];
+            best = &key[turn];
         }
     }
 
