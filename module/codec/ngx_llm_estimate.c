@@ -42,7 +42,9 @@ static void ngx_llm_estimate_sample(ngx_llm_histogram16_t *h,
     const ngx_llm_scale_t *scale, int64_t value);
 static ngx_uint_t ngx_llm_estimate_step(const ngx_llm_scale_t *scale,
     int64_t value);
-static int64_t ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
+static void ngx_llm_estimate_percentiles(ngx_llm_histogram16_t *h,
+    const ngx_llm_scale_t *scale);
+static int64_t ngx_llm_estimate_percentile(const uint16_t *steps, int64_t sum,
     const ngx_llm_scale_t *scale, int64_t percent);
 static int64_t ngx_llm_estimate_edge(const ngx_llm_scale_t *scale,
     int64_t step);
@@ -284,8 +286,7 @@ ngx_llm_estimate_sample(ngx_llm_histogram16_t *h, const ngx_llm_scale_t *scale,
 
     h->news = 0;
 
-    h->usual = ngx_llm_estimate_percentile(h, scale, 50);
-    h->high = ngx_llm_estimate_percentile(h, scale, scale->high);
+    ngx_llm_estimate_percentiles(h, scale);
 
     if (h->sum < NGX_LLM_ESTIMATE_FADE) {
         return;
@@ -328,16 +329,15 @@ ngx_llm_estimate_step(const ngx_llm_scale_t *scale, int64_t value)
 
 
 /*
- * Between the edges of a step it is a line.  Other workers count meanwhile,
- * halve what there is, or have given the row away: what is read twice may not
- * add up.  0: nothing is left.
+ * Other workers count meanwhile, halve what there is, or have given the row
+ * away: what is read twice may not add up.
  */
 
-static int64_t
-ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
-    const ngx_llm_scale_t *scale, int64_t percent)
+static void
+ngx_llm_estimate_percentiles(ngx_llm_histogram16_t *h,
+    const ngx_llm_scale_t *scale)
 {
-    int64_t                   sum, below, want, low, high;
+    int64_t                   sum;
     uint16_t                  steps[NGX_LLM_ESTIMATE_STEPS];
     ngx_uint_t                i;
     const volatile uint16_t  *shared;
@@ -349,6 +349,20 @@ ngx_llm_estimate_percentile(const ngx_llm_histogram16_t *h,
         steps[i] = shared[i];
         sum += steps[i];
     }
+
+    h->usual = ngx_llm_estimate_percentile(steps, sum, scale, 50);
+    h->high = ngx_llm_estimate_percentile(steps, sum, scale, scale->high);
+}
+
+
+/* between the edges of a step it is a line; 0: nothing is left */
+
+static int64_t
+ngx_llm_estimate_percentile(const uint16_t *steps, int64_t sum,
+    const ngx_llm_scale_t *scale, int64_t percent)
+{
+    int64_t     below, want, low, high;
+    ngx_uint_t  i;
 
     if (sum == 0) {
         return 0;
