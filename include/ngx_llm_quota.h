@@ -53,6 +53,7 @@ struct ngx_llm_quota_s {             /* of one generation */
     ngx_llm_identity_t    *identity;
     ngx_log_t             *log;      /* the worker's */
     uint64_t               worker;   /* no other process has this number */
+    int64_t                swept;    /* when it looked for overdue holds */
     u_char                 salt[8];  /* of ids, of this start of nginx */
 };
 

@@ -8,7 +8,8 @@
 #include <ngx_llm_hold.h>
 
 
-#define NGX_LLM_QUOTA_SWEEP   4      /* holds looked at in each call */
+#define NGX_LLM_QUOTA_SWEEP   32     /* holds looked at in a go */
+#define NGX_LLM_QUOTA_EACH    10     /* goes of a worker, ms apart */
 #define NGX_LLM_QUOTA_BUSY    1000   /* to wait for a slot, ms */
 
 
@@ -335,10 +336,19 @@ static void
 ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now)
 {
     ngx_uint_t       i, j;
-    ngx_queue_t     *q;
+    ngx_queue_t     *q, *last;
     ngx_llm_hold_t  *hold;
 
-    for (i = 0; i < NGX_LLM_QUOTA_SWEEP; i++) {
+    if (now >= quota->swept && now - quota->swept < NGX_LLM_QUOTA_EACH) {
+        return;
+    }
+
+    quota->swept = now;
+
+    last = ngx_queue_last(&quota->sh->holds);
+    q = NULL;
+
+    for (i = 0; i < NGX_LLM_QUOTA_SWEEP && q != last; i++) {
 
         if (ngx_queue_empty(&quota->sh->holds)) {
             return;
