@@ -18,6 +18,8 @@
 #define NGX_LLM_QUOTA_ID        48   /* longest id of a hold */
 #define NGX_LLM_QUOTA_CLAIMS    8    /* zones of one request */
 
+#define NGX_LLM_QUOTA_TOLD      2    /* limits a client is told of: the first */
+
 #define NGX_LLM_QUOTA_AS_RESERVED  (-1)
 
 
@@ -46,8 +48,8 @@ typedef struct {
 
     ngx_llm_quota_limit_e  refuses;  /* or would, in shadow; ..._NONE */
     int64_t                wait;     /* milliseconds until it would not */
-    int64_t                left[NGX_LLM_QUOTA_AMOUNTS];
-    int64_t                reset[NGX_LLM_QUOTA_AMOUNTS];
+    int64_t                left[NGX_LLM_QUOTA_TOLD];
+    int64_t                reset[NGX_LLM_QUOTA_TOLD];
 } ngx_llm_claim_t;
 
 

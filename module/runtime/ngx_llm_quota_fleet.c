@@ -307,7 +307,7 @@ ngx_llm_fleet_told(ngx_llm_claim_t *claim, redisReply *reply)
                      : NGX_LLM_QUOTA_NONE;
     claim->wait = n[1];
 
-    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
         claim->left[i] = n[2 + 2 * i];
         claim->reset[i] = n[3 + 2 * i];
     }

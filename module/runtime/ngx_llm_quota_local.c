@@ -206,7 +206,7 @@ ngx_llm_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
 
         if (claim->limits[i].n < 0) {
             claim->left[i] = -1;

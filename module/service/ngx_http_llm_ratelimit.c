@@ -10,10 +10,6 @@
 #include <ngx_http_llm_list.h>
 
 
-/* requests and tokens */
-#define NGX_HTTP_LLM_RATELIMIT_N  2
-
-
 static ngx_int_t ngx_http_llm_ratelimit_filter(ngx_http_request_t *r);
 static ngx_llm_claim_t *ngx_http_llm_ratelimit_claim(ngx_llm_reserve_t *res,
     ngx_uint_t limit);
@@ -25,7 +21,7 @@ static ngx_int_t ngx_http_llm_ratelimit_add(ngx_http_request_t *r,
     ngx_llm_claim_t *claim, ngx_uint_t limit);
 
 
-static ngx_str_t  ngx_http_llm_ratelimit_names[NGX_HTTP_LLM_RATELIMIT_N][3] = {
+static ngx_str_t  ngx_http_llm_ratelimit_names[NGX_LLM_QUOTA_TOLD][3] = {
     { ngx_string("x-ratelimit-limit-requests"),
       ngx_string("x-ratelimit-remaining-requests"),
       ngx_string("x-ratelimit-reset-requests") },
@@ -52,7 +48,7 @@ static ngx_int_t
 ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
 {
     ngx_uint_t           i;
-    ngx_llm_claim_t     *claims[NGX_HTTP_LLM_RATELIMIT_N];
+    ngx_llm_claim_t     *claims[NGX_LLM_QUOTA_TOLD];
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
@@ -63,14 +59,14 @@ ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
         return ngx_http_llm_next_header_filter(r);
     }
 
-    for (i = 0; i < NGX_HTTP_LLM_RATELIMIT_N; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
         claims[i] = ngx_http_llm_ratelimit_claim(&ctx->charge->quota.reserve,
                                                  i);
     }
 
     ngx_http_llm_ratelimit_theirs(r, claims);
 
-    for (i = 0; i < NGX_HTTP_LLM_RATELIMIT_N; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
 
         if (claims[i]
             && ngx_http_llm_ratelimit_add(r, claims[i], i) != NGX_OK)
@@ -126,7 +122,10 @@ ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r, ngx_llm_claim_t **claims)
         }
 
         if (h->hash && h->key.len > sizeof("x-ratelimit-") - 1
-            && (h->key.data[0] | 0x20) == 'x')
+            && (h->key.data[0] | 0x20) == 'x'
+            && ngx_strncasecmp(h->key.data, (u_char *) "x-ratelimit-",
+                               sizeof("x-ratelimit-") - 1)
+               == 0)
         {
             ngx_http_llm_ratelimit_hide(h, claims);
         }
@@ -140,7 +139,7 @@ ngx_http_llm_ratelimit_hide(ngx_table_elt_t *h, ngx_llm_claim_t **claims)
     ngx_str_t   *name;
     ngx_uint_t   i, j;
 
-    for (i = 0; i < NGX_HTTP_LLM_RATELIMIT_N; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
 
         for (j = 0; j < 3 && claims[i]; j++) {
             name = &ngx_http_llm_ratelimit_names[i][j];
