@@ -232,41 +232,49 @@ ngx_llm_limit_fraction(u_char *p, int64_t ms)
 }
 
 
-/* two digits at a time: half the divisions */
+/*
+ * From the last digit, two at a time: half the divisions.  How many there are
+ * is nearly told by the number of bits: 1233 / 4096 is log10(2).
+ */
 
 u_char *
 ngx_llm_limit_print(u_char *p, int64_t n)
 {
-    size_t     len;
-    u_char    *d, digits[20];
-    uint64_t   rest, part;
+    u_char      *d, *end;
+    uint64_t     rest;
+    ngx_uint_t   digits;
 
-    static const u_char  pairs[] =
+    static const u_char    pairs[] =
         "00010203040506070809" "10111213141516171819"
         "20212223242526272829" "30313233343536373839"
         "40414243444546474849" "50515253545556575859"
         "60616263646566676869" "70717273747576777879"
         "80818283848586878889" "90919293949596979899";
 
-    d = digits + sizeof(digits);
+    static const uint64_t  powers[] = {
+        0, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
+        1000000000, 10000000000, 100000000000, 1000000000000, 10000000000000,
+        100000000000000, 1000000000000000, 10000000000000000,
+        100000000000000000, 1000000000000000000
+    };
+
     rest = (uint64_t) n;
 
-    while (rest > 9) {
-        part = rest % 100;
-        rest /= 100;
+    digits = (64 - __builtin_clzll(rest | 1)) * 1233 >> 12;
+    digits += (rest >= powers[digits]);
+
+    end = p + digits;
+
+    for (d = end; d - p > 1; rest /= 100) {
         d -= 2;
-        ngx_memcpy(d, pairs + 2 * part, 2);
+        ngx_memcpy(d, pairs + 2 * (rest % 100), 2);
     }
 
-    /* the first of an odd number of digits, a single 0 too */
+    /* the first of an odd number of digits */
 
-    if (rest || d == digits + sizeof(digits)) {
-        *--d = (u_char) ('0' + rest);
+    if (d > p) {
+        *p = (u_char) ('0' + rest);
     }
 
-    len = digits + sizeof(digits) - d;
-
-    ngx_memcpy(p, d, len);
-
-    return p + len;
+    return end;
 }

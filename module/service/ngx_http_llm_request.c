@@ -123,7 +123,9 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     p = ngx_cpymem(p, uri->data, uri->len);
     p = ngx_cpymem(p, " HTTP/1.1" CRLF, sizeof(" HTTP/1.1" CRLF) - 1);
     p = ngx_cpymem(p, call->key->head.data, call->key->head.len);
-    p = ngx_sprintf(p, "Content-Length: %uz" CRLF, length);
+    p = ngx_cpymem(p, "Content-Length: ", sizeof("Content-Length: ") - 1);
+    p = ngx_llm_limit_print(p, length);
+    *p++ = CR; *p++ = LF;
     p = ngx_http_llm_request_client(r, provider, p);
 
     for (i = 0; i < n; i++) {
