@@ -12,6 +12,7 @@
 #include <ngx_llm_learn.h>
 #include <ngx_http_llm_model.h>
 #include <ngx_http_llm_cache.h>
+#include <ngx_http_llm_travel.h>
 
 
 /* random bytes drawn at a time */
@@ -80,7 +81,7 @@ typedef struct {
     ngx_http_complex_value_t      *model;        /* llm_pass MODEL, or NULL */
     ngx_http_llm_timeouts_t        timeouts;
     ngx_array_t                   *pass_headers; /* ngx_str_t */
-    ngx_hash_t                     travel;       /* headers that travel on */
+    ngx_http_llm_travel_t          travel;       /* headers that travel on */
     ngx_flag_t                     provider_header;
     ngx_flag_t                     intercept_errors;
     ngx_flag_t                     auth;

@@ -66,18 +66,6 @@ ngx_http_llm_list_find(ngx_http_llm_cursor_t *cursor, const char *name,
 }
 
 
-/* x-stainless-*: what an SDK says of itself, and it says much */
-
-static ngx_inline ngx_uint_t
-ngx_http_llm_list_of_sdk(ngx_table_elt_t *h)
-{
-    return h->key.len > sizeof("x-stainless-") - 1
-           && ngx_memcmp(h->lowcase_key, "x-stainless-",
-                         sizeof("x-stainless-") - 1)
-              == 0;
-}
-
-
 /* adds a header; name is static, value is kept by reference */
 
 static ngx_inline ngx_int_t

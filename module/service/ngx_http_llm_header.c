@@ -9,6 +9,8 @@
 #include <ngx_http_llm_list.h>
 
 
+static ngx_int_t ngx_http_llm_header_travel_add(ngx_array_t *names,
+    ngx_str_t *name, ngx_uint_t how, ngx_http_llm_loc_conf_t *llcf);
 static ngx_int_t ngx_http_llm_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge);
@@ -17,19 +19,22 @@ static void ngx_http_llm_header_theirs(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_header_stream(ngx_http_request_t *r);
 
 
-/* x-stainless-* travels too: ngx_http_llm_list_of_sdk() */
+/* x-stainless-* travels too: ngx_http_llm_travel_sdk() */
 
-static ngx_str_t  ngx_http_llm_travelling[] = {
-    ngx_string("content-type"),
-    ngx_string("accept"),
-    ngx_string("user-agent"),
-    ngx_string("openai-beta"),
-    ngx_string("anthropic-version"),
-    ngx_string("anthropic-beta"),
-    ngx_string("idempotency-key"),
-    ngx_string("traceparent"),
-    ngx_string("tracestate"),
-    ngx_null_string
+static const struct {
+    ngx_str_t   name;
+    ngx_uint_t  how;
+} ngx_http_llm_travelling[] = {
+    { ngx_string("content-type"), NGX_HTTP_LLM_TRAVELS_ALIKE },
+    { ngx_string("accept"), NGX_HTTP_LLM_TRAVELS_ALIKE },
+    { ngx_string("user-agent"), NGX_HTTP_LLM_TRAVELS_ALIKE },
+    { ngx_string("openai-beta"), NGX_HTTP_LLM_TRAVELS_KEYED },
+    { ngx_string("anthropic-version"), NGX_HTTP_LLM_TRAVELS_KEYED },
+    { ngx_string("anthropic-beta"), NGX_HTTP_LLM_TRAVELS_KEYED },
+    { ngx_string("idempotency-key"), NGX_HTTP_LLM_TRAVELS_ALIKE },
+    { ngx_string("traceparent"), NGX_HTTP_LLM_TRAVELS_ALIKE },
+    { ngx_string("tracestate"), NGX_HTTP_LLM_TRAVELS_ALIKE },
+    { ngx_null_string, 0 }
 };
 
 
@@ -69,10 +74,9 @@ static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
 ngx_int_t
 ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 {
-    ngx_uint_t        i, n;
-    ngx_str_t        *name;
+    ngx_uint_t        i, n, how;
+    ngx_str_t        *passed, name;
     ngx_array_t       names;
-    ngx_hash_key_t   *hk;
     ngx_hash_init_t   hash;
 
     if (ngx_array_init(&names, cf->temp_pool, 16, sizeof(ngx_hash_key_t))
@@ -81,21 +85,33 @@ ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
         return NGX_ERROR;
     }
 
-    name = llcf->pass_headers ? llcf->pass_headers->elts : NULL;
-    n = llcf->pass_headers ? llcf->pass_headers->nelts : 0;
+    /* ours first: one that is passed as well is what it was */
 
-    for (i = 0; i < n + 9; i++) {
-        hk = ngx_array_push(&names);
-        if (hk == NULL) {
+    for (i = 0; ngx_http_llm_travelling[i].how; i++) {
+        name = ngx_http_llm_travelling[i].name;
+        how = ngx_http_llm_travelling[i].how;
+
+        if (ngx_http_llm_header_travel_add(&names, &name, how, llcf)
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
-
-        hk->key = (i < n) ? name[i] : ngx_http_llm_travelling[i - n];
-        hk->key_hash = ngx_hash_key_lc(hk->key.data, hk->key.len);
-        hk->value = (void *) 1;
     }
 
-    hash.hash = &llcf->travel;
+    passed = llcf->pass_headers ? llcf->pass_headers->elts : NULL;
+    n = llcf->pass_headers ? llcf->pass_headers->nelts : 0;
+
+    for (i = 0; i < n; i++) {
+
+        if (ngx_http_llm_header_travel_add(&names, &passed[i],
+                                           NGX_HTTP_LLM_TRAVELS_KEYED, llcf)
+            != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
+    }
+
+    hash.hash = &llcf->travel.names;
     hash.key = ngx_hash_key_lc;
     hash.max_size = 512;
     hash.bucket_size = ngx_align(64, ngx_cacheline_size);
@@ -104,6 +120,27 @@ ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
     hash.temp_pool = NULL;
 
     return ngx_hash_init(&hash, names.elts, names.nelts);
+}
+
+
+static ngx_int_t
+ngx_http_llm_header_travel_add(ngx_array_t *names, ngx_str_t *name,
+    ngx_uint_t how, ngx_http_llm_loc_conf_t *llcf)
+{
+    ngx_hash_key_t  *hk;
+
+    hk = ngx_array_push(names);
+    if (hk == NULL) {
+        return NGX_ERROR;
+    }
+
+    hk->key = *name;
+    hk->key_hash = ngx_hash_key_lc(name->data, name->len);
+    hk->value = (void *) (uintptr_t) how;
+
+    llcf->travel.marks |= (uint64_t) 1 << (hk->key_hash % 64);
+
+    return NGX_OK;
 }
 
 

@@ -12,7 +12,6 @@
 #include <ngx_llm_canon.h>
 
 
-
 /* of a body: for most, on the stack; and before it is given up */
 #define NGX_HTTP_LLM_KEY_NODES  128
 #define NGX_HTTP_LLM_KEY_MOST   65536
@@ -54,19 +53,6 @@ static ngx_str_t  ngx_http_llm_key_credentials[] = {
 /* behind the last one of a list, where another one would have its name */
 
 static ngx_str_t  ngx_http_llm_key_end = ngx_string("");
-
-
-/* of the headers that travel, those that tell the same of each request */
-
-static ngx_str_t  ngx_http_llm_key_indifferent[] = {
-    ngx_string("content-type"),
-    ngx_string("accept"),
-    ngx_string("user-agent"),
-    ngx_string("idempotency-key"),
-    ngx_string("traceparent"),
-    ngx_string("tracestate"),
-    ngx_null_string
-};
 
 
 ngx_int_t
@@ -418,7 +404,7 @@ ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* the client's own headers that travel and may change the answer */
+/* the client's own headers that may change the answer */
 
 static void
 ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
@@ -438,13 +424,12 @@ ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
             return;
         }
 
-        name.data = h->lowcase_key;
-        name.len = h->key.len;
-
-        if (!ngx_http_llm_list_of_sdk(h)
-            && ngx_hash_find(&llcf->travel, h->hash, name.data, name.len)
-            && !ngx_http_llm_key_named(ngx_http_llm_key_indifferent, &name))
+        if (ngx_http_llm_travels(&llcf->travel, h)
+            == NGX_HTTP_LLM_TRAVELS_KEYED)
         {
+            name.data = h->lowcase_key;
+            name.len = h->key.len;
+
             ngx_llm_digest_add_text(digest, &name);
             ngx_llm_digest_add_text(digest, &h->value);
         }

@@ -201,10 +201,7 @@ ngx_http_llm_request_travels(ngx_table_elt_t *h,
     ngx_uint_t                  i;
     ngx_http_llm_set_header_t  *header;
 
-    if (!ngx_http_llm_list_of_sdk(h)
-        && ngx_hash_find(&llcf->travel, h->hash, h->lowcase_key, h->key.len)
-           == NULL)
-    {
+    if (!ngx_http_llm_travels(&llcf->travel, h)) {
         return 0;
     }
 
