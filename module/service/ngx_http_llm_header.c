@@ -12,6 +12,7 @@
 static ngx_int_t ngx_http_llm_header_travel_add(ngx_array_t *names,
     ngx_str_t *name, ngx_uint_t how, ngx_http_llm_loc_conf_t *llcf);
 static ngx_int_t ngx_http_llm_header_filter(ngx_http_request_t *r);
+static void ngx_http_llm_header_digits(u_char *dst, const u_char *src);
 static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge);
 static void ngx_http_llm_header_theirs(ngx_http_request_t *r,
@@ -232,7 +233,8 @@ ngx_http_llm_header_filter(ngx_http_request_t *r)
 ngx_http_variable_value_t *
 ngx_http_llm_header_request_id(ngx_http_request_t *r)
 {
-    u_char                     *id;
+    u_char                     *id, *random;
+    ngx_uint_t                  i;
     ngx_http_variable_value_t  *vv;
     ngx_http_llm_main_conf_t   *lmcf;
 
@@ -259,7 +261,11 @@ ngx_http_llm_header_request_id(ngx_http_request_t *r)
     }
 
     lmcf->random_len -= 16;
-    ngx_hex_dump(id, lmcf->random + lmcf->random_len, 16);
+    random = lmcf->random + lmcf->random_len;
+
+    for (i = 0; i < 4; i++) {
+        ngx_http_llm_header_digits(id + 8 * i, random + 4 * i);
+    }
 
     vv->len = 32;
     vv->data = id;
@@ -268,6 +274,27 @@ ngx_http_llm_header_request_id(ngx_http_request_t *r)
     vv->not_found = 0;
 
     return vv;
+}
+
+
+/* four random bytes as eight digits; in which order is all the same */
+
+static void
+ngx_http_llm_header_digits(u_char *dst, const u_char *src)
+{
+    uint32_t  bits;
+    uint64_t  digits, letters;
+
+    ngx_memcpy(&bits, src, sizeof(uint32_t));
+
+    digits = (uint64_t) (bits >> 4 & 0x0f0f0f0f) << 32 | (bits & 0x0f0f0f0f);
+
+    /* 1 in each byte that is more than 9 */
+
+    letters = (digits + 0x0606060606060606) >> 4 & 0x0101010101010101;
+    digits += 0x3030303030303030 + letters * ('a' - '9' - 1);
+
+    ngx_memcpy(dst, &digits, sizeof(uint64_t));
 }
 
 
