@@ -77,7 +77,6 @@ typedef struct {
 
 typedef struct {
     ngx_http_llm_operation_t      *operation;
-    ngx_llm_facts_t                facts;
     ngx_str_t                      asked;        /* model, by the client */
     ngx_http_llm_model_t          *model;        /* what that resolved to */
     ngx_array_t                    attempts;     /* attempt_t */
@@ -100,6 +99,7 @@ typedef struct {
     unsigned                       timed:1;      /* ttft is valid */
     unsigned                       keepalive:1;  /* as the client asked */
     unsigned                       settled:1;
+    ngx_llm_facts_t                facts;        /* the last: not zeroed */
 } ngx_http_llm_charge_t;
 
 

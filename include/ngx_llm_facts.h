@@ -40,7 +40,6 @@ typedef struct {
 
 
 typedef struct {
-    u_char      model[NGX_LLM_MODEL_LEN];  /* decoded, no final NUL */
     size_t      model_len;           /* 0 = absent, null or invalid_model */
     size_t      model_pos;           /* raw, of JSON with its quotes */
     size_t      model_size;          /* 0 = absent or null */
@@ -80,10 +79,13 @@ typedef struct {
                                         without '"' and '\' */
     unsigned    stateful:1;          /* previous_response_id, conversation:
                                         present, not null */
+
+    u_char      model[NGX_LLM_MODEL_LEN];  /* decoded, no final NUL; the last,
+                                              only model_len bytes are set */
 } ngx_llm_facts_t;
 
 
-/* before a body is read: four integers are -1, all else is 0 */
+/* before a body is read: four integers are -1, all else is 0, model nothing */
 void ngx_llm_facts_init(ngx_llm_facts_t *facts);
 
 /* 1: a model's name, 1 to 256 bytes of 0x21-0x7e without '"' and '\' */

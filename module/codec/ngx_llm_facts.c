@@ -9,7 +9,7 @@
 void
 ngx_llm_facts_init(ngx_llm_facts_t *facts)
 {
-    ngx_memzero(facts, sizeof(ngx_llm_facts_t));
+    ngx_memzero(facts, offsetof(ngx_llm_facts_t, model));
 
     facts->max_tokens = -1;
     facts->max_completion_tokens = -1;

@@ -97,7 +97,7 @@ ngx_http_llm_settle_ctx(ngx_http_request_t *r)
         }
 
     } else {
-        charge = ngx_pcalloc(r->pool, sizeof(ngx_http_llm_charge_t));
+        charge = ngx_palloc(r->pool, sizeof(ngx_http_llm_charge_t));
 
         if (charge && ngx_http_llm_settle_init(r, charge) != NGX_OK) {
             return NULL;
@@ -170,7 +170,6 @@ ngx_http_llm_settle_create(ngx_http_request_t *r)
     }
 
     charge = cln->data;
-    ngx_memzero(charge, sizeof(ngx_http_llm_charge_t));
 
     if (ngx_http_llm_settle_init(r, charge) != NGX_OK) {
         return NULL;
@@ -185,6 +184,9 @@ ngx_http_llm_settle_create(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_llm_settle_init(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 {
+    ngx_memzero(charge, offsetof(ngx_http_llm_charge_t, facts));
+    ngx_llm_facts_init(&charge->facts);
+
     charge->request = r;
     charge->start = ngx_current_msec;
     charge->keepalive = r->keepalive;
