@@ -76,14 +76,21 @@ ngx_llm_digest_add(ngx_llm_digest_t *digest, const void *data, size_t len)
 void
 ngx_llm_digest_add_text(ngx_llm_digest_t *digest, ngx_str_t *text)
 {
-    u_char  len[4];
+    u_char  *p;
 
-    len[0] = (u_char) text->len;
-    len[1] = (u_char) (text->len >> 8);
-    len[2] = (u_char) (text->len >> 16);
-    len[3] = (u_char) (text->len >> 24);
+    if (4 + text->len > NGX_LLM_DIGEST_GATHER - digest->gathered) {
+        ngx_llm_digest_flush(digest);
+    }
 
-    ngx_llm_digest_add(digest, len, 4);
+    p = digest->pieces + digest->gathered;
+
+    p[0] = (u_char) text->len;
+    p[1] = (u_char) (text->len >> 8);
+    p[2] = (u_char) (text->len >> 16);
+    p[3] = (u_char) (text->len >> 24);
+
+    digest->gathered += 4;
+
     ngx_llm_digest_add(digest, text->data, text->len);
 }
 
