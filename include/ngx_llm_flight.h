@@ -24,6 +24,9 @@ typedef struct {                     /* of one generation */
 /* while the configuration is read.  NULL: memory */
 ngx_llm_flight_t *ngx_llm_flight_create(ngx_conf_t *cf, ngx_llm_zone_t *zone);
 
+/* a key that is asked for soon: its place is fetched from memory until then */
+void ngx_llm_flight_prefetch(ngx_llm_flight_t *flight, const u_char *key);
+
 /*
  * NGX_OK: this worker leads, until ngx_llm_flight_land().  NGX_AGAIN: another
  * request does, of this worker or of another one.  NGX_DECLINED: there is no

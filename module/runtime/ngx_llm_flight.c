@@ -76,6 +76,13 @@ ngx_llm_flight_init(ngx_llm_zone_t *zone, void **root, void *data)
 }
 
 
+void
+ngx_llm_flight_prefetch(ngx_llm_flight_t *flight, const u_char *key)
+{
+    __builtin_prefetch(ngx_llm_flight_place(flight, key), 1);
+}
+
+
 ngx_int_t
 ngx_llm_flight_lead(ngx_llm_flight_t *flight, const u_char *key,
     ngx_msec_t longest)

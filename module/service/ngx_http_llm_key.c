@@ -92,6 +92,7 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_llm_digest_mac_end(lmcf->cache.digest, cache->key);
 
     ngx_llm_cache_prefetch(lmcf->cache.store, cache->key);
+    ngx_llm_flight_prefetch(lmcf->cache.flight, cache->key);
     ngx_http_llm_key_tags(lmcf, ctx->charge);
 
     cache->keyed = 1;
