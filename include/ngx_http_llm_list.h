@@ -11,12 +11,17 @@
 #include <ngx_http.h>
 
 
-/* a place in a list; { &list->part, 0 } before the first */
+/* a place in a list; what is added meanwhile may not be seen */
 
 typedef struct {
-    ngx_list_part_t  *part;
-    ngx_uint_t        i;
+    ngx_list_part_t  *rest;      /* parts not begun yet */
+    ngx_table_elt_t  *next;
+    ngx_table_elt_t  *last;      /* behind the last one of this part */
 } ngx_http_llm_cursor_t;
+
+
+/* before the first header of a list */
+#define ngx_http_llm_list_start(list)    { &(list)->part, NULL, NULL }
 
 
 /* the next header, or NULL */
@@ -24,21 +29,18 @@ typedef struct {
 static ngx_inline ngx_table_elt_t *
 ngx_http_llm_list_next(ngx_http_llm_cursor_t *cursor)
 {
-    ngx_table_elt_t  *h;
+    while (cursor->next == cursor->last) {
 
-    while (cursor->i >= cursor->part->nelts) {
-
-        if (cursor->part->next == NULL) {
+        if (cursor->rest == NULL) {
             return NULL;
         }
 
-        cursor->part = cursor->part->next;
-        cursor->i = 0;
+        cursor->next = cursor->rest->elts;
+        cursor->last = cursor->next + cursor->rest->nelts;
+        cursor->rest = cursor->rest->next;
     }
 
-    h = cursor->part->elts;
-
-    return &h[cursor->i++];
+    return cursor->next++;
 }
 
 

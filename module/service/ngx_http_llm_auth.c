@@ -63,7 +63,8 @@ ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key)
 {
     ngx_str_t               value;
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
+    ngx_http_llm_cursor_t   cursor =
+                               ngx_http_llm_list_start(&r->headers_in.headers);
 
     ngx_str_null(key);
 

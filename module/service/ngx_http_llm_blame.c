@@ -317,8 +317,8 @@ ngx_http_llm_blame_header(ngx_http_request_t *r, const char *name,
     time_t                  time;
     ngx_int_t               value;
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->upstream->headers_in.headers.part,
-                                       0 };
+    ngx_http_llm_cursor_t   cursor =
+                     ngx_http_llm_list_start(&r->upstream->headers_in.headers);
 
     h = ngx_http_llm_list_find(&cursor, name, len);
 

@@ -23,7 +23,8 @@ ngx_int_t
 ngx_http_llm_body_plain(ngx_http_request_t *r)
 {
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
+    ngx_http_llm_cursor_t   cursor =
+                               ngx_http_llm_list_start(&r->headers_in.headers);
 
     for ( ;; ) {
         h = ngx_http_llm_list_find(&cursor, "Content-Encoding",
@@ -45,7 +46,8 @@ ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary)
     ngx_int_t               rc;
     ngx_str_t              *type;
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
+    ngx_http_llm_cursor_t   cursor =
+                               ngx_http_llm_list_start(&r->headers_in.headers);
 
     h = ngx_http_llm_list_find(&cursor, "Content-Type",
                                sizeof("Content-Type") - 1);

@@ -30,7 +30,8 @@ void
 ngx_http_llm_control(ngx_http_request_t *r, ngx_http_llm_control_t *control)
 {
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
+    ngx_http_llm_cursor_t   cursor =
+                               ngx_http_llm_list_start(&r->headers_in.headers);
 
     ngx_memzero(control, sizeof(ngx_http_llm_control_t));
     control->max_age = -1;

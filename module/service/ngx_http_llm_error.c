@@ -437,7 +437,8 @@ ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
 {
     ngx_str_t                 *own;
     ngx_table_elt_t           *h;
-    ngx_http_llm_cursor_t      cursor = { &kept->headers.part, 0 };
+    ngx_http_llm_cursor_t      cursor =
+                                       ngx_http_llm_list_start(&kept->headers);
     ngx_http_llm_main_conf_t  *lmcf;
 
     static ngx_str_t  owns[] = {
@@ -518,7 +519,8 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
     int64_t                wait;
     ngx_str_t              seconds, ms;
     ngx_uint_t             status;
-    ngx_http_llm_cursor_t  cursor = { &r->headers_out.headers.part, 0 };
+    ngx_http_llm_cursor_t  cursor =
+                              ngx_http_llm_list_start(&r->headers_out.headers);
     ngx_http_llm_cursor_t  cursor_ms = cursor;
 
     static ngx_str_t  no = ngx_string("false");

@@ -364,7 +364,8 @@ ngx_http_llm_header_theirs(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge)
 {
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->headers_out.headers.part, 0 };
+    ngx_http_llm_cursor_t   cursor =
+                              ngx_http_llm_list_start(&r->headers_out.headers);
 
     h = ngx_http_llm_list_find(&cursor, "x-request-id",
                                sizeof("x-request-id") - 1);
@@ -382,7 +383,8 @@ static ngx_int_t
 ngx_http_llm_header_stream(ngx_http_request_t *r)
 {
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->headers_out.headers.part, 0 };
+    ngx_http_llm_cursor_t   cursor =
+                              ngx_http_llm_list_start(&r->headers_out.headers);
 
     static ngx_str_t  no = ngx_string("no");
     static ngx_str_t  no_cache = ngx_string("no-cache");

@@ -412,7 +412,8 @@ ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 {
     ngx_str_t                 name;
     ngx_table_elt_t          *h;
-    ngx_http_llm_cursor_t     cursor = { &r->headers_in.headers.part, 0 };
+    ngx_http_llm_cursor_t     cursor =
+                               ngx_http_llm_list_start(&r->headers_in.headers);
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);

@@ -112,7 +112,8 @@ static void
 ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r, ngx_llm_claim_t **claims)
 {
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->headers_out.headers.part, 0 };
+    ngx_http_llm_cursor_t   cursor =
+                              ngx_http_llm_list_start(&r->headers_out.headers);
 
     for ( ;; ) {
         h = ngx_http_llm_list_next(&cursor);

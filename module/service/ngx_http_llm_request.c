@@ -149,7 +149,8 @@ ngx_http_llm_request_room(ngx_http_request_t *r)
 {
     size_t                  len;
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &r->headers_in.headers.part, 0 };
+    ngx_http_llm_cursor_t   cursor =
+                               ngx_http_llm_list_start(&r->headers_in.headers);
 
     len = 0;
 
@@ -172,7 +173,8 @@ ngx_http_llm_request_client(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, u_char *p)
 {
     ngx_table_elt_t          *h;
-    ngx_http_llm_cursor_t     cursor = { &r->headers_in.headers.part, 0 };
+    ngx_http_llm_cursor_t     cursor =
+                               ngx_http_llm_list_start(&r->headers_in.headers);
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);

@@ -25,7 +25,7 @@ const char *
 ngx_http_llm_tee_refused(ngx_list_t *headers)
 {
     ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor = { &headers->part, 0 };
+    ngx_http_llm_cursor_t   cursor = ngx_http_llm_list_start(headers);
 
     for ( ;; ) {
         h = ngx_http_llm_list_next(&cursor);
