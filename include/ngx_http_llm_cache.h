@@ -68,7 +68,7 @@ typedef struct {
 typedef struct {
     size_t                         len;
     u_char                         scope[NGX_HTTP_LLM_CACHE_SCOPE];
-    u_char                         own[NGX_LLM_DIGEST_LEN];
+    ngx_llm_digest_key_t           own;          /* of its keys */
 } ngx_http_llm_cache_scope_t;
 
 

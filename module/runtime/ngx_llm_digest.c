@@ -7,19 +7,16 @@
 
 #include <ngx_llm_digest.h>
 
-/* nginx's own header has said that deprecated functions are known as such */
-#include <openssl/sha.h>
-
 
 #define NGX_LLM_DIGEST_BLOCK   64
 #define NGX_LLM_DIGEST_GATHER  512
 
 
 struct ngx_llm_digest_s {            /* each worker has its own copy of it */
-    SHA256_CTX   sha;
-    u_char       block[NGX_LLM_DIGEST_BLOCK];  /* of HMAC's key */
-    size_t       gathered;
-    u_char       pieces[NGX_LLM_DIGEST_GATHER];
+    SHA256_CTX                   sha;
+    const ngx_llm_digest_key_t  *key;    /* of HMAC */
+    size_t                       gathered;
+    u_char                       pieces[NGX_LLM_DIGEST_GATHER];
 };
 
 
@@ -114,47 +111,55 @@ ngx_llm_digest_flush(ngx_llm_digest_t *digest)
 
 
 void
-ngx_llm_digest_mac(ngx_llm_digest_t *digest, ngx_str_t *key)
+ngx_llm_digest_key(ngx_llm_digest_t *digest, ngx_str_t *text,
+    ngx_llm_digest_key_t *key)
 {
-    size_t   i;
-    u_char  *block;
-
-    block = digest->block;
+    size_t  i;
+    u_char  block[NGX_LLM_DIGEST_BLOCK];
 
     ngx_memzero(block, NGX_LLM_DIGEST_BLOCK);
 
-    if (key->len <= NGX_LLM_DIGEST_BLOCK) {
-        ngx_memcpy(block, key->data, key->len);
+    if (text->len <= NGX_LLM_DIGEST_BLOCK) {
+        ngx_memcpy(block, text->data, text->len);
 
     } else {
-        ngx_llm_digest(digest, key, block);
+        ngx_llm_digest(digest, text, block);
     }
 
     for (i = 0; i < NGX_LLM_DIGEST_BLOCK; i++) {
         block[i] ^= 0x36;
     }
 
-    ngx_llm_digest_begin(digest);
-    ngx_llm_digest_add(digest, block, NGX_LLM_DIGEST_BLOCK);
+    (void) SHA256_Init(&key->inner);
+    (void) SHA256_Update(&key->inner, block, NGX_LLM_DIGEST_BLOCK);
+
+    for (i = 0; i < NGX_LLM_DIGEST_BLOCK; i++) {
+        block[i] ^= 0x36 ^ 0x5c;
+    }
+
+    (void) SHA256_Init(&key->outer);
+    (void) SHA256_Update(&key->outer, block, NGX_LLM_DIGEST_BLOCK);
+
+    ngx_explicit_memzero(block, NGX_LLM_DIGEST_BLOCK);
+}
+
+
+void
+ngx_llm_digest_mac(ngx_llm_digest_t *digest, const ngx_llm_digest_key_t *key)
+{
+    digest->gathered = 0;
+    digest->sha = key->inner;
+    digest->key = key;
 }
 
 
 void
 ngx_llm_digest_mac_end(ngx_llm_digest_t *digest, u_char *out)
 {
-    size_t   i;
-    u_char  *block;
-
-    block = digest->block;
-
-    for (i = 0; i < NGX_LLM_DIGEST_BLOCK; i++) {
-        block[i] ^= 0x36 ^ 0x5c;
-    }
-
     ngx_llm_digest_end(digest, out);
 
-    ngx_llm_digest_begin(digest);
-    ngx_llm_digest_add(digest, block, NGX_LLM_DIGEST_BLOCK);
+    digest->sha = digest->key->outer;
+
     ngx_llm_digest_add(digest, out, NGX_LLM_DIGEST_LEN);
     ngx_llm_digest_end(digest, out);
 }

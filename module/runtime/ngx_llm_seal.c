@@ -229,22 +229,26 @@ static void
 ngx_llm_seal_key(ngx_llm_seal_t *seal, ngx_str_t *scope, const u_char *salt,
     u_char *key)
 {
-    u_char     own[NGX_LLM_SEAL_KEY];
-    ngx_str_t  of_scope;
+    u_char                own[NGX_LLM_SEAL_KEY];
+    ngx_str_t             of_scope;
+    ngx_llm_digest_key_t  mac;
 
     static const char  label[] = "llm seal 1";
 
     of_scope.data = own;
     of_scope.len = NGX_LLM_SEAL_KEY;
 
-    ngx_llm_digest_mac(seal->digest, &seal->secret);
+    ngx_llm_digest_key(seal->digest, &seal->secret, &mac);
+    ngx_llm_digest_mac(seal->digest, &mac);
     ngx_llm_digest_add(seal->digest, label, sizeof(label) - 1);
     ngx_llm_digest_add(seal->digest, scope->data, scope->len);
     ngx_llm_digest_mac_end(seal->digest, own);
 
-    ngx_llm_digest_mac(seal->digest, &of_scope);
+    ngx_llm_digest_key(seal->digest, &of_scope, &mac);
+    ngx_llm_digest_mac(seal->digest, &mac);
     ngx_llm_digest_add(seal->digest, salt, NGX_LLM_SEAL_SALT);
     ngx_llm_digest_mac_end(seal->digest, key);
 
     OPENSSL_cleanse(own, sizeof(own));
+    OPENSSL_cleanse(&mac, sizeof(mac));
 }

@@ -19,8 +19,9 @@
 
 static ngx_int_t ngx_http_llm_key_scope(ngx_http_request_t *r,
     ngx_str_t *consumer, ngx_str_t *credential, ngx_str_t *scope);
-static void ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
-    ngx_http_llm_cache_charge_t *cache, u_char *own);
+static const ngx_llm_digest_key_t *ngx_http_llm_key_own(
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_cache_charge_t *cache,
+    ngx_llm_digest_key_t *own);
 static void ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_key_body(ngx_http_request_t *r,
@@ -59,9 +60,8 @@ ngx_int_t
 ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_str_t *consumer, ngx_str_t *credential)
 {
-    u_char                        own[NGX_LLM_DIGEST_LEN];
     ngx_int_t                     rc;
-    ngx_str_t                     key;
+    ngx_llm_digest_key_t          own;
     ngx_http_llm_main_conf_t     *lmcf;
     ngx_http_llm_cache_charge_t  *cache;
 
@@ -73,12 +73,8 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return rc;
     }
 
-    ngx_http_llm_key_own(lmcf, cache, own);
-
-    key.data = own;
-    key.len = NGX_LLM_DIGEST_LEN;
-
-    ngx_llm_digest_mac(lmcf->cache.digest, &key);
+    ngx_llm_digest_mac(lmcf->cache.digest,
+                       ngx_http_llm_key_own(lmcf, cache, &own));
 
     if (ngx_http_llm_key_targets(r, ctx) != NGX_OK) {
         return NGX_ERROR;
@@ -154,12 +150,16 @@ ngx_http_llm_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
 }
 
 
-/* the tag of a scope, and the key of all its keys: a worker knows some */
+/*
+ * The tag of a scope, and the key of all its keys.  A worker knows some; that
+ * of a scope with a long name is in *own.
+ */
 
-static void
+static const ngx_llm_digest_key_t *
 ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
-    ngx_http_llm_cache_charge_t *cache, u_char *own)
+    ngx_http_llm_cache_charge_t *cache, ngx_llm_digest_key_t *own)
 {
+    u_char                       mac[NGX_LLM_DIGEST_LEN];
     ngx_str_t                   *scope, name;
     ngx_llm_digest_t            *digest;
     ngx_http_llm_cache_scope_t  *known;
@@ -178,22 +178,29 @@ ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
     if (known->len == scope->len
         && ngx_memcmp(known->scope, scope->data, scope->len) == 0)
     {
-        ngx_memcpy(own, known->own, NGX_LLM_DIGEST_LEN);
-        return;
+        return &known->own;
     }
 
     digest = lmcf->cache.digest;
 
-    ngx_llm_digest_mac(digest, &lmcf->cache.secret);
+    ngx_llm_digest_key(digest, &lmcf->cache.secret, own);
+    ngx_llm_digest_mac(digest, own);
     ngx_llm_digest_add_text(digest, &label);
     ngx_llm_digest_add_text(digest, scope);
-    ngx_llm_digest_mac_end(digest, own);
+    ngx_llm_digest_mac_end(digest, mac);
+
+    name.data = mac;
+    name.len = NGX_LLM_DIGEST_LEN;
+
+    ngx_llm_digest_key(digest, &name, own);
 
     if (scope->len <= NGX_HTTP_LLM_CACHE_SCOPE) {
         known->len = scope->len;
         ngx_memcpy(known->scope, scope->data, scope->len);
-        ngx_memcpy(known->own, own, NGX_LLM_DIGEST_LEN);
+        known->own = *own;
     }
+
+    return own;
 }
 
 
@@ -477,13 +484,15 @@ ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name)
 void
 ngx_http_llm_key_unique(ngx_http_request_t *r, ngx_str_t *id, u_char *key)
 {
+    ngx_llm_digest_key_t       own;
     ngx_http_llm_main_conf_t  *lmcf;
 
     static ngx_str_t  label = ngx_string("llm bypass 1");
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    ngx_llm_digest_mac(lmcf->cache.digest, &label);
+    ngx_llm_digest_key(lmcf->cache.digest, &label, &own);
+    ngx_llm_digest_mac(lmcf->cache.digest, &own);
     ngx_llm_digest_add_text(lmcf->cache.digest, id);
     ngx_llm_digest_mac_end(lmcf->cache.digest, key);
 }

@@ -357,6 +357,7 @@ static ngx_int_t
 ngx_http_llm_caller_cache_mac(ngx_http_request_t *r)
 {
     ngx_str_t                  key, pieces[2], text;
+    ngx_llm_digest_key_t       worked_out;
     ngx_http_llm_main_conf_t  *lmcf;
     u_char                     mac[NGX_LLM_SEAL_KEY];
     u_char                     hex[2 * NGX_LLM_SEAL_KEY];
@@ -367,7 +368,8 @@ ngx_http_llm_caller_cache_mac(ngx_http_request_t *r)
     ngx_http_llm_caller_arg(r, "s", &pieces[0]);
     ngx_http_llm_caller_arg(r, "v", &pieces[1]);
 
-    ngx_llm_digest_mac(lmcf->cache.digest, &key);
+    ngx_llm_digest_key(lmcf->cache.digest, &key, &worked_out);
+    ngx_llm_digest_mac(lmcf->cache.digest, &worked_out);
     ngx_llm_digest_add(lmcf->cache.digest, pieces[0].data, pieces[0].len);
     ngx_llm_digest_add(lmcf->cache.digest, pieces[1].data, pieces[1].len);
     ngx_llm_digest_mac_end(lmcf->cache.digest, mac);
