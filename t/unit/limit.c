@@ -17,6 +17,8 @@ static void numbers(void);
 static void money(void);
 static void periods(void);
 static void durations(void);
+static void prints(void);
+static int printed(int64_t n);
 
 
 int
@@ -26,6 +28,7 @@ main(void)
     money();
     periods();
     durations();
+    prints();
 
     return done_testing();
 }
@@ -144,4 +147,50 @@ durations(void)
 
     ok(ngx_llm_limit_duration(text, NGX_LLM_BUCKET_MAX) - text
        <= NGX_LLM_LIMIT_DURATION, "the longest duration has room");
+}
+
+
+/* each number of digits, and the numbers on both sides of where it changes */
+
+static void
+prints(void)
+{
+    int      i, digits, right;
+    int64_t  n, power;
+
+    for (power = 1, digits = 1; digits < 20; digits++) {
+        right = 1;
+
+        for (i = -1; i < 2; i++) {
+            right &= printed(power + i);
+        }
+
+        ok(right, "%lld and its neighbours are printed", (long long) power);
+        power *= (digits < 19) ? 10 : 1;
+    }
+
+    ok(printed(INT64_MAX), "and the greatest there is");
+
+    right = 1;
+
+    for (n = 0; n < 100000; n++) {
+        right &= printed(n) & printed(n * 92233720368547);
+    }
+
+    ok(right, "and 200,000 others");
+}
+
+
+static int
+printed(int64_t n)
+{
+    char    want[32];
+    u_char  text[32];
+
+    memset(text, 'x', sizeof(text));
+    *ngx_llm_limit_print(text, n) = '\0';
+
+    snprintf(want, sizeof(want), "%lld", (long long) n);
+
+    return strcmp((char *) text, want) == 0;
 }
