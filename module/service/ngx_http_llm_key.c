@@ -237,9 +237,16 @@ ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
 uint32_t
 ngx_http_llm_key_tag(u_char kind, ngx_str_t *name)
 {
-    uint32_t  hash;
+    u_char    *p;
+    uint32_t   hash;
 
-    hash = ngx_murmur_hash2(name->data, name->len) ^ kind * 0x9e3779b1u;
+    p = name->data;
+
+    /* a key is an HMAC: any bytes of it are a hash */
+
+    hash = (kind == NGX_HTTP_LLM_TAG_KEY)
+           ? (uint32_t) p[4] << 8 | p[5]
+           : ngx_murmur_hash2(p, name->len) ^ kind * 0x9e3779b1u;
 
     return 1 + hash % NGX_LLM_CACHE_TAGS;
 }
