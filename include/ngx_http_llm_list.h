@@ -59,7 +59,7 @@ ngx_http_llm_list_find(ngx_http_llm_cursor_t *cursor, const char *name,
             return NULL;
         }
 
-        if (h->hash && h->key.len == len
+        if (h->key.len == len && h->hash
             && ngx_strncasecmp(h->key.data, (u_char *) name, len) == 0)
         {
             return h;
