@@ -17,9 +17,21 @@
 #define NGX_HTTP_LLM_TRAVELS_KEYED  2    /* it may change the answer */
 
 
+#define NGX_HTTP_LLM_TRAVEL_SLOTS   64
+
+
 typedef struct {
-    ngx_hash_t  names;                   /* to NGX_HTTP_LLM_TRAVELS_... */
-    uint64_t    marks;                   /* a bit for the hash of each */
+    ngx_str_t                      name;       /* in lower case */
+    ngx_uint_t                     hash;       /* as nginx has it of a header */
+    ngx_uint_t                     how;        /* NGX_HTTP_LLM_TRAVELS_... */
+    ngx_uint_t                     next;       /* in its slot, as there */
+} ngx_http_llm_travel_name_t;
+
+
+typedef struct {
+    ngx_http_llm_travel_name_t    *names;      /* NULL: not built yet */
+    u_short                        slots[NGX_HTTP_LLM_TRAVEL_SLOTS];
+                                               /* a place in names from 1 on */
 } ngx_http_llm_travel_t;
 
 
@@ -35,24 +47,30 @@ ngx_http_llm_travel_sdk(ngx_table_elt_t *h)
 }
 
 
-/* most headers do not: the marks tell that without a search */
-
 static ngx_inline ngx_uint_t
-ngx_http_llm_travels(ngx_http_llm_travel_t *travel, ngx_table_elt_t *h)
+ngx_http_llm_travels(const ngx_http_llm_travel_t *travel, ngx_table_elt_t *h)
 {
-    void  *how;
+    ngx_uint_t                         i;
+    const ngx_http_llm_travel_name_t  *name;
 
     if (ngx_http_llm_travel_sdk(h)) {
         return NGX_HTTP_LLM_TRAVELS_ALIKE;
     }
 
-    if (!(travel->marks >> (h->hash % 64) & 1)) {
-        return 0;
+    for (i = travel->slots[h->hash % NGX_HTTP_LLM_TRAVEL_SLOTS];
+         i;
+         i = name->next)
+    {
+        name = &travel->names[i - 1];
+
+        if (name->hash == h->hash && name->name.len == h->key.len
+            && ngx_memcmp(name->name.data, h->lowcase_key, h->key.len) == 0)
+        {
+            return name->how;
+        }
     }
 
-    how = ngx_hash_find(&travel->names, h->hash, h->lowcase_key, h->key.len);
-
-    return (ngx_uint_t) (uintptr_t) how;
+    return 0;
 }
 
 

@@ -9,8 +9,8 @@
 #include <ngx_http_llm_list.h>
 
 
-static ngx_int_t ngx_http_llm_header_travel_add(ngx_array_t *names,
-    ngx_str_t *name, ngx_uint_t how, ngx_http_llm_loc_conf_t *llcf);
+static void ngx_http_llm_header_travel_add(ngx_http_llm_travel_t *travel,
+    ngx_uint_t place, ngx_str_t *lowcase, ngx_uint_t how);
 static ngx_int_t ngx_http_llm_header_filter(ngx_http_request_t *r);
 static void ngx_http_llm_header_digits(u_char *dst, const u_char *src);
 static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
@@ -34,9 +34,11 @@ static const struct {
     { ngx_string("anthropic-beta"), NGX_HTTP_LLM_TRAVELS_KEYED },
     { ngx_string("idempotency-key"), NGX_HTTP_LLM_TRAVELS_ALIKE },
     { ngx_string("traceparent"), NGX_HTTP_LLM_TRAVELS_ALIKE },
-    { ngx_string("tracestate"), NGX_HTTP_LLM_TRAVELS_ALIKE },
-    { ngx_null_string, 0 }
+    { ngx_string("tracestate"), NGX_HTTP_LLM_TRAVELS_ALIKE }
 };
+
+#define NGX_HTTP_LLM_TRAVELLING                                               \
+    (sizeof(ngx_http_llm_travelling) / sizeof(ngx_http_llm_travelling[0]))
 
 
 /* framing and the hop are ours, whatever the configuration says */
@@ -75,73 +77,68 @@ static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
 ngx_int_t
 ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 {
-    ngx_uint_t        i, n, how;
-    ngx_str_t        *passed, name;
-    ngx_array_t       names;
-    ngx_hash_init_t   hash;
+    ngx_str_t              *passed, name;
+    ngx_uint_t              i, n;
+    ngx_http_llm_travel_t  *travel;
 
-    if (ngx_array_init(&names, cf->temp_pool, 16, sizeof(ngx_hash_key_t))
-        != NGX_OK)
-    {
+    travel = &llcf->travel;
+
+    n = llcf->pass_headers ? llcf->pass_headers->nelts : 0;
+    passed = n ? llcf->pass_headers->elts : NULL;
+
+    ngx_memzero(travel, sizeof(ngx_http_llm_travel_t));
+
+    travel->names = ngx_palloc(cf->pool, sizeof(ngx_http_llm_travel_name_t)
+                                         * (NGX_HTTP_LLM_TRAVELLING + n));
+    if (travel->names == NULL) {
         return NGX_ERROR;
     }
 
-    /* ours first: one that is passed as well is what it was */
-
-    for (i = 0; ngx_http_llm_travelling[i].how; i++) {
-        name = ngx_http_llm_travelling[i].name;
-        how = ngx_http_llm_travelling[i].how;
-
-        if (ngx_http_llm_header_travel_add(&names, &name, how, llcf)
-            != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
-    }
-
-    passed = llcf->pass_headers ? llcf->pass_headers->elts : NULL;
-    n = llcf->pass_headers ? llcf->pass_headers->nelts : 0;
-
     for (i = 0; i < n; i++) {
-
-        if (ngx_http_llm_header_travel_add(&names, &passed[i],
-                                           NGX_HTTP_LLM_TRAVELS_KEYED, llcf)
-            != NGX_OK)
-        {
+        name.len = passed[i].len;
+        name.data = ngx_pnalloc(cf->pool, name.len);
+        if (name.data == NULL) {
             return NGX_ERROR;
         }
+
+        ngx_strlow(name.data, passed[i].data, name.len);
+
+        ngx_http_llm_header_travel_add(travel, i + 1, &name,
+                                       NGX_HTTP_LLM_TRAVELS_KEYED);
     }
 
-    hash.hash = &llcf->travel.names;
-    hash.key = ngx_hash_key_lc;
-    hash.max_size = 512;
-    hash.bucket_size = ngx_align(64, ngx_cacheline_size);
-    hash.name = "llm_pass_header_hash";
-    hash.pool = cf->pool;
-    hash.temp_pool = NULL;
+    /* these are found first: one that is passed as well is what it was */
 
-    return ngx_hash_init(&hash, names.elts, names.nelts);
+    for (i = 0; i < NGX_HTTP_LLM_TRAVELLING; i++) {
+        name = ngx_http_llm_travelling[i].name;
+
+        ngx_http_llm_header_travel_add(travel, n + i + 1, &name,
+                                       ngx_http_llm_travelling[i].how);
+    }
+
+    return NGX_OK;
 }
 
 
-static ngx_int_t
-ngx_http_llm_header_travel_add(ngx_array_t *names, ngx_str_t *name,
-    ngx_uint_t how, ngx_http_llm_loc_conf_t *llcf)
+/* as the first of its slot */
+
+static void
+ngx_http_llm_header_travel_add(ngx_http_llm_travel_t *travel, ngx_uint_t place,
+    ngx_str_t *lowcase, ngx_uint_t how)
 {
-    ngx_hash_key_t  *hk;
+    u_short                     *slot;
+    ngx_http_llm_travel_name_t  *name;
 
-    hk = ngx_array_push(names);
-    if (hk == NULL) {
-        return NGX_ERROR;
-    }
+    name = &travel->names[place - 1];
 
-    hk->key = *name;
-    hk->key_hash = ngx_hash_key_lc(name->data, name->len);
-    hk->value = (void *) (uintptr_t) how;
+    name->name = *lowcase;
+    name->hash = ngx_hash_key(lowcase->data, lowcase->len);
+    name->how = how;
 
-    llcf->travel.marks |= (uint64_t) 1 << (hk->key_hash % 64);
+    slot = &travel->slots[name->hash % NGX_HTTP_LLM_TRAVEL_SLOTS];
 
-    return NGX_OK;
+    name->next = *slot;
+    *slot = (u_short) place;
 }
 
 

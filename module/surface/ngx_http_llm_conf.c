@@ -243,7 +243,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
         conf->pass_headers = NULL;
     }
 
-    if (conf->travel.marks == 0
+    if (conf->travel.names == NULL
         && ngx_http_llm_header_travel(cf, conf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
