@@ -208,7 +208,10 @@ sub whole_story {
                . 'provider has counted');
         }
         else {
-            ok($spent >= $ledger && $spent <= $ledger + $lost * 80,
+            # A worker that dies in the system call that sends an answer has
+            # left what was sure before: the prompt.  One may.
+
+            ok($spent >= $ledger - 40 && $spent <= $ledger + $lost * 80,
                "REQ-14, kills: the same, and an estimate of $lost answers "
                . 'that nobody has got')
                 or diag("$spent, $ledger");
