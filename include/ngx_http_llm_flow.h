@@ -92,6 +92,9 @@ int64_t ngx_http_llm_amount_price(ngx_http_llm_charge_t *charge,
 /* what the request has used goes to its quotas; cost as counted */
 void ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost);
 
+/* the same as far as it is known, should this worker die before the end */
+void ngx_http_llm_amount_progress(ngx_http_llm_charge_t *charge);
+
 /* what its tokens say about the next ones like it */
 void ngx_http_llm_amount_learn(ngx_http_llm_charge_t *charge);
 

@@ -39,6 +39,7 @@ my $p = LLM::Fake->new(answer => sub {
         if $what eq 'json';
     return (sse(@text, $last, $end, '[DONE]')) if $what eq 'stream';
     return (sse(@text), hang()) if $what eq 'hang';
+    return (sse(@text, $last, $end), hang()) if $what eq 'told';
     return (sse(@text), rst()) if $what eq 'cut';
     return (status(503), json({ error => { message => 'x' } }))
         if $what eq 'error';
@@ -208,10 +209,7 @@ sub whole_story {
                . 'provider has counted');
         }
         else {
-            # A worker that dies in the system call that sends an answer has
-            # left what was sure before: the prompt.  One may.
-
-            ok($spent >= $ledger - 40 && $spent <= $ledger + $lost * 80,
+            ok($spent >= $ledger && $spent <= $ledger + $lost * 80,
                "REQ-14, kills: the same, and an estimate of $lost answers "
                . 'that nobody has got')
                 or diag("$spent, $ledger");
@@ -244,6 +242,14 @@ sub whole_story {
     is(slots_free('killed'), 200, '  and their slots are free');
     $_->close for @c;
     $p->open_gate('kill');
+
+    my ($told) = start('told', 'told/4', stream => 1);
+    $told->read_event for 1 .. 6;
+    kill 'KILL', $gw->worker_pids;
+    wait_for(sub { spent('told', 1)->{tokens} - $probe == 24 }, 10,
+             'what was told');
+    pass('REQ-14: one whose usage is known by then is charged that');
+    $told->close;
 
     my ($c, $claim) = start('reloaded', 'gate/reload');
     wait_for(sub { grep { ($_->{json}{model} // '') eq 'gate/reload' } $p->requests }, 5,

@@ -11,6 +11,7 @@
 
 static const ngx_llm_price_t *ngx_http_llm_amount_rate(
     ngx_http_llm_charge_t *charge);
+static int64_t ngx_http_llm_amount_bounded(int64_t cost);
 static int64_t ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge);
 static ngx_uint_t ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge);
@@ -136,14 +137,40 @@ ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost)
         cost = ngx_http_llm_amount_guess(charge, tokens);
     }
 
-    if (cost == NGX_LLM_PRICE_UNKNOWN) {
-        cost = NGX_LLM_QUOTA_AS_RESERVED;
+    ngx_http_llm_quota_settle(charge, ngx_min(tokens, NGX_LLM_BUCKET_MAX),
+                              ngx_http_llm_amount_bounded(cost));
+}
+
+
+void
+ngx_http_llm_amount_progress(ngx_http_llm_charge_t *charge)
+{
+    int64_t  tokens;
+
+    if (charge->quota.reserve.hold == NULL
+        || ngx_http_llm_amount_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER)
+    {
+        return;
     }
 
-    /* a provider may say anything */
+    tokens = ngx_http_llm_amount_total(&charge->answer->usage);
 
-    ngx_http_llm_quota_settle(charge, ngx_min(tokens, NGX_LLM_BUCKET_MAX),
-                              ngx_min(cost, NGX_LLM_BUCKET_MAX));
+    ngx_http_llm_quota_progress(charge, ngx_min(tokens, NGX_LLM_BUCKET_MAX),
+                    ngx_http_llm_amount_bounded(
+                                          ngx_http_llm_amount_cost(charge)));
+}
+
+
+/* a provider may say anything, and a price may be unknown */
+
+static int64_t
+ngx_http_llm_amount_bounded(int64_t cost)
+{
+    if (cost == NGX_LLM_PRICE_UNKNOWN) {
+        return NGX_LLM_QUOTA_AS_RESERVED;
+    }
+
+    return ngx_min(cost, NGX_LLM_BUCKET_MAX);
 }
 
 

@@ -233,6 +233,12 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         }
 
         ngx_http_llm_settle_charge(ctx->charge);
+
+    } else {
+
+        /* the client may have all of it before the last buffer comes */
+
+        ngx_http_llm_amount_progress(ctx->charge);
     }
 
     return ngx_http_llm_next_body_filter(r, in);
