@@ -16,7 +16,11 @@
 #include "ngx_llm_codec.h"
 
 
-#define NGX_LLM_BUCKET_MAX    ((int64_t) 1 << 52)  /* exact in a double */
+/* the largest limit and the longest wait */
+#define NGX_LLM_BUCKET_MAX    ((int64_t) 1 << 52)
+
+/* the most units used, debts included: the largest integer of a double */
+#define NGX_LLM_BUCKET_USED   (((int64_t) 1 << 53) - 1)
 
 /* ngx_llm_limit_t.period */
 #define NGX_LLM_PERIOD_DAY    (-1)
@@ -61,9 +65,10 @@ void ngx_llm_bucket_take(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t need);
 
 /*
- * What was taken in the window (b->at after the take; a bucket: any) has
- * turned out to be actual.  Debt of a bucket ends at n.  The thresholds that
- * are crossed by it, NGX_LLM_ALERT_...
+ * Replaces the units taken in the window (b->at after the take; a bucket: any)
+ * by the units used.  Units used beyond the limit are a debt, which has no
+ * bound but NGX_LLM_BUCKET_USED.  Returns the thresholds that are crossed,
+ * NGX_LLM_ALERT_...
  */
 ngx_uint_t ngx_llm_bucket_settle(ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit, int64_t window, int64_t need,

@@ -13,7 +13,7 @@ use LLM::Util qw(tempdir spew slurp);
 use Math::BigInt;
 use Time::Local qw(timegm_modern);
 
-use constant { DAY => -1, MONTH => -2, MAX => 1 << 52 };
+use constant { DAY => -1, MONTH => -2, MAX => 1 << 52, USED => (1 << 53) - 1 };
 
 my $SEQUENCES = 200;                  # in all
 my $LENGTH    = 100;                  # operations in each, at least
@@ -191,9 +191,8 @@ sub ref_settle {
 
     if ($b->{period} > 0) {
         my ($used) = ref_used($b);
-        my $most = $used > 2 * $n ? $used : Math::BigInt->new(2 * $n);
         my $is = $used + $actual - $need;
-        $is = $most if $is > $most;
+        $is = Math::BigInt->new(USED) if $is > USED;
         $b->{v} += ($is - $used) * $b->{period};
         $b->{v}->bzero if $b->{v} < 0;
         return 0;
@@ -209,6 +208,7 @@ sub ref_settle {
         $b->{held} -= $need;
         $b->{held} = 0 if $b->{held} < 0;
     }
+    $b->{spent} = USED if $b->{spent} > USED;
 
     my ($bits, $bit) = (0, 1);
     for my $percent (50, 80, 100) {
@@ -329,13 +329,12 @@ sub sequence {
             do_op($b, 'probe', $n, $now, $need);
         }
 
-        # what is used goes above 2^53 nowhere
         while (@holds && rand() < 0.4) {
             my ($hold) = splice @holds, rand @holds, 1;
             my ($need, $id, $late) = @$hold;
-            my $room = 2 * MAX - 1 - $b->{spent} - $b->{held};
             my $actual = upto(pick($need, $need, 2 * $need, 4 * $n, MAX));
-            $actual = $need if $actual > $room || rand() < 0.2;
+            $actual = MAX if $actual > MAX;
+            $actual = $need if rand() < 0.2;
 
             $now = new_time($period, $now) if rand() < 0.3;
             $actual = $need if rand() < 0.1 && !$late;

@@ -224,16 +224,35 @@ sub refusals {
     is(reserve('r2', [ zone('rate', r => [ 60, MINUTE, 1 ]) ])->{status},
        RESERVED, 'after the wait it is admitted (REQ-44)');
 
-    # a debt of as much as the limit again, longer than a period
-
     my @brief = (zone('brief', t => [ 100, 200, 100 ]));
     reserve('d1', \@brief);
-    settle('d1', [ 'brief' ], -1, 10_000, -1);
+    settle('d1', [ 'brief' ], -1, 300, -1);
     $got = reserve('d2', \@brief);
-    between($got->{zones}[0]{wait}, 201, 400, 'a debt waits for two periods');
+    between($got->{zones}[0]{wait}, 401, 600,
+            'a debt of two limits is waited for through all of its periods');
     let_pass($got->{zones}[0]{wait});
     is(reserve('d2', \@brief)->{status}, RESERVED,
        '  after which it is admitted, whoever asked meanwhile (REQ-44)');
+
+    # 10 million of 100 per minute: seventy days
+
+    my @owed = (zone('owed', t => [ 100, MINUTE, 100 ]));
+    reserve('o1', \@owed);
+    settle('o1', [ 'owed' ], -1, 10_000_000, -1);
+    $got = reserve('o2', \@owed);
+    my $wait = $got->{zones}[0]{wait};
+    between($wait, 99_999 * MINUTE, 100_000 * MINUTE,
+            'a debt is kept whole, however large it is');
+    is($got->{zones}[0]{left}[1], 0, '  with nothing left');
+    cmp_ok($redis->cmd('PTTL', key('owed')), '>=', $wait,
+           '  and its key does not expire before it has decayed');
+
+    reserve('o3', [ zone('tardy', t => [ 100, MINUTE, 100 ]) ]);
+    overdue('tardy', 'o3');
+    reserve('o4', [ zone('tardy', t => [ 100, MINUTE, 0 ]) ]);
+    settle('o3', [ 'tardy' ], -1, 10_000_000, -1);
+    cmp_ok($redis->cmd('PTTL', key('tardy')), '>=', 99_998 * MINUTE,
+           'nor does that of a debt from a late settlement');
 
     $got = reserve('z1', [ zone('zero', t => [ 0, MINUTE, 0 ]) ]);
     is($got->{zones}[0]{refuses}, TOKENS, 'a limit of 0 admits nothing');

@@ -11,7 +11,9 @@
 
 
 static ngx_uint_t ngx_llm_bucket_change(ngx_llm_bucket_t *b,
-    const ngx_llm_limit_t *limit, int64_t window, int64_t change);
+    const ngx_llm_limit_t *limit, int64_t window, int64_t actual,
+    int64_t need);
+static int64_t ngx_llm_bucket_sum(int64_t used, int64_t actual, int64_t need);
 static ngx_uint_t ngx_llm_bucket_alerts(ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit);
 static int64_t ngx_llm_bucket_time(const ngx_llm_bucket_t *b,
@@ -135,7 +137,7 @@ ngx_llm_bucket_settle(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     ngx_llm_bucket_turn(b, limit, now);
 
     if (!ngx_llm_limit_calendar(limit)) {
-        return ngx_llm_bucket_change(b, limit, window, actual - need);
+        return ngx_llm_bucket_change(b, limit, window, actual, need);
     }
 
     if (b->at != window) {
@@ -148,7 +150,7 @@ ngx_llm_bucket_settle(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
         b->rest = 0;
     }
 
-    return ngx_llm_bucket_change(b, limit, window, actual);
+    return ngx_llm_bucket_change(b, limit, window, actual, 0);
 }
 
 
@@ -158,48 +160,55 @@ ngx_llm_bucket_correct(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 {
     ngx_llm_bucket_turn(b, limit, now);
 
-    return ngx_llm_bucket_change(b, limit, window, actual - need);
+    return ngx_llm_bucket_change(b, limit, window, actual, need);
 }
 
 
-/* of what is used or spent */
+/* Replaces need by actual in the units used; returns the alerts to raise. */
 
 static ngx_uint_t
 ngx_llm_bucket_change(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
-    int64_t window, int64_t change)
+    int64_t window, int64_t actual, int64_t need)
 {
-    int64_t  most;
-
     if (ngx_llm_limit_calendar(limit)) {
 
         if (b->at != window) {
             return 0;
         }
 
-        b->used += change;
-
-        /* a correction of what the store has forgotten meanwhile */
-
-        if (b->used < 0) {
-            b->used = 0;
-        }
+        b->used = ngx_llm_bucket_sum(b->used, actual, need);
 
         return ngx_llm_bucket_alerts(b, limit);
     }
 
-    most = b->used > 2 * limit->n ? b->used : 2 * limit->n;
-    b->used += change;
+    b->used = ngx_llm_bucket_sum(b->used, actual, need);
 
-    if (b->used > most) {
-        b->used = most;
-    }
-
-    if (b->used <= 0) {
-        b->used = 0;
+    if (b->used == 0) {
         b->rest = 0;
     }
 
     return 0;
+}
+
+
+/*
+ * Returns used + actual - need.  The result has a lower bound of 0, as need may
+ * have decayed or the store may have lost it, and an upper bound of
+ * NGX_LLM_BUCKET_USED, so that a double in Redis holds it exactly.
+ */
+
+static int64_t
+ngx_llm_bucket_sum(int64_t used, int64_t actual, int64_t need)
+{
+    __int128  sum;
+
+    sum = (__int128) used + actual - need;
+
+    if (sum < 0) {
+        return 0;
+    }
+
+    return sum < NGX_LLM_BUCKET_USED ? (int64_t) sum : NGX_LLM_BUCKET_USED;
 }
 
 

@@ -18,6 +18,7 @@ local DAY = 86400000
 local GRACE = 3600000          -- a key outlives its last hold by, ms
 local LATE = 1000              -- swept holds that are remembered
 local MAX = 2^52               -- longest wait, ms
+local USED = 2^53 - 1          -- most units used, debts included
 
 local floor, ceil, fmod = math.floor, math.ceil, math.fmod
 local min, max = math.min, math.max
@@ -216,7 +217,14 @@ local function alerts(b, n)
     return crossed
 end
 
--- of what is used or spent; late: it was settled as need before
+-- see ngx_llm_bucket_sum()
+
+local function sum(used, actual, need)
+    return max(min(used + (actual - need), USED), 0)
+end
+
+-- replaces need by actual in the units used; late: the hold was swept, and
+-- charged as need, before
 
 local function settle(b, n, period, id, need, actual, now, late)
     turn(b, n, period, now)
@@ -226,24 +234,28 @@ local function settle(b, n, period, id, need, actual, now, late)
             return NONE
         end
         if late then
-            -- Redis may have forgotten what was spent
-            b.used = max(b.used + (actual - need), 0)
+            b.used = sum(b.used, actual, need)
         else
             b.rest = b.rest > need and b.rest - need or 0
-            b.used = b.used + actual
+            b.used = sum(b.used, actual, 0)
         end
         return alerts(b, n)
     end
 
-    local most = b.used > 2 * n and b.used or 2 * n
-    b.used = b.used + (actual - need)
-    if b.used > most then
-        b.used = most
-    end
-    if b.used <= 0 then
-        b.used, b.rest = 0, 0
+    b.used = sum(b.used, actual, need)
+    if b.used == 0 then
+        b.rest = 0
     end
     return NONE
+end
+
+-- extends the lifetime of a key to ttl; half as much again is added, so that
+-- busy keys are not extended in each call
+
+local function last(key, ttl)
+    if call('PTTL', key) < ttl then
+        call('PEXPIRE', key, ttl + floor(ttl / 2))
+    end
 end
 
 -- one entry in the stream of alerts for each; percents go into the reply
@@ -267,7 +279,7 @@ end
 
 local function apply(reply, stream, key, zone, fields, actual, now, late)
     local hold = { struct.unpack(HOLD, fields[4]) }
-    local set, len = {}, 0
+    local set, len, debt = {}, 0, 0
 
     for kind = 1, 3 do
         local need, id = hold[kind * 4 - 3], hold[kind * 4 - 2]
@@ -280,11 +292,20 @@ local function apply(reply, stream, key, zone, fields, actual, now, late)
                   settle(b, n, period, id, need, is, now, late))
             set[len + 1], set[len + 2] = KINDS[kind], write(b)
             len = len + 2
+            if period > 0 and b.used > n then
+                debt = max(debt, n > 0 and reset(b, n, period, now) or DAY)
+            end
         end
     end
 
     if len > 0 then
         call('HMSET', key, unpack(set))
+    end
+
+    -- a key that expires forgives a debt
+
+    if debt > 0 then
+        last(key, debt)
     end
 end
 

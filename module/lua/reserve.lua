@@ -37,12 +37,6 @@ local function sweep(zone, key, queue, late)
     end
 end
 
-local function last(key, ttl)
-    if call('PTTL', key) < ttl then
-        call('PEXPIRE', key, ttl + floor(ttl / 2))
-    end
-end
-
 local again, refused = false, false
 
 for i = 1, count do

@@ -27,9 +27,7 @@ for i = 1, count do
         if got[4] then
             apply(reply, KEYS[#KEYS], key, i, got, actual, now, true)
             call('HDEL', late, id)
-            if call('PTTL', key) < 0 then
-                call('PEXPIRE', key, 7 * DAY)
-            end
+            last(key, 7 * DAY)
             reply[1] = reply[1] + 1
         end
     end

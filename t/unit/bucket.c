@@ -123,14 +123,20 @@ debt(void)
     state(&b, 150, 0, "more than the limit was used: a debt");
 
     ngx_llm_bucket_settle(&b, &limit, 0, 1, 1000000, T0);
-    state(&b, 200, 0, "  which ends at twice the limit");
+    state(&b, 1000149, 0, "  is kept whole, however large it is");
 
-    b.used = 500;
-    ngx_llm_bucket_settle(&b, &limit, 0, 1, 1000000, T0);
-    state(&b, 500, 0, "  or where it was, of a limit that was larger");
+    is_int(ngx_llm_bucket_wait(&b, &limit, 1, T0), 10000500,
+           "  the next request waits until it has decayed");
 
-    ngx_llm_bucket_settle(&b, &limit, 0, 1, 0, T0);
-    state(&b, 499, 0, "  and goes down from there");
+    ngx_llm_bucket_settle(&b, &limit, 0, 1, NGX_LLM_BUCKET_MAX, T0);
+    ngx_llm_bucket_settle(&b, &limit, 0, 1, NGX_LLM_BUCKET_MAX, T0);
+    state(&b, NGX_LLM_BUCKET_USED, 0, "  ends at the largest exact number");
+
+    ngx_llm_bucket_settle(&b, &limit, 0, 0, INT64_MAX, T0);
+    state(&b, NGX_LLM_BUCKET_USED, 0, "  does not overflow");
+
+    ngx_llm_bucket_settle(&b, &limit, 0, INT64_MAX, 0, T0);
+    state(&b, 0, 0, "  does not become negative");
 
     b = (ngx_llm_bucket_t) { 200, 0, T0, 0 };
     ngx_llm_bucket_turn(&b, &limit, T0 + 1990);
@@ -274,7 +280,7 @@ zero(void)
     is_int(ngx_llm_bucket_reset(&b, &limit, T0), 0, "  ever");
 
     ngx_llm_bucket_settle(&b, &limit, 0, 1, 10, T0);
-    state(&b, 5, 1, "  nor is there a debt");
+    state(&b, 14, 1, "  a debt is kept whole");
 
     b = (ngx_llm_bucket_t) { 0, 0, 0, 0 };
     ngx_llm_bucket_turn(&b, &none, T0);
