@@ -48,6 +48,7 @@ typedef struct {
                                         length, or a status but completed */
     unsigned        beside:1;        /* a document's answer has an error too */
     u_char          finish_reason[NGX_LLM_FINISH_REASON];
+    uint32_t        output;          /* bytes of text in whole events */
     size_t          finish_len;      /* the last one; Responses: the status */
     ngx_uint_t      events;          /* with data */
 
@@ -96,6 +97,12 @@ void ngx_llm_answer_eof(ngx_llm_answer_t *a);
 /* ends is one of NGX_LLM_ENDS_*; a document must be closed, nothing else */
 ngx_uint_t ngx_llm_answer_complete(const ngx_llm_answer_t *a,
     ngx_uint_t ends);
+
+/*
+ * Returns the bytes of text, reasoning and tool calls that have come so far,
+ * those of an event that has not ended included; escapes count as written.
+ */
+uint64_t ngx_llm_answer_output(const ngx_llm_answer_t *a);
 
 /* 1: a comment may be inserted here (see ngx_llm_sse_boundary()) */
 ngx_uint_t ngx_llm_answer_boundary(const ngx_llm_answer_t *a);

@@ -28,6 +28,7 @@ enum {
     ngx_llm_answer_index,
     ngx_llm_answer_finish,
     ngx_llm_answer_content,
+    ngx_llm_answer_text,             /* content that is text */
     ngx_llm_answer_result,
     ngx_llm_answer_error,
     ngx_llm_answer_error_code,
@@ -49,6 +50,11 @@ enum {
     ngx_llm_answer_choices_node,
     ngx_llm_answer_choice_node,
     ngx_llm_answer_message_node,
+    ngx_llm_answer_parts_node,
+    ngx_llm_answer_part_node,
+    ngx_llm_answer_calls_node,
+    ngx_llm_answer_call_node,
+    ngx_llm_answer_function_node,
     ngx_llm_answer_error_node,
     ngx_llm_answer_any_node
 };

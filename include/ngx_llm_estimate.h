@@ -59,6 +59,12 @@ int64_t ngx_llm_estimate_prompt(const ngx_llm_ratios_t *ratios,
 int64_t ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
     const ngx_llm_facts_t *facts, ngx_uint_t *declared);
 
+/*
+ * Returns the tokens of an output without usage, from the bytes of its text and
+ * the events it came in: an event is a token at least.
+ */
+int64_t ngx_llm_estimate_seen(uint64_t bytes, ngx_uint_t events);
+
 /* a prompt with these facts had so many tokens, as its provider says */
 void ngx_llm_estimate_learn_prompt(ngx_llm_ratios_t *ratios,
     const ngx_llm_facts_t *facts, int64_t tokens);

@@ -26,8 +26,8 @@ typedef struct {                     /* what the event being read says */
     ngx_llm_event_t event;
     uint64_t        seen;            /* choices, as below */
     uint64_t        ended;
-    int64_t         index;           /* of the choice being read */
-    int64_t         position;        /* of the choice to come */
+    int32_t         index;           /* of the choice being read, 0..64 */
+    int32_t         position;        /* of the choice to come */
     uint16_t        status[3];       /* error.code, error.status, code */
     u_char          finish_len;
     unsigned        marker:3;        /* bytes of [DONE] so far */
@@ -44,6 +44,7 @@ typedef struct {                     /* what the event being read says */
     unsigned        choice_ended:1;  /* the choice being read has a reason */
     unsigned        beyond:1;
     unsigned        odd:1;           /* a reason that is none of ours */
+    uint32_t        output;          /* bytes of text */
 } ngx_llm_answer_draft_t;
 
 

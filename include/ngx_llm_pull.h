@@ -21,7 +21,7 @@
 
 
 #define NGX_LLM_PULL_DEPTH    512    /* brackets open at a time */
-#define NGX_LLM_PULL_LEVELS   6      /* of them on a named path */
+#define NGX_LLM_PULL_LEVELS   8      /* of them on a named path */
 
 /* what a value is */
 
@@ -73,6 +73,7 @@ struct ngx_llm_pull_s {
      */
 
     u_char                      kept;   /* bytes in buf; one more: too long */
+    uint32_t                    length; /* of the value, in bytes */
     u_char                      buf[NGX_LLM_PULL_VALUE];
     ngx_llm_pull_place_t        at;
 };
@@ -94,6 +95,9 @@ void ngx_llm_pull_init(ngx_llm_pull_t *pl,
  *   NGX_ERROR  it is no JSON object, or something follows it; *pos == last.
  */
 ngx_int_t ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last);
+
+/* Returns the length of a string of this slot that has begun but not ended. */
+size_t ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char slot);
 
 
 #endif /* _NGX_LLM_PULL_H_INCLUDED_ */

@@ -85,4 +85,18 @@ ngx_llm_pull_bracket(u_char *p, u_char *last)
 }
 
 
+/* letters, digits, '+', '-', '.' and '/' */
+
+static const uint32_t  ngx_llm_pull_scalars[] = {
+    0x00000000, 0x03ffe800, 0x07fffffe, 0x07fffffe, 0, 0, 0, 0
+};
+
+
+static ngx_inline ngx_uint_t
+ngx_llm_pull_is_scalar(u_char ch)
+{
+    return (ngx_llm_pull_scalars[ch / 32] >> (ch % 32)) & 1;
+}
+
+
 #endif /* _NGX_LLM_PULL_SCAN_H_INCLUDED_ */

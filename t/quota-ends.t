@@ -28,6 +28,8 @@ my $p = LLM::Fake->new(answer => sub {
     my ($req) = @_;
     return (status(404), json({})) unless $req->{json};
     my ($what, $n) = split m{/}, $req->{json}{model};
+    return (sse({ choices => [ { index => 0,
+        delta => { content => 'x' x $n } } ] }), hang()) if $what eq 'fat';
     my @text = map { { choices => [ { index => 0,
         delta => { content => "t$_" } } ] } } 1 .. ($n && $n =~ /^\d+$/ ? $n : 1);
     my $last = { choices => [ { index => 0, delta => {},
@@ -194,6 +196,11 @@ sub whole_story {
     my ($gone, $line) = one('hang', stream => 1, n => 10, after => 10);
     like($line, qr/aborted/, 'a client that goes');
     cmp_ok(abs($gone - $cut - (10 - 7)), '<=', 2, 'REQ-8: pays the same');
+
+    my ($fat) = one('fat', stream => 1, n => 8000, after => 1);
+    ok($fat > 2000 && $fat < 2050 + $prompt,
+       'a client that goes pays for the bytes of text it has seen, in however '
+       . 'few events');
 
     # All of them at once, with reloads and workers that are killed
 

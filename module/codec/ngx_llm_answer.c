@@ -4,8 +4,8 @@
  *
  * Called for every answer that passes, ours or proxy_pass's.  The framer cuts
  * a stream into events, the scanner pulls the values that the table below
- * names; this file decides what they mean.  It never sees content, and never
- * estimates.
+ * names; this file decides what they mean.  It counts the bytes of content, but
+ * never keeps content, and never estimates.
  */
 
 #include <ngx_llm_answer.h>
@@ -41,6 +41,15 @@ static void ngx_llm_answer_begin(ngx_llm_answer_t *a);
 
 
 static const char  ngx_llm_answer_done[] = "[DONE]";
+
+
+/* Returns a + b, or the largest number if that is less. */
+
+static ngx_inline uint32_t
+ngx_llm_answer_sum(uint32_t a, uint32_t b)
+{
+    return (a + b < a) ? UINT32_MAX : a + b;
+}
 
 
 void
@@ -133,6 +142,14 @@ ngx_llm_answer_complete(const ngx_llm_answer_t *a, ngx_uint_t ends)
     default: /* NGX_LLM_ENDS_ANY */
         return 1;
     }
+}
+
+
+uint64_t
+ngx_llm_answer_output(const ngx_llm_answer_t *a)
+{
+    return (uint64_t) a->output + a->draft.output
+           + ngx_llm_pull_partial(&a->pull, ngx_llm_answer_text);
 }
 
 
@@ -313,6 +330,14 @@ ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
 
     case ngx_llm_answer_result:
         d->result = 1;
+        d->content |= ngx_llm_answer_truthy(pl);
+        break;
+
+    case ngx_llm_answer_text:
+
+        if (pl->type == NGX_LLM_PULL_STRING) {
+            d->output = ngx_llm_answer_sum(d->output, pl->length);
+        }
 
         /* fall through */
 
@@ -486,7 +511,7 @@ ngx_llm_answer_read_choice(ngx_llm_answer_t *a)
         n = ngx_llm_answer_integer(&pl->value);
 
         if (pl->slot == ngx_llm_answer_index && n >= 0) {
-            d->index = n;
+            d->index = (n < 64) ? (int32_t) n : 64;
         }
 
         return;
@@ -720,6 +745,8 @@ ngx_llm_answer_commit(ngx_llm_answer_t *a)
 
     a->terminal |= d->event.terminal;
     a->content |= d->content;
+    a->output = ngx_llm_answer_sum(a->output, d->output);
+    d->output = 0;
     a->odd |= d->odd;
 
     if (d->finish_len) {

@@ -37,7 +37,7 @@ const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
         ngx_llm_answer_twin(3, "code", root_code, none),
         ngx_llm_answer_key(4, "usage", usage, usage),
         ngx_llm_answer_twin(5, "error", error, error),
-        ngx_llm_answer_twin(6, "delta", content, any),
+        ngx_llm_answer_twin(6, "delta", text, any),
         ngx_llm_answer_key(7, "x_groq", none, groq),
         ngx_llm_answer_twin(8, "output", result, any),
         ngx_llm_answer_twin(9, "status", root_status, none),
@@ -85,7 +85,7 @@ const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
     },
 
     ngx_llm_answer_node(choice) = {
-        ngx_llm_answer_key(1, "text", content, none),
+        ngx_llm_answer_key(1, "text", text, none),
         ngx_llm_answer_key(2, "index", index, none),
         ngx_llm_answer_twin(3, "delta", none, message),
         ngx_llm_answer_key(4, "message", none, message),
@@ -94,12 +94,36 @@ const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
 
     ngx_llm_answer_node(message) = {
         ngx_llm_answer_key(1, "audio", content, any),
-        ngx_llm_answer_key(2, "content", content, any),
-        ngx_llm_answer_twin(3, "refusal", content, none),
-        ngx_llm_answer_key(4, "reasoning", content, none),
-        ngx_llm_answer_key(5, "tool_calls", content, any),
-        ngx_llm_answer_key(6, "function_call", content, any),
-        ngx_llm_answer_key(7, "reasoning_content", content, none)
+        ngx_llm_answer_key(2, "content", text, parts),
+        ngx_llm_answer_twin(3, "refusal", text, none),
+        ngx_llm_answer_key(4, "reasoning", text, none),
+        ngx_llm_answer_key(5, "tool_calls", content, calls),
+        ngx_llm_answer_key(6, "function_call", content, function),
+        ngx_llm_answer_key(7, "reasoning_content", text, none)
+    },
+
+    /* a thinking part of Mistral has parts of its own */
+
+    ngx_llm_answer_node(parts) = {
+        ngx_llm_answer_element(none, part)
+    },
+
+    ngx_llm_answer_node(part) = {
+        ngx_llm_answer_key(1, "text", text, none),
+        ngx_llm_answer_key(2, "thinking", text, parts)
+    },
+
+    ngx_llm_answer_node(calls) = {
+        ngx_llm_answer_element(none, call)
+    },
+
+    ngx_llm_answer_node(call) = {
+        ngx_llm_answer_key(1, "function", none, function)
+    },
+
+    ngx_llm_answer_node(function) = {
+        ngx_llm_answer_key(1, "name", text, none),
+        ngx_llm_answer_key(2, "arguments", text, none)
     },
 
     ngx_llm_answer_node(error) = {

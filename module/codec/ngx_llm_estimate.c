@@ -198,6 +198,22 @@ ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
 }
 
 
+int64_t
+ngx_llm_estimate_seen(uint64_t bytes, ngx_uint_t events)
+{
+    uint64_t  tokens;
+
+    tokens = (bytes + NGX_LLM_ESTIMATE_BYTES - 1) / NGX_LLM_ESTIMATE_BYTES;
+
+    if (tokens < events) {
+        tokens = events;
+    }
+
+    return tokens < NGX_LLM_ESTIMATE_MAX ? (int64_t) tokens
+                                         : NGX_LLM_ESTIMATE_MAX;
+}
+
+
 /*
  * The difference between what is usual and what it was is the fault of all
  * classes alike; one with a small part in it learns nothing.

@@ -60,20 +60,12 @@ static ngx_inline const ngx_llm_pull_node_t *ngx_llm_pull_node(
     ngx_llm_pull_t *pl);
 static ngx_inline ngx_uint_t ngx_llm_pull_push(ngx_llm_pull_t *pl, u_char ch);
 static ngx_inline ngx_uint_t ngx_llm_pull_pop(ngx_llm_pull_t *pl, u_char ch);
-static ngx_inline ngx_uint_t ngx_llm_pull_is_scalar(u_char ch);
 static ngx_inline u_char *ngx_llm_pull_scalar(u_char *p, u_char *last);
 
 
 /* the document's; its node is the first one */
 
 static const ngx_llm_pull_key_t  ngx_llm_pull_root = { NULL, 0, 0, 1 };
-
-
-/* letters, digits, '+', '-', '.' and '/' */
-
-static const uint32_t  ngx_llm_pull_scalars[] = {
-    0x00000000, 0x03ffe800, 0x07fffffe, 0x07fffffe, 0, 0, 0, 0
-};
 
 
 void
@@ -160,6 +152,14 @@ ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
     default:
         return NGX_AGAIN;
     }
+}
+
+
+size_t
+ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char slot)
+{
+    return (pl->at.state == ngx_llm_pull_in_string
+            && pl->at.key->slot == slot) ? pl->length : 0;
 }
 
 
@@ -365,7 +365,7 @@ ngx_llm_pull_read_text(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 
     if (pl->at.key->slot && type) {
         ngx_llm_pull_tell_text(pl, pl->at.key->slot, type, end, pl->buf,
-                               pl->kept);
+                               pl->length);
     }
 
     return end;
@@ -430,6 +430,8 @@ static void
 ngx_llm_pull_keep(ngx_llm_pull_t *pl, u_char *p, size_t len)
 {
     size_t  n;
+
+    pl->length += len;
 
     if (pl->kept > NGX_LLM_PULL_VALUE) {
         return;
@@ -528,6 +530,7 @@ ngx_llm_pull_read_token(ngx_llm_pull_t *pl, u_char *p)
 
         if (*p == '"') {
             pl->kept = 0;
+            pl->length = 0;
             pl->at.state = ngx_llm_pull_in_name;
             return;
         }
@@ -556,12 +559,14 @@ ngx_llm_pull_begin_value(ngx_llm_pull_t *pl, u_char *p)
 
     if (*p == '"') {
         pl->kept = 0;
+        pl->length = 0;
         pl->at.state = ngx_llm_pull_in_string;
         return;
     }
 
     if (ngx_llm_pull_is_scalar(*p)) {
         pl->kept = 1;
+        pl->length = 1;
         pl->buf[0] = *p;
         pl->at.state = ngx_llm_pull_in_scalar;
         return;
@@ -699,6 +704,7 @@ ngx_llm_pull_tell_text(ngx_llm_pull_t *pl, u_char slot, ngx_int_t type,
     pl->slot = slot;
     pl->type = (u_char) type;
     pl->value.data = text;
+    pl->length = len;
     pl->value.len = (len > NGX_LLM_PULL_VALUE) ? NGX_LLM_PULL_VALUE : len;
     pl->handler(pl, p);
 }
@@ -749,13 +755,6 @@ ngx_llm_pull_pop(ngx_llm_pull_t *pl, u_char ch)
     pl->at.depth--;
 
     return 0;
-}
-
-
-static ngx_inline ngx_uint_t
-ngx_llm_pull_is_scalar(u_char ch)
-{
-    return (ngx_llm_pull_scalars[ch / 32] >> (ch % 32)) & 1;
 }
 
 

@@ -218,19 +218,25 @@ ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge)
 }
 
 
-/* every event is a token at least */
+/*
+ * Tokens of an answer without usage.  The text that has come so far counts by
+ * its bytes: a provider may put any number of tokens into an event.  An answer
+ * that could not be read to its end is charged as reserved.
+ */
 
 static int64_t
 ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge)
 {
-    if (!charge->stream || charge->answer == NULL
+    if (!charge->stream || charge->answer == NULL || charge->unread
         || charge->end == NGX_HTTP_LLM_END_COMPLETE
         || charge->end == NGX_HTTP_LLM_END_DRAINED)
     {
         return NGX_LLM_QUOTA_AS_RESERVED;
     }
 
-    return charge->quota.prompt + (int64_t) charge->answer->events;
+    return charge->quota.prompt
+           + ngx_llm_estimate_seen(ngx_llm_answer_output(charge->answer),
+                                   charge->answer->events);
 }
 
 

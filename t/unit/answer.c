@@ -449,6 +449,7 @@ static void test_errors(void);
 static void test_documents(void);
 static void test_running(void);
 static void test_choices(void);
+static void test_output(void);
 static void test_large(void);
 static void test_depth(void);
 static void test_keys(void);
@@ -478,6 +479,7 @@ main(void)
     test_documents();
     test_running();
     test_choices();
+    test_output();
     test_large();
     test_depth();
     test_keys();
@@ -812,6 +814,78 @@ test_choices(void)
                   "\n\n");
     run(&a, text, 0, len, len, trace);
     ok(!a.finished, "REQ-3: without an index the position counts");
+}
+
+
+static void
+test_output(void)
+{
+    char               trace[TRACE];
+    size_t             i, len, cut, bad;
+    ngx_uint_t         j;
+    ngx_llm_answer_t   a;
+
+    static const struct {
+        const char  *name;
+        uint64_t     bytes;
+        const char  *data;
+    } cases[] = {
+        { "text of all choices is counted, a role is not", 7,
+          "{\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
+          "\"content\":\"Hello\"}},{\"index\":1,\"delta\":"
+          "{\"content\":\"Ho\"}}]}" },
+        { "escapes count as written", 9,
+          "{\"choices\":[{\"delta\":{\"content\":\"\\n\\u00e9a\"}}]}" },
+        { "a text longer than a piece of 32 bytes", 40,
+          "{\"choices\":[{\"delta\":{\"content\":"
+          "\"0123456789012345678901234567890123456789\"}}]}" },
+        { "text of completions", 3, "{\"choices\":[{\"text\":\"abc\"}]}" },
+        { "reasoning and refusals", 9,
+          "{\"choices\":[{\"delta\":{\"reasoning_content\":\"abc\","
+          "\"reasoning\":\"def\",\"refusal\":\"ghi\"}}]}" },
+        { "tool calls: names and arguments", 13,
+          "{\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":"
+          "\"call_1\",\"type\":\"function\",\"function\":{\"name\":\"get\","
+          "\"arguments\":\"{\\\"a\\\":1}\"}}],\"function_call\":"
+          "{\"arguments\":\"x\"}}}]}" },
+        { "content in parts, with thinking", 6,
+          "{\"choices\":[{\"delta\":{\"content\":[{\"type\":\"thinking\","
+          "\"thinking\":[{\"type\":\"text\",\"text\":\"abc\"}]},"
+          "{\"type\":\"text\",\"text\":\"def\"}]}}]}" },
+        { "a delta of the Responses API", 4,
+          "{\"type\":\"response.output_text.delta\",\"delta\":\"abcd\"}" },
+        { "audio is no text", 0,
+          "{\"choices\":[{\"delta\":{\"audio\":{\"data\":\"AAAA\"}}}]}" }
+    };
+
+    for (j = 0; j < sizeof(cases) / sizeof(cases[0]); j++) {
+        char  text[512];
+
+        len = sprintf(text, "data: %s\n\n", cases[j].data);
+        bad = 0;
+
+        for (i = 0; i <= len; i++) {
+            begin(&a, NGX_LLM_ANSWER_STREAM, trace);
+            run(&a, text, 0, i, i + 1, trace);
+            run(&a, text, i, len, len, trace);
+            bad += (a.output != cases[j].bytes
+                    || ngx_llm_answer_output(&a) != cases[j].bytes);
+        }
+
+        ok(bad == 0, "output: %s", cases[j].name);
+    }
+
+    begin(&a, NGX_LLM_ANSWER_STREAM, trace);
+    feed(&a, "data: {\"choices\":[{\"delta\":{\"content\":\"abc\"}}]}\n\n"
+         "data: {\"choices\":[{\"delta\":{\"content\":\"de\"}},{\"delta\":"
+         "{\"content\":\"fghi", trace);
+    ok(a.output == 3, "output: an event that has not ended is not in the sum");
+    cut = (size_t) ngx_llm_answer_output(&a);
+    ok(cut == 9, "  but in what has come so far");
+
+    begin(&a, NGX_LLM_ANSWER_JSON, trace);
+    feed(&a, "{\"choices\":[{\"message\":{\"content\":\"abc\"}}]}", trace);
+    ok(ngx_llm_answer_output(&a) == 3, "output: a document's");
 }
 
 

@@ -487,4 +487,10 @@ outputs(void)
     got = ngx_llm_estimate_output(&learned, &facts, &declared);
     ok(got > 0 && got <= 70000, "insane outputs end at the last step: %lld",
        (long long) got);
+
+    ok(ngx_llm_estimate_seen(0, 0) == 0, "no output seen: no tokens");
+    ok(ngx_llm_estimate_seen(4001, 2) == 1001, "output seen: by its bytes");
+    ok(ngx_llm_estimate_seen(9, 7) == 7, "  a token for each event at least");
+    ok(ngx_llm_estimate_seen(UINT64_MAX - 7, 0) == NGX_LLM_ESTIMATE_MAX,
+       "  and not more than the largest estimate");
 }
