@@ -37,25 +37,40 @@ typedef struct {                     /* of one zone */
 
 struct ngx_llm_hold_s {
     ngx_queue_t            queue;    /* of all holds */
-    uint64_t               worker;   /* who settles it */
-    ngx_pid_t              pid;
+    ngx_queue_t            owned;    /* of those of its worker, or orphans */
     int64_t                deadline; /* milliseconds of the epoch */
+    u_short                nparts;
     u_short                id_len;
     u_char                 id[NGX_LLM_QUOTA_ID];
     unsigned               local:1;  /* kept here, not in Redis */
     unsigned               swept:1;  /* charged as reserved, by its deadline */
     int64_t                spent[NGX_LLM_QUOTA_AMOUNTS];  /* if it dies now */
     ngx_llm_quota_t       *quota;    /* of its worker, while it delivers */
-    ngx_uint_t             nparts;
     ngx_llm_part_t         parts[1];
 };
 
 
+typedef struct {                     /* a process slot of nginx */
+    ngx_queue_t            holds;    /* of the worker that has it, or had it */
+    ngx_pid_t              pid;      /* of that worker */
+} ngx_llm_owner_t;
+
+
+/*
+ * Rows and holds have a pool each, so that identities, which a client can make
+ * up, take no memory of requests in flight.
+ */
+
 struct ngx_llm_quota_sh_s {
+    ngx_slab_pool_t       *row_pool;
+    ngx_slab_pool_t       *hold_pool;
+    ngx_uint_t             hold_pages;   /* of that pool */
     ngx_rbtree_t           rbtree;   /* rows */
     ngx_rbtree_node_t      sentinel;
     ngx_queue_t            rows;     /* the last used first */
-    ngx_queue_t            holds;
+    ngx_queue_t            holds;    /* the next one to sweep first */
+    ngx_queue_t            orphans;  /* holds of workers that have exited */
+    ngx_llm_owner_t        owners[NGX_MAX_PROCESSES];  /* by process slot */
 };
 
 
@@ -73,31 +88,32 @@ ngx_llm_hold_now(void)
 
 
 /*
- * A hold for these claims, of this worker, not in the queue yet.  With the
- * zone's mutex held.  NULL: the zone is full.
+ * Makes a hold of this worker for these claims.  Called with the zone's mutex
+ * held.  A part of the memory is set aside for identities that the zone knows:
+ * new is 1 if a claim's identity is not one of those.  Returns NULL if there is
+ * no memory.
  */
 ngx_llm_hold_t *ngx_llm_hold_alloc(ngx_llm_quota_t *quota,
-    ngx_llm_reserve_t *res);
+    ngx_llm_reserve_t *res, ngx_uint_t new);
 
-/* takes the mutex, and frees it; it is out of the queue, or in it */
+/* frees a hold; the first one takes the mutex, the second is called with it */
 void ngx_llm_hold_free(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold);
-
-/* 1: its worker is no more */
-ngx_uint_t ngx_llm_hold_orphan(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold);
-
-/* makes it this worker's */
-void ngx_llm_hold_adopt(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold);
+void ngx_llm_hold_free_locked(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold);
 
 /* thresholds of a budget were crossed, NGX_LLM_ALERT_...: log and counter */
 void ngx_llm_hold_alert(ngx_llm_quota_t *quota, ngx_llm_part_t *part,
     ngx_uint_t limit, ngx_uint_t bits);
 
 /*
- * The row of a claim, made if there is none, with the mutex held.  NULL: the
- * zone is full, and no bucket in it is idle.
+ * Returns the row of a claim.  A row is made if there is none, and *new is set
+ * to 1.  Called with the mutex held.  Returns NULL if there is no memory, and
+ * none of the rows examined is idle.
  */
 ngx_llm_row_t *ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim,
-    int64_t now);
+    int64_t now, ngx_uint_t *new);
+
+/* frees a row that no hold points to, with the mutex held */
+void ngx_llm_row_free(ngx_llm_quota_t *quota, ngx_llm_row_t *row);
 
 
 #endif /* _NGX_LLM_HOLD_H_INCLUDED_ */

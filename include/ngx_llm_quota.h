@@ -52,7 +52,8 @@ struct ngx_llm_quota_s {             /* of one generation */
     ngx_llm_digest_t      *digest;
     ngx_llm_identity_t    *identity;
     ngx_log_t             *log;      /* the worker's */
-    uint64_t               worker;   /* no other process has this number */
+    ngx_event_t            recovery; /* timer: looks for holds of the dead */
+    ngx_uint_t             recovered;  /* holds since it began */
     int64_t                swept;    /* when it looked for overdue holds */
     u_char                 salt[8];  /* of ids, of this start of nginx */
 };
@@ -69,7 +70,7 @@ ngx_llm_quota_t *ngx_llm_quota_create(ngx_conf_t *cf, ngx_llm_zone_t *zone);
 /* of the name of a zone: rows in shared memory are found by it */
 uint64_t ngx_llm_row_hash(ngx_str_t *zone);
 
-/* in each worker: settles what workers that are no more have left */
+/* starts, in each worker, to settle the holds of workers that have exited */
 ngx_int_t ngx_llm_quota_worker(ngx_llm_quota_t *quota, ngx_cycle_t *cycle);
 
 /* if its worker dies now, so much was used: tokens, nano-USD */

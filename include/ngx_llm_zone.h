@@ -34,6 +34,7 @@ typedef struct {                     /* of one generation */
     ngx_slab_pool_t   *pool;         /* NULL until the zone is mapped */
     ngx_llm_zone_sh_t *sh;
     ngx_array_t        parts;        /* as registered */
+    ngx_array_t        taken;        /* of a zone, by new roots: void * */
     size_t             before;       /* size in the last generation, or 0 */
 } ngx_llm_zone_t;
 
@@ -58,6 +59,20 @@ ngx_llm_zone_t *ngx_llm_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size,
 /* registers a part; data is handed to init.  NGX_OK or NGX_ERROR */
 ngx_int_t ngx_llm_zone_use(ngx_llm_zone_t *zone, ngx_llm_zone_part_e part,
     ngx_llm_zone_init_pt init, void *data);
+
+/*
+ * For init functions with a NULL *root: allocates zeroed memory of the zone.
+ * If this or another part fails to initialize, the memory is freed and *root
+ * is NULL again.  Returns NULL if the zone is too small.
+ */
+void *ngx_llm_zone_calloc(ngx_llm_zone_t *zone, size_t size);
+
+/*
+ * The same for a pool of its own, of 1/part of the zone, or less if the zone
+ * has not that much.  What is allocated from it never takes memory of other
+ * parts.  The zone's mutex guards it: only ngx_slab_..._locked() may be called.
+ */
+ngx_slab_pool_t *ngx_llm_zone_room(ngx_llm_zone_t *zone, ngx_uint_t part);
 
 
 #endif /* _NGX_LLM_ZONE_H_INCLUDED_ */

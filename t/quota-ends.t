@@ -239,7 +239,7 @@ sub whole_story {
 
     my @old = $gw->worker_pids;
     kill 'KILL', @old;
-    $gw->wait_error_log(qr/requests? of a worker that is gone were settled/);
+    $gw->wait_error_log(qr/requests of workers that have exited were settled/);
     wait_for(sub { my %o = map { $_ => 1 } @old;
                    2 == grep { !$o{$_} } $gw->worker_pids }, 5, 'workers');
 

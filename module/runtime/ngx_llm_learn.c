@@ -84,7 +84,7 @@ ngx_llm_learn_init(ngx_llm_zone_t *zone, void **root, void *data)
 
     if (sh == NULL) {
 
-        sh = ngx_slab_calloc(zone->pool, sizeof(ngx_llm_learn_sh_t));
+        sh = ngx_llm_zone_calloc(zone, sizeof(ngx_llm_learn_sh_t));
         if (sh == NULL) {
             return NGX_ERROR;
         }
@@ -96,18 +96,6 @@ ngx_llm_learn_init(ngx_llm_zone_t *zone, void **root, void *data)
                                          &sh->noutputs);
 
         if (sh->models == NULL || sh->outputs == NULL) {
-
-            /* a reload that is given up leaves the zone as it was */
-
-            if (sh->models) {
-                ngx_slab_free(zone->pool, sh->models);
-            }
-
-            if (sh->outputs) {
-                ngx_slab_free(zone->pool, sh->outputs);
-            }
-
-            ngx_slab_free(zone->pool, sh);
             return NGX_ERROR;
         }
 
@@ -134,7 +122,7 @@ ngx_llm_learn_rows(ngx_llm_zone_t *zone, size_t size, ngx_uint_t most,
         /* void */
     }
 
-    return ngx_slab_calloc(zone->pool, *n * size);
+    return ngx_llm_zone_calloc(zone, *n * size);
 }
 
 

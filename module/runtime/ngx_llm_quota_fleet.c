@@ -158,17 +158,16 @@ ngx_llm_fleet_hold(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 
     ngx_shmtx_lock(&pool->mutex);
 
-    hold = ngx_llm_hold_alloc(quota, res);
+    /* rows are in Redis: which identities are new is not known here */
 
-    if (hold) {
-        ngx_queue_insert_tail(&quota->sh->holds, &hold->queue);
-    }
+    hold = ngx_llm_hold_alloc(quota, res, 0);
 
     ngx_shmtx_unlock(&pool->mutex);
 
     if (hold == NULL) {
         ngx_log_error(NGX_LOG_ERR, quota->log, 0,
-                      "llm_zone is full, a quota cannot be kept");
+                      "llm_zone is full, too many requests are in flight, "
+                      "a request is rejected");
     }
 
     return hold;

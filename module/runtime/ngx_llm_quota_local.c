@@ -16,7 +16,9 @@
 static ngx_int_t ngx_llm_local_reserve(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res);
 static ngx_int_t ngx_llm_local_decide(ngx_llm_quota_t *quota,
-    ngx_llm_reserve_t *res, int64_t now);
+    ngx_llm_reserve_t *res, int64_t now, ngx_llm_claim_t **unknown);
+static void ngx_llm_local_full(ngx_llm_quota_t *quota,
+    ngx_llm_claim_t *unknown);
 static void ngx_llm_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
     int64_t now);
 static void ngx_llm_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
@@ -47,6 +49,7 @@ ngx_llm_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
     int64_t           now;
     ngx_int_t         rc;
     ngx_slab_pool_t  *pool;
+    ngx_llm_claim_t  *unknown;
 
     pool = quota->zone->pool;
     now = ngx_llm_hold_now();
@@ -55,37 +58,61 @@ ngx_llm_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 
     ngx_llm_local_sweep(quota, now);
 
-    rc = ngx_llm_local_decide(quota, res, now);
+    rc = ngx_llm_local_decide(quota, res, now, &unknown);
 
     ngx_shmtx_unlock(&pool->mutex);
 
     if (rc == NGX_ERROR) {
-        ngx_log_error(NGX_LOG_ERR, quota->log, 0,
-                      "llm_zone is full, a quota cannot be kept");
+        ngx_llm_local_full(quota, unknown);
     }
 
     return rc;
 }
 
 
+/* unknown is the claim whose identity is new, or NULL */
+
+static void
+ngx_llm_local_full(ngx_llm_quota_t *quota, ngx_llm_claim_t *unknown)
+{
+    if (unknown) {
+        ngx_log_error(NGX_LOG_ERR, quota->log, 0,
+                      "llm_zone is full, a request of a new identity in "
+                      "llm_quota_zone \"%V\" is rejected", &unknown->zone);
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_ERR, quota->log, 0,
+                  "llm_zone is full, too many requests are in flight, "
+                  "a request is rejected");
+}
+
+
 static ngx_int_t
 ngx_llm_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
-    int64_t now)
+    int64_t now, ngx_llm_claim_t **unknown)
 {
-    ngx_uint_t        i, refused;
+    ngx_uint_t        i, refused, new[NGX_LLM_QUOTA_CLAIMS];
     ngx_llm_row_t    *rows[NGX_LLM_QUOTA_CLAIMS];
     ngx_llm_hold_t   *hold;
     ngx_llm_claim_t  *claim;
 
     refused = 0;
+    *unknown = NULL;
 
     for (i = 0; i < res->nclaims; i++) {
         claim = &res->claims[i];
 
-        rows[i] = ngx_llm_row_get(quota, claim, now);
+        new[i] = 0;
+        rows[i] = ngx_llm_row_get(quota, claim, now, &new[i]);
 
         if (rows[i] == NULL) {
+            *unknown = claim;
             goto full;
+        }
+
+        if (new[i]) {
+            *unknown = claim;
         }
 
         /* it must not be evicted for the next one */
@@ -101,14 +128,13 @@ ngx_llm_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
 
     if (!refused || res->shadow) {
 
-        hold = ngx_llm_hold_alloc(quota, res);
+        hold = ngx_llm_hold_alloc(quota, res, *unknown != NULL);
 
         if (hold == NULL) {
             goto full;
         }
 
         hold->local = 1;
-        ngx_queue_insert_tail(&quota->sh->holds, &hold->queue);
     }
 
     for (i = 0; i < res->nclaims; i++) {
@@ -132,6 +158,12 @@ full:
 
     while (i--) {
         rows[i]->holds--;
+
+        /* a request that was rejected does not make its identity known */
+
+        if (new[i]) {
+            ngx_llm_row_free(quota, rows[i]);
+        }
     }
 
     return NGX_ERROR;
@@ -250,17 +282,19 @@ ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
         alerts |= bits[i];
     }
 
-    ngx_queue_remove(&hold->queue);
-
     if (alerts == 0) {
-        ngx_slab_free_locked(pool, hold);
+        ngx_llm_hold_free_locked(quota, hold);
+        ngx_shmtx_unlock(&pool->mutex);
+        return;
+    }
+
+    /* if this worker exits now, the next one has nothing to settle */
+
+    for (i = 0; i < hold->nparts; i++) {
+        hold->parts[i].row = NULL;
     }
 
     ngx_shmtx_unlock(&pool->mutex);
-
-    if (alerts == 0) {
-        return;
-    }
 
     /* not under the mutex: they are written to the log */
 
@@ -272,7 +306,7 @@ ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
         }
     }
 
-    ngx_slab_free(pool, hold);
+    ngx_llm_hold_free(quota, hold);
 }
 
 
@@ -328,8 +362,9 @@ ngx_llm_local_part(ngx_llm_hold_t *hold, ngx_llm_part_t *part,
 
 
 /*
- * Looks at the oldest holds, each in its turn, and charges as reserved those
- * past their deadline.  Whose worker lives is settled by it yet, and corrected.
+ * Examines the oldest holds, each in its turn, and charges those past their
+ * deadline as reserved.  Their worker, or the one that recovers them, settles
+ * them later and corrects the charge.
  */
 
 static void
@@ -369,18 +404,6 @@ ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now)
         }
 
         hold->swept = 1;
-
-        if (ngx_llm_hold_orphan(quota, hold)) {
-
-            for (j = 0; j < hold->nparts; j++) {
-                if (hold->parts[j].row) {
-                    hold->parts[j].row->holds--;
-                }
-            }
-
-            ngx_queue_remove(q);
-            ngx_slab_free_locked(quota->zone->pool, hold);
-        }
     }
 }
 

@@ -1,8 +1,7 @@
 /*
  * The rows of quotas in shared memory: one for each zone and identity, found
- * by their hash.  When memory is short only a row that holds nothing goes: one
- * whose buckets are full again, whose window is over, and that no request
- * points to.
+ * by their hash.  When memory is short only an idle row is evicted: its buckets
+ * are full again, its window is over, and no hold points to it.
  */
 
 
@@ -27,7 +26,8 @@ ngx_llm_row_hash(ngx_str_t *zone)
 
 
 ngx_llm_row_t *
-ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim, int64_t now)
+ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim, int64_t now,
+    ngx_uint_t *new)
 {
     uint64_t             key;
     ngx_llm_row_t       *row;
@@ -48,7 +48,7 @@ ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim, int64_t now)
     }
 
     for ( ;; ) {
-        row = ngx_slab_calloc_locked(quota->zone->pool, sizeof(ngx_llm_row_t));
+        row = ngx_slab_calloc_locked(sh->row_pool, sizeof(ngx_llm_row_t));
 
         if (row) {
             break;
@@ -66,7 +66,19 @@ ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim, int64_t now)
     ngx_rbtree_insert(&sh->rbtree, &row->node);
     ngx_queue_insert_head(&sh->rows, &row->queue);
 
+    *new = 1;
+
     return row;
+}
+
+
+void
+ngx_llm_row_free(ngx_llm_quota_t *quota, ngx_llm_row_t *row)
+{
+    ngx_queue_remove(&row->queue);
+    ngx_rbtree_delete(&quota->sh->rbtree, &row->node);
+
+    ngx_slab_free_locked(quota->sh->row_pool, row);
 }
 
 
@@ -118,14 +130,12 @@ ngx_llm_row_evict(ngx_llm_quota_t *quota, int64_t now)
         q = ngx_queue_last(&quota->sh->rows);
         row = ngx_queue_data(q, ngx_llm_row_t, queue);
 
-        ngx_queue_remove(q);
-
         if (ngx_llm_row_idle(row, now)) {
-            ngx_rbtree_delete(&quota->sh->rbtree, &row->node);
-            ngx_slab_free_locked(quota->zone->pool, row);
+            ngx_llm_row_free(quota, row);
             return NGX_OK;
         }
 
+        ngx_queue_remove(q);
         ngx_queue_insert_head(&quota->sh->rows, q);
     }
 

@@ -8,6 +8,10 @@
 #include <ngx_llm_zone.h>
 
 
+#define NGX_LLM_ZONE_BASE   (128 * 1024)  /* of a zone, not for rooms */
+#define NGX_LLM_ZONE_ROOM   4             /* pages of a room, at least */
+
+
 typedef struct {
     ngx_llm_zone_part_e    part;
     ngx_llm_zone_init_pt   init;
@@ -19,6 +23,7 @@ static size_t ngx_llm_zone_before(ngx_conf_t *cf, ngx_str_t *name, void *tag);
 static ngx_int_t ngx_llm_zone_init(ngx_shm_zone_t *shm_zone, void *data);
 static ngx_int_t ngx_llm_zone_create(ngx_shm_zone_t *shm_zone,
     ngx_llm_zone_t *zone);
+static ngx_int_t ngx_llm_zone_parts(ngx_llm_zone_t *zone);
 
 
 ngx_llm_zone_t *
@@ -34,6 +39,13 @@ ngx_llm_zone_add(ngx_conf_t *cf, ngx_str_t *name, size_t size, void *tag)
 
     if (ngx_array_init(&zone->parts, cf->pool, NGX_LLM_ZONE_PARTS,
                        sizeof(ngx_llm_zone_slot_t))
+        != NGX_OK)
+    {
+        return NULL;
+    }
+
+    if (ngx_array_init(&zone->taken, cf->pool, NGX_LLM_ZONE_PARTS,
+                       sizeof(void *))
         != NGX_OK)
     {
         return NULL;
@@ -111,9 +123,7 @@ ngx_llm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
 {
     ngx_llm_zone_t  *old = data;
 
-    ngx_uint_t            i;
-    ngx_llm_zone_t       *zone;
-    ngx_llm_zone_slot_t  *slot;
+    ngx_llm_zone_t  *zone;
 
     zone = shm_zone->data;
     zone->pool = (ngx_slab_pool_t *) shm_zone->shm.addr;
@@ -128,18 +138,11 @@ ngx_llm_zone_init(ngx_shm_zone_t *shm_zone, void *data)
         return NGX_ERROR;
     }
 
-    slot = zone->parts.elts;
-
-    for (i = 0; i < zone->parts.nelts; i++) {
-
-        if (slot[i].init(zone, &zone->sh->roots[slot[i].part], slot[i].data)
-            != NGX_OK)
-        {
-            ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
-                          "shared memory zone \"%V\" is too small",
-                          &shm_zone->shm.name);
-            return NGX_ERROR;
-        }
+    if (ngx_llm_zone_parts(zone) != NGX_OK) {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "shared memory zone \"%V\" is too small",
+                      &shm_zone->shm.name);
+        return NGX_ERROR;
     }
 
     return NGX_OK;
@@ -167,4 +170,105 @@ ngx_llm_zone_create(ngx_shm_zone_t *shm_zone, ngx_llm_zone_t *zone)
     zone->pool->log_nomem = 0;
 
     return NGX_OK;
+}
+
+
+/* A reload that fails leaves the zone as it was: live workers use it. */
+
+static ngx_int_t
+ngx_llm_zone_parts(ngx_llm_zone_t *zone)
+{
+    void                 **taken, *before[NGX_LLM_ZONE_PARTS];
+    ngx_uint_t             i;
+    ngx_llm_zone_slot_t   *slot;
+
+    ngx_memcpy(before, zone->sh->roots, sizeof(before));
+
+    slot = zone->parts.elts;
+
+    for (i = 0; i < zone->parts.nelts; i++) {
+
+        if (slot[i].init(zone, &zone->sh->roots[slot[i].part], slot[i].data)
+            != NGX_OK)
+        {
+            goto failed;
+        }
+    }
+
+    return NGX_OK;
+
+failed:
+
+    ngx_memcpy(zone->sh->roots, before, sizeof(before));
+
+    taken = zone->taken.elts;
+
+    for (i = 0; i < zone->taken.nelts; i++) {
+        ngx_slab_free(zone->pool, taken[i]);
+    }
+
+    return NGX_ERROR;
+}
+
+
+void *
+ngx_llm_zone_calloc(ngx_llm_zone_t *zone, size_t size)
+{
+    void  *p, **taken;
+
+    taken = ngx_array_push(&zone->taken);
+    if (taken == NULL) {
+        return NULL;
+    }
+
+    p = ngx_slab_calloc(zone->pool, size);
+
+    if (p == NULL) {
+        zone->taken.nelts--;
+        return NULL;
+    }
+
+    *taken = p;
+
+    return p;
+}
+
+
+ngx_slab_pool_t *
+ngx_llm_zone_room(ngx_llm_zone_t *zone, ngx_uint_t part)
+{
+    size_t            size, least;
+    ngx_slab_pool_t  *room;
+
+    size = zone->pool->end - (u_char *) zone->pool;
+    size = (size > NGX_LLM_ZONE_BASE) ? (size - NGX_LLM_ZONE_BASE) / part : 0;
+
+    least = NGX_LLM_ZONE_ROOM * ngx_pagesize;
+
+    for ( ;; ) {
+        size = ngx_max(ngx_align(size, ngx_pagesize), least);
+
+        room = ngx_llm_zone_calloc(zone, size);
+
+        if (room || size == least) {
+            break;
+        }
+
+        size /= 2;
+    }
+
+    if (room == NULL) {
+        return NULL;
+    }
+
+    room->end = (u_char *) room + size;
+    room->min_shift = zone->pool->min_shift;
+    room->addr = room;
+
+    ngx_slab_init(room);
+
+    /* the part that uses the room logs that it is full */
+    room->log_nomem = 0;
+
+    return room;
 }
