@@ -43,9 +43,10 @@ CONF
 }
 
 sub ask {
-    my ($gw, $who) = @_;
+    my ($gw, $who, $max) = @_;
     return post_json($gw, '/v1/chat/completions',
-                     { model => 'quick', messages => [] },
+                     { model => 'quick', messages => [],
+                       defined $max ? (max_tokens => $max) : () },
                      headers => [ [ 'X-Who', $who ] ]);
 }
 
@@ -63,8 +64,8 @@ sub open_stream {
 }
 
 sub left {
-    my ($gw, $who) = @_;
-    return ask($gw, $who)->header('x-ratelimit-remaining-tokens');
+    my ($gw, $who, $max) = @_;
+    return ask($gw, $who, $max)->header('x-ratelimit-remaining-tokens');
 }
 
 
@@ -107,6 +108,30 @@ sub left {
        200, "  provider p$_ is used") for 1, 20;
 
     $_->[1]->close for @streams;
+    $gw->done;
+}
+
+
+# Learned estimates
+
+{
+    my $gw = gateway('256k');
+    my $reserved = sub {
+        my $before = left($gw, $_[0], 0);
+        return $before - left($gw, $_[0], 900);
+    };
+
+    cmp_ok($reserved->('old'), '>', 800,
+           'an identity without answers reserves what it declares');
+    left($gw, 'old', 900) for 1 .. 10;
+    my $learned = $reserved->('old');
+    cmp_ok($learned, '<', 100, '  with answers, what they usually are');
+
+    left($gw, "flood-$_", 900) for 1 .. 200;
+    is($reserved->('old'), $learned,
+       '  and so it does after 200 identities were seen');
+    cmp_ok($reserved->('flood-200'), '>', 800,
+           '  of which the last ones have no estimate yet');
     $gw->done;
 }
 

@@ -1,7 +1,8 @@
 /*
- * What was learned of models and of their users, in the state zone: rows in
- * sets of four, found by hash.  A row belongs to whom its hash says; taking it
- * from somebody else is one atomic step, and loses what was known of him.
+ * Estimates learned for models, and for identities of models, in the state
+ * zone: rows in sets of four, found by hash.  A row that was used lately keeps
+ * its owner, so that a flood of names takes nothing from others; an older one
+ * gets a new owner in one atomic step, and its estimates are lost.
  */
 
 
@@ -11,6 +12,7 @@
 #define NGX_LLM_LEARN_WAYS     4         /* rows of a set */
 #define NGX_LLM_LEARN_MODELS   256       /* rows, at most */
 #define NGX_LLM_LEARN_OUTPUTS  4096      /* the same */
+#define NGX_LLM_LEARN_KEPT     600       /* seconds a row is kept unused */
 
 
 typedef struct {                         /* in front of a row */
@@ -122,7 +124,9 @@ ngx_llm_learn_rows(ngx_llm_zone_t *zone, size_t size, ngx_uint_t most,
         /* void */
     }
 
-    return ngx_llm_zone_calloc(zone, *n * size);
+    /* one more, for owners that find no row */
+
+    return ngx_llm_zone_calloc(zone, (*n + 1) * size);
 }
 
 
@@ -158,10 +162,13 @@ static void *
 ngx_llm_learn_row(u_char *rows, ngx_uint_t n, size_t size,
     ngx_atomic_uint_t hash)
 {
+    time_t                  now;
     u_char                 *set;
     ngx_uint_t              i;
     ngx_atomic_uint_t       before;
     ngx_llm_learn_owner_t  *owner, *oldest;
+
+    now = ngx_time();
 
     set = rows + (hash % (n / NGX_LLM_LEARN_WAYS)) * NGX_LLM_LEARN_WAYS
                  * size;
@@ -172,7 +179,7 @@ ngx_llm_learn_row(u_char *rows, ngx_uint_t n, size_t size,
         owner = (ngx_llm_learn_owner_t *) (set + i * size);
 
         if (owner->hash == hash) {
-            owner->used = ngx_time();
+            owner->used = now;
             return owner;
         }
 
@@ -183,8 +190,18 @@ ngx_llm_learn_row(u_char *rows, ngx_uint_t n, size_t size,
 
     before = oldest->hash;
 
+    if (before && now - (time_t) oldest->used < NGX_LLM_LEARN_KEPT) {
+
+        /* in this row nothing is known, whoever used it before */
+
+        oldest = (ngx_llm_learn_owner_t *) (rows + n * size);
+        ngx_memzero(oldest, size);
+
+        return oldest;
+    }
+
     if (ngx_atomic_cmp_set(&oldest->hash, before, hash)) {
-        oldest->used = ngx_time();
+        oldest->used = now;
         ngx_memzero((u_char *) oldest + sizeof(ngx_llm_learn_owner_t),
                     size - sizeof(ngx_llm_learn_owner_t));
     }
