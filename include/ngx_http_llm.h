@@ -102,8 +102,6 @@ typedef struct {
     unsigned                       stream:1;     /* text/event-stream */
     unsigned                       json:1;
     unsigned                       coded:1;      /* Content-Encoding */
-    unsigned                       sized:1;      /* Content-Length */
-    unsigned                       chunked:1;    /* Transfer-Encoding */
     unsigned                       connection_close:1;
 } ngx_http_llm_response_ctx_t;
 

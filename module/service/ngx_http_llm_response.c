@@ -21,7 +21,7 @@ static ngx_int_t ngx_http_llm_response_header_line(ngx_http_request_t *r,
 static void ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
     ngx_table_elt_t *h);
 static ngx_int_t ngx_http_llm_response_framed(ngx_http_request_t *r,
-    ngx_http_llm_response_ctx_t *response, ngx_table_elt_t *h);
+    ngx_table_elt_t *h);
 static ngx_uint_t ngx_http_llm_response_is(ngx_table_elt_t *h,
     const char *name, size_t len);
 static ngx_int_t ngx_http_llm_response_header_done(ngx_http_request_t *r);
@@ -207,7 +207,7 @@ ngx_http_llm_response_header_line(ngx_http_request_t *r,
 
     ngx_http_llm_response_note(response, h);
 
-    if (ngx_http_llm_response_framed(r, response, h) != NGX_OK) {
+    if (ngx_http_llm_response_framed(r, h) != NGX_OK) {
         return NGX_DECLINED;
     }
 
@@ -265,44 +265,48 @@ ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
  */
 
 static ngx_int_t
-ngx_http_llm_response_framed(ngx_http_request_t *r,
-    ngx_http_llm_response_ctx_t *response, ngx_table_elt_t *h)
+ngx_http_llm_response_framed(ngx_http_request_t *r, ngx_table_elt_t *h)
 {
+    ngx_http_upstream_headers_in_t  *in;
+
+    in = &r->upstream->headers_in;
+
     if (ngx_http_llm_response_is(h, ngx_http_llm_name("content-length"))) {
 
-        if (response->sized) {
+        if (in->content_length) {
             return ngx_http_llm_response_none(r, "two Content-Length headers");
         }
 
-        response->sized = 1;
+        if (in->transfer_encoding) {
+            return ngx_http_llm_response_none(r, "both Content-Length and "
+                                                 "Transfer-Encoding");
+        }
 
         if (ngx_atoof(h->value.data, h->value.len) == NGX_ERROR) {
             return ngx_http_llm_response_none(r, "an invalid Content-Length");
         }
 
-    } else if (ngx_http_llm_response_is(h,
-                                    ngx_http_llm_name("transfer-encoding")))
-    {
-        if (response->chunked) {
-            return ngx_http_llm_response_none(r, "two Transfer-Encoding "
-                                                 "headers");
-        }
-
-        response->chunked = 1;
-
-        if (h->value.len != sizeof("chunked") - 1
-            || ngx_strncasecmp(h->value.data, (u_char *) "chunked",
-                               h->value.len)
-               != 0)
-        {
-            return ngx_http_llm_response_none(r, "an unknown "
-                                                 "Transfer-Encoding");
-        }
+        return NGX_OK;
     }
 
-    if (response->sized && response->chunked) {
+    if (!ngx_http_llm_response_is(h, ngx_http_llm_name("transfer-encoding"))) {
+        return NGX_OK;
+    }
+
+    if (in->transfer_encoding) {
+        return ngx_http_llm_response_none(r, "two Transfer-Encoding headers");
+    }
+
+    if (in->content_length) {
         return ngx_http_llm_response_none(r, "both Content-Length and "
                                              "Transfer-Encoding");
+    }
+
+    if (h->value.len != sizeof("chunked") - 1
+        || ngx_strncasecmp(h->value.data, (u_char *) "chunked", h->value.len)
+           != 0)
+    {
+        return ngx_http_llm_response_none(r, "an unknown Transfer-Encoding");
     }
 
     return NGX_OK;
