@@ -146,7 +146,9 @@ typedef struct {
 
 typedef struct {
     ngx_buf_t                     *tail;         /* start of an event, held */
-    ngx_chain_t                   *tails;        /* all of them, to reuse */
+    ngx_chain_t                   *tails;        /* all, the oldest first */
+    ngx_chain_t                   *tails_last;
+    ngx_chain_t                   *out_last;     /* of u->out_bufs */
     unsigned                       strip:1;      /* drop the usage chunk */
     size_t                         pending;      /* of an unfinished event */
     unsigned                       passing:1;    /* event too long to hold */

@@ -86,7 +86,6 @@ typedef struct {
     ngx_llm_cache_fleet_t         *fleet;        /* over it, or NULL */
     ngx_llm_cache_fleet_sync_t     sync;         /* the worker's */
     ngx_http_llm_cache_scope_t    *scopes;       /* that the worker knows */
-    ngx_queue_t                    followers;    /* the worker's, who wait */
     unsigned                       used:1;       /* there is an llm_cache */
 } ngx_http_llm_cache_main_t;
 

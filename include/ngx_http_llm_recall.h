@@ -13,14 +13,13 @@
 /* a request that waits for an answer which is not its own */
 
 struct ngx_http_llm_fetch_s {
-    ngx_queue_t                queue;    /* of the worker's followers */
-    ngx_event_t                timer;
-    ngx_msec_t                 until;    /* ngx_current_msec */
+    ngx_llm_flight_wait_t      wait;     /* for a leader */
+    ngx_event_t                timer;    /* llm_cache_lock_timeout */
     ngx_atomic_uint_t          stamp;    /* of the entry that was looked at */
     ngx_http_request_t        *request;
     ngx_llm_cache_fleet_ask_t  ask;
     unsigned                   waiting:1;  /* for Redis, or a leader */
-    unsigned                   following:1;  /* it is in the queue */
+    unsigned                   timedout:1;
     unsigned                   asked:1;  /* Redis was */
     unsigned                   followed:1;  /* a leader was */
 };
@@ -51,8 +50,8 @@ void ngx_http_llm_recalled(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
  */
 ngx_int_t ngx_http_llm_fetch(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
 
-/* nobody waits any more; safe to call again */
-void ngx_http_llm_fetch_done(ngx_http_llm_ctx_t *ctx);
+/* ends the wait; safe to call again */
+void ngx_http_llm_fetch_done(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
 
 /* whoever waits for this request need not wait any longer; the same */
 void ngx_http_llm_land(ngx_http_request_t *r, ngx_http_llm_charge_t *charge);

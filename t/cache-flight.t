@@ -198,6 +198,70 @@ for my $where ('', '/plain') {
 }
 
 
+# Requests that wait cost their worker nothing
+
+# How often these processes have been woken.
+
+sub wakes {
+    my $n = 0;
+    for my $pid (@_) {
+        slurp("/proc/$pid/status") =~ /^voluntary_ctxt_switches:\s*(\d+)/m
+            and $n += $1;
+    }
+    return $n;
+}
+
+{
+    my ($before, $leader, @c) = fly('', {}, 300);
+    my @pids = $gw->worker_pids;
+    my ($start, $wakes) = (now(), wakes(@pids));
+    wait_for(sub { now() - $start > 0.5 }, 5, 'half a second');
+    my $rate = (wakes(@pids) - $wakes) / (now() - $start) / @pids;
+    cmp_ok($rate, '<', 100, '300 requests wait: one timer in each worker');
+    open_gate();
+    is((grep { whole($_) } map { end($_) } $leader, @c), 301,
+       '  all are answered');
+    is($p->count - $before, 1, '  by one call');
+}
+
+{
+    # two keys in one place of the table: the second one goes alone
+    my $before = $p->count;
+    my @keys = map { "many$_" } 1 .. 60;
+    my %c;
+    push @{ $c{$_} }, begin('', { gate => $_ }) for @keys;
+    $p->wait_requests($before + @keys);
+    for my $key (@keys) {
+        push @{ $c{$key} }, begin('', { gate => $key }) for 1 .. 3;
+    }
+    wait_for(sub { get($gw, '/stub')->body =~ /Writing: (\d+)/
+                   && $1 - 1 + $p->count - $before >= 5 * @keys }, 10,
+             'followers of 60 keys');
+    my $last = pop @keys;
+    $p->open_gate($_) for @keys;
+    my $good = 0;
+    for my $key (@keys) {
+        my ($first, @r) = map { end($_) } @{ $c{$key} };
+        $good++ if whole($first) && 3 == grep { whole($_) } @r;
+    }
+    is($good, @keys, 'followers of many keys: each key wakes its own');
+    $p->open_gate($last);
+    is((grep { whole(end($_)) } @{ $c{$last} }), 4, '  up to the last key');
+}
+
+{
+    my ($before, $leader, @c) = fly('', {}, 8);
+    my $other = end(begin('', { gate => "g$tag" },
+                          headers => [ [ 'Cache-Control', 'no-cache' ] ]));
+    ok(whole($other), 'another request of the key stores its answer');
+    is((grep { $_->body eq $other->body } map { end($_) } @c), 8,
+       '  those that wait for the leader take it');
+    open_gate();
+    ok(whole(end($leader)), '  the leader has its own');
+    is($p->count - $before, 2, '  these two are sent');
+}
+
+
 # Both forms of one answer
 
 for my $stream (0, 1) {

@@ -77,6 +77,8 @@ my $gw = LLM::Nginx->new(
         location @never { return 418 no; }
         location = /metrics { llm_metrics; }
         location /admin/ { llm_admin; }
+        location /admin-few/ { client_body_buffer_size 8; llm_admin; }
+        location /admin-file/ { client_body_in_file_only clean; llm_admin; }
     }
 CONF
 
@@ -356,6 +358,47 @@ for ('', '{', '[]', '{}', { all => JSON::PP::false }, { model => 1 },
      { model => 'm', scope => 'x' }, '{"model":"m","model":"m"}')
 {
     is(purge($_)->status, 400, 'refused: ' . (ref $_ ? canon($_) : "'$_'"));
+}
+is(hits({ seed => 30 }), 1, '  nothing was purged by these');
+
+# However the body arrives, all of it is read.
+
+my $all = '{"all":true}';
+for ([ 'in two reads', '/admin', body => $all,
+       pace => { bytes => 5, every => 0.01 } ],
+     [ 'in chunks', '/admin', chunked => [ '{"al', 'l":', 'true}' ],
+       pace => { bytes => 9, every => 0.01 } ],
+     [ 'in a temp file', '/admin-file', body => $all ],
+     [ 'larger than the buffer', '/admin-few', body => $all ],
+     [ 'larger than the buffer, in two reads', '/admin-few', body => $all,
+       pace => { bytes => 9, every => 0.01 } ],
+     [ 'of 20 KiB', '/admin', body => $all . ' ' x 20_000 ])
+{
+    my ($how, $where, @body) = @$_;
+    fill();
+    $r = request($gw, method => 'POST', path => "$where/cache/purge", @body);
+    is($r->status, 200, "a body $how purges");
+    is(hits({ seed => 30 }), 0, '  and it was read');
+}
+
+fill();
+for my $rest ('x', '}', ',', "\0", $all, '"', '/* */') {
+    (my $name = "'$rest'") =~ s/\0/\\0/;
+    for my $where (qw(/admin /admin-few /admin-file)) {
+        $r = request($gw, method => 'POST', path => "$where/cache/purge",
+                     body => $all . $rest);
+        is($r->status, 400, "$where: $name behind the value is refused");
+    }
+    my $c = LLM::Client->connect($gw);
+    $c->send_bytes("POST /admin/cache/purge HTTP/1.1\r\nHost: x\r\n"
+                   . 'Content-Length: ' . length($all . $rest)
+                   . "\r\n\r\n$all");
+    $c->flush;
+    get($gw, '/metrics');                # the worker has read that much
+    $c->send_bytes($rest);
+    $r = $c->read_response;
+    $c->close;
+    is($r->status, 400, '  in a read of its own, too');
 }
 is(hits({ seed => 30 }), 1, '  nothing was purged by these');
 is(request($gw, path => '/admin/cache/purge')->status, 405,

@@ -1,17 +1,14 @@
 /*
- * The step of admission that waits for somebody else's answer.  First for what
- * another node has stored in Redis; then, of requests with the same key, one
- * leads, the others look for what it has stored, and go on their own if it has
- * nothing for them, or takes too long.  Followers in the leader's worker are
- * woken; those of other workers look for themselves.
+ * The step of admission that waits for another request's answer.  First for
+ * one that another node has stored in Redis; then, of requests with the same
+ * key, one leads, the others look for the answer that it has stored, and go on
+ * their own if there is none for them, or it takes too long.  They are woken
+ * when there is something to look at.
  */
 
 
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_ping.h>
-
-
-#define NGX_HTTP_LLM_FETCH_TICK  20      /* ms */
 
 
 static ngx_int_t ngx_http_llm_fetch_alone(ngx_http_llm_ctx_t *ctx);
@@ -27,7 +24,8 @@ static ngx_int_t ngx_http_llm_fetch_lead(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_fetch_follow(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static void ngx_http_llm_fetch_look(ngx_event_t *ev);
+static void ngx_http_llm_fetch_timeout(ngx_event_t *ev);
+static void ngx_http_llm_fetch_look(void *data);
 static void ngx_http_llm_fetch_resume(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 
@@ -89,9 +87,13 @@ ngx_http_llm_fetch_create(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     fetch->request = r;
 
-    fetch->timer.handler = ngx_http_llm_fetch_look;
+    fetch->timer.handler = ngx_http_llm_fetch_timeout;
     fetch->timer.data = fetch;
     fetch->timer.log = r->connection->log;
+
+    fetch->wait.key = ctx->charge->cache.key;
+    fetch->wait.handler = ngx_http_llm_fetch_look;
+    fetch->wait.data = fetch;
 
     fetch->ask.handler = ngx_http_llm_fetch_answered;
     fetch->ask.data = fetch;
@@ -225,7 +227,7 @@ ngx_http_llm_fetch_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_OK;
     }
 
-    switch (ngx_llm_flight_lead(lmcf->cache.flight, cache->key,
+    switch (ngx_llm_flight_lead(lmcf->cache.flight, &ctx->fetch->wait,
                                 llcf->cache.lock))
     {
     case NGX_OK:
@@ -253,21 +255,15 @@ ngx_http_llm_fetch_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 static ngx_int_t
 ngx_http_llm_fetch_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_fetch_t      *fetch;
-    ngx_http_llm_loc_conf_t   *llcf;
-    ngx_http_llm_main_conf_t  *lmcf;
+    ngx_http_llm_fetch_t     *fetch;
+    ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
-    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
     fetch = ctx->fetch;
-
-    fetch->until = ngx_current_msec + llcf->cache.lock;
     fetch->followed = 1;
-    fetch->following = 1;
 
-    ngx_add_timer(&fetch->timer, NGX_HTTP_LLM_FETCH_TICK);
-    ngx_queue_insert_tail(&lmcf->cache.followers, &fetch->queue);
+    ngx_add_timer(&fetch->timer, llcf->cache.lock);
 
     if (llcf->pass) {
         ngx_http_llm_ping_start(r);
@@ -280,12 +276,21 @@ ngx_http_llm_fetch_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 }
 
 
-/* a look copies the entry: once for each that there is */
-
 static void
-ngx_http_llm_fetch_look(ngx_event_t *ev)
+ngx_http_llm_fetch_timeout(ngx_event_t *ev)
 {
     ngx_http_llm_fetch_t *fetch = ev->data;
+
+    fetch->timedout = 1;
+
+    ngx_http_llm_fetch_look(fetch);
+}
+
+
+static void
+ngx_http_llm_fetch_look(void *data)
+{
+    ngx_http_llm_fetch_t *fetch = data;
 
     ngx_uint_t                    led;
     ngx_atomic_uint_t             stamp;
@@ -304,8 +309,10 @@ ngx_http_llm_fetch_look(ngx_event_t *ev)
     /* in this order: a leader stores, then lands */
 
     led = (ngx_llm_flight_led(lmcf->cache.flight, cache->key)
-           && (ngx_msec_int_t) (fetch->until - ngx_current_msec) > 0);
+           && !fetch->timedout);
     stamp = ngx_llm_cache_stamp(lmcf->cache.store, cache->key);
+
+    /* a recall copies the entry: once for each that there is */
 
     if (stamp != fetch->stamp && ngx_http_llm_recall_local(r, ctx) == NGX_OK) {
         cache->collapsed = 1;
@@ -313,7 +320,7 @@ ngx_http_llm_fetch_look(ngx_event_t *ev)
 
     } else if (led) {
         fetch->stamp = stamp;
-        ngx_add_timer(ev, NGX_HTTP_LLM_FETCH_TICK);
+        ngx_llm_flight_wait(lmcf->cache.flight, &fetch->wait);
         return;
     }
 
@@ -324,7 +331,7 @@ ngx_http_llm_fetch_look(ngx_event_t *ev)
 static void
 ngx_http_llm_fetch_resume(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_fetch_done(ctx);
+    ngx_http_llm_fetch_done(r, ctx);
 
     if (ctx->charge->cache.replayed) {
         ngx_http_llm_ping_done(r);
@@ -335,9 +342,10 @@ ngx_http_llm_fetch_resume(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
 
 void
-ngx_http_llm_fetch_done(ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_fetch_done(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_fetch_t  *fetch;
+    ngx_http_llm_fetch_t      *fetch;
+    ngx_http_llm_main_conf_t  *lmcf;
 
     fetch = ctx->fetch;
 
@@ -349,16 +357,10 @@ ngx_http_llm_fetch_done(ngx_http_llm_ctx_t *ctx)
 
     ngx_llm_cache_fleet_cancel(&fetch->ask);
 
-    if (fetch->following) {
-        fetch->following = 0;
-        ngx_queue_remove(&fetch->queue);
-    }
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    ngx_llm_flight_cancel(lmcf->cache.flight, &fetch->wait);
 
     if (fetch->timer.timer_set) {
         ngx_del_timer(&fetch->timer);
-    }
-
-    if (fetch->timer.posted) {
-        ngx_delete_posted_event(&fetch->timer);
     }
 }

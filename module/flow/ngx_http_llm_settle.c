@@ -270,7 +270,7 @@ ngx_http_llm_settle_cleanup(void *data)
 
     ctx = charge->ctx;
 
-    ngx_http_llm_fetch_done(ctx);
+    ngx_http_llm_fetch_done(charge->request, ctx);
     ngx_http_llm_meter_done(charge->request, charge);
 
     if (ctx->tee.active) {

@@ -8,6 +8,10 @@
 #include <ngx_http_llm_framing.h>
 
 
+/* bytes of a chunk: moving so few is cheaper than a buffer of their own */
+#define NGX_HTTP_LLM_FRAMING_SMALL  512
+
+
 static ngx_int_t ngx_http_llm_framing_append(ngx_http_request_t *r,
     u_char *pos, u_char *last);
 static ngx_int_t ngx_http_llm_framing_length(ngx_http_request_t *r,
@@ -227,13 +231,19 @@ ngx_http_llm_framing_length(ngx_http_request_t *r,
 }
 
 
-/* NGX_OK; NGX_ERROR: of span; NGX_DECLINED: an invalid chunk */
+/*
+ * Hands the data of chunks to span().  A small chunk's data is moved up to that
+ * of the chunk before it, over the framing between them: a provider may send
+ * a chunk for each byte.  Returns NGX_OK, NGX_ERROR if span() has failed, or
+ * NGX_DECLINED if a chunk is invalid, after the data before it.
+ */
 
 static ngx_int_t
 ngx_http_llm_framing_chunks(ngx_http_request_t *r, ngx_buf_t *b,
     ngx_http_llm_span_pt span)
 {
-    u_char              *pos;
+    size_t               len;
+    u_char              *start, *last;
     ngx_int_t            rc;
     ngx_http_llm_ctx_t  *ctx;
     ngx_http_chunked_t  *chunked;
@@ -241,39 +251,48 @@ ngx_http_llm_framing_chunks(ngx_http_request_t *r, ngx_buf_t *b,
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     chunked = &ctx->framing.chunked;
 
+    start = b->pos;
+    last = b->pos;
+
     for ( ;; ) {
 
         rc = ngx_http_llm_parse_chunked(r, b, chunked);
 
-        if (rc == NGX_OK) {
+        if (rc != NGX_OK) {
+            break;
+        }
 
-            /* a chunk, or the part of it that has come */
+        /* a chunk, or the part of it that has come */
 
-            pos = b->pos;
+        len = (size_t) ngx_min((off_t) (b->last - b->pos), chunked->size);
 
-            if ((off_t) (b->last - b->pos) >= chunked->size) {
-                b->pos += (size_t) chunked->size;
-                chunked->size = 0;
+        if (last > start && len <= NGX_HTTP_LLM_FRAMING_SMALL) {
+            last = ngx_movemem(last, b->pos, len);
 
-            } else {
-                chunked->size -= b->last - b->pos;
-                b->pos = b->last;
-            }
+        } else {
 
-            if (b->pos > pos && span(r, pos, b->pos) != NGX_OK) {
+            if (last > start && span(r, start, last) != NGX_OK) {
                 return NGX_ERROR;
             }
 
-            continue;
+            start = b->pos;
+            last = b->pos + len;
         }
 
-        if (rc == NGX_DONE) {
-            ngx_http_llm_framing_whole(r, b->last > b->pos);
-            return NGX_OK;
-        }
-
-        return (rc == NGX_AGAIN) ? NGX_OK : NGX_DECLINED;
+        b->pos += len;
+        chunked->size -= len;
     }
+
+    if (last > start && span(r, start, last) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (rc == NGX_DONE) {
+        ngx_http_llm_framing_whole(r, b->last > b->pos);
+        return NGX_OK;
+    }
+
+    return (rc == NGX_AGAIN) ? NGX_OK : NGX_DECLINED;
 }
 
 

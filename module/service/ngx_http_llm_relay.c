@@ -21,8 +21,7 @@ static ngx_int_t ngx_http_llm_relay_release(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_relay_emit(ngx_http_request_t *r, u_char *pos,
     u_char *last);
-static ngx_int_t ngx_http_llm_relay_link(ngx_http_request_t *r,
-    ngx_chain_t *cl);
+static void ngx_http_llm_relay_link(ngx_http_request_t *r, ngx_chain_t *cl);
 static ngx_int_t ngx_http_llm_relay_judge(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
 static ngx_uint_t ngx_http_llm_relay_whole(ngx_http_llm_ctx_t *ctx,
@@ -287,7 +286,10 @@ ngx_http_llm_relay_hold(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* an empty buffer, one that the client has got if there is one */
+/*
+ * Returns an empty buffer.  Buffers are sent in the order of the list, so the
+ * first one alone tells if there is one to reuse.
+ */
 
 static ngx_buf_t *
 ngx_http_llm_relay_tail(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -295,26 +297,36 @@ ngx_http_llm_relay_tail(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ngx_buf_t    *b;
     ngx_chain_t  *cl;
 
-    for (cl = ctx->relay.tails; cl; cl = cl->next) {
+    cl = ctx->relay.tails;
+
+    if (cl && cl->buf->pos == cl->buf->last) {
         b = cl->buf;
+        b->pos = b->start;
+        b->last = b->start;
 
-        if (b->pos == b->last) {
-            b->pos = b->start;
-            b->last = b->start;
-            return b;
+        ctx->relay.tails = cl->next;
+
+    } else {
+        cl = ngx_alloc_chain_link(r->pool);
+        b = ngx_calloc_buf(r->pool);
+
+        if (cl == NULL || b == NULL) {
+            return NULL;
         }
+
+        cl->buf = b;
     }
 
-    cl = ngx_alloc_chain_link(r->pool);
-    b = ngx_calloc_buf(r->pool);
+    cl->next = NULL;
 
-    if (cl == NULL || b == NULL) {
-        return NULL;
+    if (ctx->relay.tails) {
+        ctx->relay.tails_last->next = cl;
+
+    } else {
+        ctx->relay.tails = cl;
     }
 
-    cl->buf = b;
-    cl->next = ctx->relay.tails;
-    ctx->relay.tails = cl;
+    ctx->relay.tails_last = cl;
 
     return b;
 }
@@ -347,7 +359,9 @@ ngx_http_llm_relay_release(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     cl->buf = b;
     cl->next = NULL;
 
-    return ngx_http_llm_relay_link(r, cl);
+    ngx_http_llm_relay_link(r, cl);
+
+    return NGX_OK;
 }
 
 
@@ -383,20 +397,29 @@ ngx_http_llm_relay_emit(ngx_http_request_t *r, u_char *pos, u_char *last)
 
     cl->next = NULL;
 
-    return ngx_http_llm_relay_link(r, cl);
+    ngx_http_llm_relay_link(r, cl);
+
+    return NGX_OK;
 }
 
 
-static ngx_int_t
+/* nothing else appends to u->out_bufs, and nginx empties it as a whole */
+
+static void
 ngx_http_llm_relay_link(ngx_http_request_t *r, ngx_chain_t *cl)
 {
-    ngx_chain_t  **ll;
+    ngx_http_llm_ctx_t  *ctx;
 
-    for (ll = &r->upstream->out_bufs; *ll; ll = &(*ll)->next) { /* void */ }
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    *ll = cl;
+    if (r->upstream->out_bufs) {
+        ctx->relay.out_last->next = cl;
 
-    return NGX_OK;
+    } else {
+        r->upstream->out_bufs = cl;
+    }
+
+    ctx->relay.out_last = cl;
 }
 
 

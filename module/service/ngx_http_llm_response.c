@@ -11,6 +11,8 @@
 
 #define NGX_HTTP_LLM_INTERIM_MAX  8
 
+#define ngx_http_llm_name(name)  name, sizeof(name) - 1
+
 
 static ngx_int_t ngx_http_llm_response_status_line(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_response_headers(ngx_http_request_t *r);
@@ -18,6 +20,10 @@ static ngx_int_t ngx_http_llm_response_header_line(ngx_http_request_t *r,
     ngx_http_llm_response_ctx_t *response);
 static void ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
     ngx_table_elt_t *h);
+static ngx_int_t ngx_http_llm_response_framed(ngx_http_request_t *r,
+    ngx_table_elt_t *h);
+static ngx_uint_t ngx_http_llm_response_is(ngx_table_elt_t *h,
+    const char *name, size_t len);
 static ngx_int_t ngx_http_llm_response_header_done(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_response_interim(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_response_none(ngx_http_request_t *r,
@@ -135,6 +141,10 @@ ngx_http_llm_response_headers(ngx_http_request_t *r)
             if (rc == NGX_ERROR) {
                 return NGX_ERROR;
             }
+
+            if (ctx->response.reason) {
+                return NGX_DECLINED;
+            }
         }
 
         if (rc == NGX_AGAIN) {
@@ -197,6 +207,10 @@ ngx_http_llm_response_header_line(ngx_http_request_t *r,
 
     ngx_http_llm_response_note(response, h);
 
+    if (ngx_http_llm_response_framed(r, h) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
     umcf = ngx_http_get_module_main_conf(r, ngx_http_upstream_module);
 
     hh = ngx_hash_find(&umcf->headers_in_hash, h->hash, h->lowcase_key,
@@ -235,13 +249,74 @@ ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
         }
     }
 
-    if (h->key.len == sizeof("content-encoding") - 1
-        && ngx_memcmp(h->lowcase_key, "content-encoding", h->key.len) == 0
+    if (ngx_http_llm_response_is(h, ngx_http_llm_name("content-encoding"))
         && h->value.len
         && ngx_strcasecmp(h->value.data, (u_char *) "identity") != 0)
     {
         response->coded = 1;
     }
+}
+
+
+/*
+ * Returns NGX_DECLINED if the header makes the end of the body ambiguous.
+ * nginx before 1.23 takes an invalid length for none, the last of two, and any
+ * list of codings that has "chunked" somewhere.
+ */
+
+static ngx_int_t
+ngx_http_llm_response_framed(ngx_http_request_t *r, ngx_table_elt_t *h)
+{
+    ngx_http_upstream_headers_in_t  *in;
+
+    in = &r->upstream->headers_in;
+
+    if (ngx_http_llm_response_is(h, ngx_http_llm_name("content-length"))) {
+
+        if (in->content_length) {
+            return ngx_http_llm_response_none(r, "two Content-Length headers");
+        }
+
+        if (in->transfer_encoding) {
+            return ngx_http_llm_response_none(r, "both Content-Length and "
+                                                 "Transfer-Encoding");
+        }
+
+        if (ngx_atoof(h->value.data, h->value.len) == NGX_ERROR) {
+            return ngx_http_llm_response_none(r, "an invalid Content-Length");
+        }
+
+        return NGX_OK;
+    }
+
+    if (!ngx_http_llm_response_is(h, ngx_http_llm_name("transfer-encoding"))) {
+        return NGX_OK;
+    }
+
+    if (in->transfer_encoding) {
+        return ngx_http_llm_response_none(r, "two Transfer-Encoding headers");
+    }
+
+    if (in->content_length) {
+        return ngx_http_llm_response_none(r, "both Content-Length and "
+                                             "Transfer-Encoding");
+    }
+
+    if (h->value.len != sizeof("chunked") - 1
+        || ngx_strncasecmp(h->value.data, (u_char *) "chunked", h->value.len)
+           != 0)
+    {
+        return ngx_http_llm_response_none(r, "an unknown Transfer-Encoding");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_llm_response_is(ngx_table_elt_t *h, const char *name, size_t len)
+{
+    return h->key.len == len && ngx_memcmp(h->lowcase_key, name, len) == 0;
 }
 
 

@@ -214,6 +214,8 @@ ngx_http_llm_tee_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     cache->write = 0;
     cache->stored = 1;
 
+    ngx_llm_flight_stored(lmcf->cache.flight, cache->key);
+
     if (lmcf->cache.fleet) {
         ngx_http_llm_tee_share(r, cache, pieces, entry->ttl + entry->stale);
     }

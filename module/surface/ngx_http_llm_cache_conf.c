@@ -138,7 +138,6 @@ ngx_http_llm_cache_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
     }
 
     ngx_conf_init_size_value(cache->size, NGX_HTTP_LLM_CACHE_ZONE);
-    ngx_queue_init(&cache->followers);
 
     if (cache->secret.data == NULL) {
         ngx_str_set(&cache->secret, "");

@@ -6,17 +6,13 @@
 
 
 #include <ngx_http_llm_surface.h>
+#include <ngx_http_llm_body.h>
 #include <ngx_http_llm_key.h>
 #include <jansson.h>
 
 
-#define NGX_HTTP_LLM_PURGE_BODY  4096    /* bytes, at most */
-
-
 static void ngx_http_llm_purge_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_purge(ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_purge_read(ngx_http_request_t *r,
-    ngx_str_t *body);
 static ngx_int_t ngx_http_llm_purge_member(ngx_http_request_t *r,
     const char *name, json_t *value);
 static ngx_int_t ngx_http_llm_purge_tag(const char *name, json_t *value,
@@ -53,16 +49,19 @@ ngx_http_llm_purge_body(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_llm_purge(ngx_http_request_t *r)
 {
-    json_t       *root, *value;
-    ngx_int_t     rc;
-    ngx_str_t     body;
-    const char   *name;
-    json_error_t  err;
+    json_t               *root, *value;
+    ngx_int_t             rc;
+    const char           *name;
+    json_error_t          err;
+    ngx_http_llm_view_t   body;
 
-    if (ngx_http_llm_purge_read(r, &body) != NGX_OK) {
-        return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_INVALID_JSON, NULL,
-                                        NULL);
+    /* its parts may lie in several buffers, and in a temp file */
+
+    if (ngx_http_llm_body_view(r, &body) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
+
+    /* bytes behind the value are an error, too */
 
     root = json_loadb((char *) body.data, body.len, JSON_REJECT_DUPLICATES,
                       &err);
@@ -91,26 +90,6 @@ ngx_http_llm_purge(ngx_http_request_t *r)
     return ngx_http_llm_page_refuse(r, NGX_HTTP_LLM_INVALID_TYPE, NULL,
                       "The body takes one of model, scope, key (64 hex "
                       "digits) and all (true).");
-}
-
-
-static ngx_int_t
-ngx_http_llm_purge_read(ngx_http_request_t *r, ngx_str_t *body)
-{
-    ngx_buf_t  *b;
-
-    if (r->request_body == NULL || r->request_body->bufs == NULL
-        || r->request_body->temp_file)
-    {
-        return NGX_DECLINED;
-    }
-
-    b = r->request_body->bufs->buf;
-
-    body->data = b->pos;
-    body->len = b->last - b->pos;
-
-    return body->len <= NGX_HTTP_LLM_PURGE_BODY ? NGX_OK : NGX_DECLINED;
 }
 
 
