@@ -13,11 +13,15 @@
 ngx_http_llm_operation_t *ngx_http_llm_route_operation(ngx_http_request_t *r);
 
 /*
- * What name resolves to: exact names and aliases, then the longest prefix,
- * then default; NULL: nothing matches.  rest becomes what '*' matched.
+ * Resolves the name of a model: exact names and aliases first, then the longest
+ * prefix, then the first regular expression that matches, then default.  Sets
+ * model, or NULL if none matches, and rest to the part that "*" matched.
+ * Returns NGX_OK, NGX_DECLINED if no model matches, or NGX_ERROR if a regular
+ * expression could not be evaluated, after logging the error.
  */
-ngx_http_llm_model_t *ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf,
-    ngx_str_t *name, ngx_str_t *rest);
+ngx_int_t ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf,
+    ngx_log_t *log, ngx_str_t *name, ngx_http_llm_model_t **model,
+    ngx_str_t *rest);
 
 /* the order of lmcf->exact: shorter names first, as lengths compare fastest */
 ngx_int_t ngx_http_llm_route_compare(ngx_str_t *one, ngx_str_t *two);

@@ -59,8 +59,8 @@ typedef struct {
 
 /*
  * The end of a call.  NGX_OK: reply is the script's, valid until the handler
- * returns, and no error.  NGX_DECLINED: the server has answered with an error,
- * reply is it (logged already, it has changed nothing but for its own faults).
+ * returns, and no error.  NGX_DECLINED: reply is an error, already logged;
+ * Redis, or a proxy before it, may have sent the error after the script ran.
  * NGX_AGAIN: the time of the call is over, its answer will be ignored.
  * NGX_ERROR: the connection is lost; it may or may not have been executed.
  * In the last two reply is NULL.

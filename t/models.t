@@ -239,4 +239,62 @@ is(sent_model('alpha', path => '/v1/models/x/chat/completions'), 'alpha',
    'models/ within the path of an operation does not matter');
 
 $_->done for $gw, $strict;
+
+# Regular expressions
+
+{
+    my $gw = LLM::Nginx->new(vars => { P => $p }, http => <<'CONF');
+    llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
+    llm_model ~^first { target p by-first; }
+    llm_model ~^v\d\.[0-9]+$ { target p by-digit; }
+    llm_model ~*^LOUD { target p by-case; }
+    llm_model "~^o\"?[0-9]{1,2}$" { target p by-quote; }
+    llm_model ~(*LIMIT_MATCH=1)^deep(a+)+$ { target p by-limit; }
+    llm_model ~^deep { target p by-later; }
+    llm_model default { target p by-default; }
+    server {
+        listen 127.0.0.1:%%PORT%%;
+        location / { llm_pass; }
+        location = /metrics { llm_metrics; }
+    }
+CONF
+    $gw->expect_error(qr/pcre2?_(exec|match)\(\) failed: -\d+ on "deepaab" using llm_model "~\(\*LIMIT_MATCH=1\)/);
+
+    my $ask = sub {
+        my ($model) = @_;
+        return post_json($gw, '/v1/chat/completions', { model => $model });
+    };
+    is($ask->('first-x')->status, 200, 'a name that an expression matches is served');
+    is(($p->requests)[-1]{json}{model}, 'by-first', '  by its model');
+
+    for ([ 'v1.23' => 'by-digit', 'with a backslash' ],
+         [ 'v1x23' => 'by-default', 'with an escaped point' ],
+         [ 'loud-1' => 'by-case', 'after "~*" without regard to case' ],
+         [ 'First-1' => 'by-default', 'after "~" with regard to case' ],
+         [ 'o12' => 'by-quote', 'in quotes' ]) {
+        my ($name, $model, $how) = @$_;
+        $ask->($name);
+        is(($p->requests)[-1]{json}{model}, $model,
+           "an expression $how is applied to $name");
+    }
+    ok((grep { /^nginx_llm_requests_total\{.*model="~\^v\\\\d/ }
+        split /\n/, get($gw, '/metrics')->body),
+       '  and a label of the metrics has its backslash escaped');
+
+    my $n = $p->count;
+    my $r = $ask->('deepaab');
+    is($r->status, 500,
+       'a name whose match exceeds the match limit is an internal error');
+    is($r->json->{error}{code}, 'internal_error', '  by its code');
+    is($p->count, $n, '  and no provider has the request');
+    is(get($gw, '/v1/models/deepaab')->status, 500,
+       '  so is GET models of this name');
+    is(scalar(() = $gw->error_log =~ /\[error\].*failed: -\d+ on "deepaab"/g),
+       2, '  each is logged with the error of PCRE and the expression');
+
+    is($ask->('other')->status, 200, 'a name that no expression matches is served');
+    is(($p->requests)[-1]{json}{model}, 'by-default', '  by the default model');
+    $gw->done;
+}
+
 done_testing;

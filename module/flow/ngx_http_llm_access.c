@@ -21,7 +21,9 @@ ngx_http_llm_access_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    consumer = ngx_http_llm_auth_consumer(r);
+    if (ngx_http_llm_auth_consumer(r, &consumer) != NGX_OK) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     if (consumer) {
         ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,

@@ -379,7 +379,12 @@ ngx_http_llm_admit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    charge->model = ngx_http_llm_route_model(lmcf, &ctx->name, &ctx->rest);
+    rc = ngx_http_llm_route_model(lmcf, r->connection->log, &ctx->name,
+                                  &charge->model, &ctx->rest);
+
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
 
     if (charge->model && ctx->rest.len == 0 && charge->model->wildcard) {
 

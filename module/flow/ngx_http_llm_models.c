@@ -116,6 +116,7 @@ ngx_http_llm_models_one(ngx_http_request_t *r, ngx_str_t *name,
     ngx_str_t *body)
 {
     u_char                    *p;
+    ngx_int_t                  rc;
     ngx_str_t                  rest;
     ngx_http_llm_ctx_t        *ctx;
     ngx_http_llm_model_t      *model;
@@ -124,10 +125,16 @@ ngx_http_llm_models_one(ngx_http_request_t *r, ngx_str_t *name,
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    model = ngx_llm_facts_is_name(name->data, name->len)
-            ? ngx_http_llm_route_model(lmcf, name, &rest) : NULL;
+    rc = ngx_llm_facts_is_name(name->data, name->len)
+         ? ngx_http_llm_route_model(lmcf, r->connection->log, name, &model,
+                                    &rest)
+         : NGX_DECLINED;
 
-    if (model == NULL || !ngx_http_llm_auth_allowed(r, name, model)) {
+    if (rc == NGX_ERROR) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (rc != NGX_OK || !ngx_http_llm_auth_allowed(r, name, model)) {
         return ngx_http_llm_fault(&ctx->charge->error,
                                   NGX_HTTP_LLM_MODEL_NOT_FOUND, "model",
                                   NULL);

@@ -101,7 +101,9 @@ ngx_http_llm_recall_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ngx_str_t            credential;
     ngx_llm_consumer_t  *consumer;
 
-    consumer = ngx_http_llm_auth_consumer(r);
+    if (ngx_http_llm_auth_consumer(r, &consumer) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     if (consumer || ngx_http_llm_auth_key(r, &credential) != NGX_OK) {
         ngx_str_null(&credential);

@@ -208,14 +208,13 @@ ngx_llm_fleet_reserved(void *data, ngx_int_t rc, redisReply *reply)
     if (rc == NGX_OK) {
         rc = ngx_llm_fleet_answer(ctx, reply);
 
-    } else if (rc == NGX_DECLINED) {
-
-        /* an error of the server, which has reserved nothing */
-
-        rc = NGX_ERROR;
-        ngx_llm_hold_free(quota, ctx->hold);
-
     } else {
+
+        /*
+         * no reply, or an error: Redis may have run the script before, and a
+         * proxy may have replaced its reply
+         */
+
         rc = NGX_ERROR;
         ngx_llm_fleet_undo(quota, ctx->hold);
     }
@@ -269,7 +268,8 @@ ngx_llm_fleet_answer(ngx_llm_fleet_call_t *ctx, redisReply *reply)
 failed:
 
     ngx_log_error(NGX_LOG_ERR, quota->log, 0,
-                  "llm_redis has answered what no script says");
+                  "unexpected reply to the quota script from redis, its "
+                  "reservation is released");
 
     ngx_llm_fleet_undo(quota, ctx->hold);
 
@@ -334,7 +334,10 @@ ngx_llm_fleet_cancel(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 }
 
 
-/* it may have been reserved or not: after this it is not */
+/*
+ * Releases a reservation that Redis may have made or not.  The script finds it
+ * by its id, and does nothing if there is none.
+ */
 
 static void
 ngx_llm_fleet_undo(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold)

@@ -1,6 +1,8 @@
 /*
- * Who asks: a key in Authorization, x-api-key or api-key is somebody's of the
- * keys file, or nobody's.  The key itself goes nowhere from here.
+ * The consumer of a client request: the key in Authorization, x-api-key or
+ * api-key is looked up in the keys file once, at the first use.  The result
+ * holds until the request has been logged, whether the key expires meanwhile
+ * or an internal redirect clears the contexts.  The key itself is not stored.
  */
 
 
@@ -11,24 +13,93 @@
 #define NGX_HTTP_LLM_AUTH_KEY  1024      /* bytes of a key, at most */
 
 
+/* the result of the lookup, kept by a cleanup of r->main->pool */
+
+typedef struct {
+    ngx_llm_consumer_t  *consumer;       /* NULL if no consumer has the key */
+} ngx_http_llm_auth_result_t;
+
+
+static ngx_http_llm_auth_result_t *ngx_http_llm_auth_find(
+    ngx_http_request_t *r);
+static void ngx_http_llm_auth_cleanup(void *data);
 static void ngx_http_llm_auth_value(ngx_table_elt_t *h, ngx_str_t *value);
 static void ngx_http_llm_auth_bearer(ngx_str_t *value);
 
 
-ngx_llm_consumer_t *
-ngx_http_llm_auth_consumer(ngx_http_request_t *r)
+ngx_int_t
+ngx_http_llm_auth_consumer(ngx_http_request_t *r,
+    ngx_llm_consumer_t **consumer)
 {
-    ngx_str_t                  key;
-    ngx_http_llm_main_conf_t  *lmcf;
+    ngx_str_t                    key;
+    ngx_pool_cleanup_t          *cln;
+    ngx_http_llm_main_conf_t    *lmcf;
+    ngx_http_llm_auth_result_t  *result;
+
+    *consumer = NULL;
 
     r = r->main;
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    if (lmcf->keys == NULL || ngx_http_llm_auth_key(r, &key) != NGX_OK) {
-        return NULL;
+    if (lmcf->keys == NULL) {
+        return NGX_OK;
     }
 
-    return ngx_llm_keys_find(lmcf->keys, &key, ngx_time());
+    result = ngx_http_llm_auth_find(r);
+
+    if (result == NULL) {
+        cln = ngx_pool_cleanup_add(r->pool,
+                                   sizeof(ngx_http_llm_auth_result_t));
+        if (cln == NULL) {
+            return NGX_ERROR;
+        }
+
+        result = cln->data;
+        result->consumer = NULL;
+
+        if (ngx_http_llm_auth_key(r, &key) == NGX_OK) {
+            result->consumer = ngx_llm_keys_find(lmcf->keys, &key,
+                                                 ngx_time());
+        }
+
+        cln->handler = ngx_http_llm_auth_cleanup;
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm consumer of the request: %s",
+                       result->consumer ? "found" : "none");
+    }
+
+    *consumer = result->consumer;
+
+    return NGX_OK;
+}
+
+
+static ngx_http_llm_auth_result_t *
+ngx_http_llm_auth_find(ngx_http_request_t *r)
+{
+    ngx_pool_cleanup_t  *cln;
+
+    for (cln = r->pool->cleanup; cln; cln = cln->next) {
+
+        if (cln->handler == ngx_http_llm_auth_cleanup) {
+            return cln->data;
+        }
+    }
+
+    return NULL;
+}
+
+
+/*
+ * Frees nothing: the handler marks the result in the list of cleanups, which
+ * internal redirects keep and the access log can still read.
+ */
+
+static void
+ngx_http_llm_auth_cleanup(void *data)
+{
+    return;
 }
 
 
@@ -36,8 +107,9 @@ ngx_uint_t
 ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *asked,
     ngx_http_llm_model_t *model)
 {
-    ngx_llm_consumer_t       *consumer;
-    ngx_http_llm_loc_conf_t  *llcf;
+    ngx_llm_consumer_t        *consumer;
+    ngx_http_llm_loc_conf_t   *llcf;
+    ngx_http_core_loc_conf_t  *clcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
@@ -45,11 +117,20 @@ ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *asked,
         return 1;
     }
 
-    consumer = ngx_http_llm_auth_consumer(r);
+    if (ngx_http_llm_auth_consumer(r, &consumer) != NGX_OK) {
+        return 0;
+    }
 
     if (consumer == NULL) {
-        /* "satisfy any": somebody else let it in, who has no list */
-        return 1;
+
+        /*
+         * with "satisfy any", another access module has accepted the request;
+         * without it, a subrequest is here, for which nginx skips ACCESS
+         */
+
+        clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+        return clcf->satisfy == NGX_HTTP_SATISFY_ANY;
     }
 
     return ngx_llm_keys_allowed(consumer, asked)

@@ -7,8 +7,8 @@
 #include <ngx_http_llm_route.h>
 
 
-static ngx_http_llm_model_t *ngx_http_llm_route_regex(
-    ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
+static ngx_int_t ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf,
+    ngx_log_t *log, ngx_str_t *name, ngx_http_llm_model_t **model);
 
 
 #define ngx_http_llm_op(name, suffix, methods, allow, ends, usage, form,      \
@@ -102,14 +102,13 @@ ngx_http_llm_route_models_name(ngx_http_request_t *r, ngx_str_t *name)
 }
 
 
-ngx_http_llm_model_t *
-ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
-    ngx_str_t *rest)
+ngx_int_t
+ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf, ngx_log_t *log,
+    ngx_str_t *name, ngx_http_llm_model_t **model, ngx_str_t *rest)
 {
-    ngx_int_t              rc;
-    ngx_uint_t             i, left, right, middle;
-    ngx_http_llm_name_t   *exact, *prefix;
-    ngx_http_llm_model_t  *model;
+    ngx_int_t             rc;
+    ngx_uint_t            i, left, right, middle;
+    ngx_http_llm_name_t  *exact, *prefix;
 
     ngx_str_null(rest);
 
@@ -122,7 +121,8 @@ ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
         rc = ngx_http_llm_route_compare(name, &exact[middle].name);
 
         if (rc == 0) {
-            return exact[middle].model;
+            *model = exact[middle].model;
+            return NGX_OK;
         }
 
         if (rc < 0) {
@@ -143,21 +143,30 @@ ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
         {
             rest->data = name->data + prefix[i].name.len;
             rest->len = name->len - prefix[i].name.len;
-            return prefix[i].model;
+            *model = prefix[i].model;
+            return NGX_OK;
         }
     }
 
-    model = ngx_http_llm_route_regex(lmcf, name);
+    rc = ngx_http_llm_route_regex(lmcf, log, name, model);
 
-    return model ? model : lmcf->fallback;
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    *model = lmcf->fallback;
+
+    return *model ? NGX_OK : NGX_DECLINED;
 }
 
 
-static ngx_http_llm_model_t *
-ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name)
+static ngx_int_t
+ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf, ngx_log_t *log,
+    ngx_str_t *name, ngx_http_llm_model_t **model)
 {
 #if (NGX_PCRE)
 
+    ngx_int_t              rc;
     ngx_uint_t             i;
     ngx_http_llm_regex_t  *regex;
 
@@ -165,14 +174,29 @@ ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name)
 
     for (i = 0; i < lmcf->regexes.nelts; i++) {
 
-        if (ngx_regex_exec(regex[i].regex, name, NULL, 0) >= 0) {
-            return regex[i].model;
+        rc = ngx_regex_exec(regex[i].regex, name, NULL, 0);
+
+        if (rc >= 0) {
+            *model = regex[i].model;
+            return NGX_OK;
         }
+
+        if (rc == NGX_REGEX_NO_MATCHED) {
+            continue;
+        }
+
+        /* it is unknown whether the name matches: no later model may have it */
+
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      ngx_regex_exec_n " failed: %i on \"%V\" using "
+                      "llm_model \"%V\"", rc, name, &regex[i].model->pattern);
+
+        return NGX_ERROR;
     }
 
 #endif
 
-    return NULL;
+    return NGX_DECLINED;
 }
 
 

@@ -10,6 +10,8 @@
 
 static char *ngx_http_llm_model_pattern(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
+static char *ngx_http_llm_model_printable(ngx_conf_t *cf,
+    ngx_str_t *pattern);
 static char *ngx_http_llm_model_regex(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
 static char *ngx_http_llm_model_name(ngx_conf_t *cf, ngx_str_t *name,
@@ -40,7 +42,16 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (ngx_http_llm_block_name(cf, "llm_model", &value[1]) != NGX_OK) {
+    if (value[1].data[0] == '~') {
+        rv = ngx_http_llm_model_printable(cf, &value[1]);
+
+        if (rv != NGX_CONF_OK) {
+            return rv;
+        }
+
+    } else if (ngx_http_llm_block_name(cf, "llm_model", &value[1])
+               != NGX_OK)
+    {
         return NGX_CONF_ERROR;
     }
 
@@ -101,6 +112,31 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     *slot = model;
 
     return NGX_CONF_OK;
+}
+
+
+/* metrics, status pages and logs print the expression as it is */
+
+static char *
+ngx_http_llm_model_printable(ngx_conf_t *cf, ngx_str_t *pattern)
+{
+    size_t  i;
+
+    for (i = 0; i < pattern->len; i++) {
+
+        if (pattern->data[i] < ' ' || pattern->data[i] >= 0x7f) {
+            break;
+        }
+    }
+
+    if (i == pattern->len && pattern->len <= NGX_LLM_MODEL_LEN) {
+        return NGX_CONF_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "invalid expression of llm_model \"%V\"", pattern);
+
+    return NGX_CONF_ERROR;
 }
 
 
@@ -167,6 +203,13 @@ ngx_http_llm_model_regex(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
     rc.pattern.data = model->pattern.data + 1;
     rc.pattern.len = model->pattern.len - 1;
+
+    if (rc.pattern.len && rc.pattern.data[0] == '*') {
+        rc.options = NGX_REGEX_CASELESS;
+        rc.pattern.data++;
+        rc.pattern.len--;
+    }
+
     rc.pool = cf->pool;
     rc.err.len = NGX_MAX_CONF_ERRSTR;
     rc.err.data = errstr;

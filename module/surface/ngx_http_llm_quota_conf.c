@@ -30,8 +30,8 @@ static char *ngx_http_llm_quota_check_prices(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_quota_zone_t *zone);
 static ngx_uint_t ngx_http_llm_quota_priced(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_model_t *model, ngx_http_llm_target_t *target);
-static ngx_uint_t ngx_http_llm_quota_reaches(ngx_http_llm_loc_conf_t *llcf,
-    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
+static ngx_uint_t ngx_http_llm_quota_reaches(ngx_conf_t *cf,
+    ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_model_t *model);
 
 
 static ngx_str_t  ngx_http_llm_quota_params[NGX_LLM_QUOTA_LIMITS] = {
@@ -622,7 +622,7 @@ ngx_http_llm_quota_check_prices(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
 
     for (i = 0; i < lmcf->models.nelts; i++) {
 
-        if (!ngx_http_llm_quota_reaches(llcf, lmcf, model[i])) {
+        if (!ngx_http_llm_quota_reaches(cf, llcf, model[i])) {
             continue;
         }
 
@@ -665,18 +665,27 @@ ngx_http_llm_quota_priced(ngx_http_llm_main_conf_t *lmcf,
 }
 
 
-/* 1: a request of the location may come to the model */
+/*
+ * Returns 1 if requests of the location may be for the model.  If a regular
+ * expression cannot be evaluated, the location serves no model.
+ */
 
 static ngx_uint_t
-ngx_http_llm_quota_reaches(ngx_http_llm_loc_conf_t *llcf,
-    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model)
+ngx_http_llm_quota_reaches(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
+    ngx_http_llm_model_t *model)
 {
-    ngx_str_t  rest;
+    ngx_str_t                  rest;
+    ngx_http_llm_model_t      *named;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module);
 
     if (llcf->model == NULL || llcf->model->lengths) {
         return 1;
     }
 
-    return ngx_http_llm_route_model(lmcf, &llcf->model->value, &rest)
-           == model;
+    return ngx_http_llm_route_model(lmcf, cf->log, &llcf->model->value,
+                                    &named, &rest)
+           == NGX_OK
+           && named == model;
 }

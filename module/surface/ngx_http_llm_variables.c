@@ -119,7 +119,7 @@ ngx_http_llm_variables_add(ngx_conf_t *cf)
 }
 
 
-/* known from the request's header on, so limit_req and map see it in time */
+/* limit_req and map may use the variable before the access phase */
 
 static ngx_int_t
 ngx_http_llm_variable_consumer(ngx_http_request_t *r,
@@ -127,7 +127,9 @@ ngx_http_llm_variable_consumer(ngx_http_request_t *r,
 {
     ngx_llm_consumer_t  *consumer;
 
-    consumer = ngx_http_llm_auth_consumer(r);
+    if (ngx_http_llm_auth_consumer(r, &consumer) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     if (consumer == NULL) {
         v->not_found = 1;
@@ -158,7 +160,10 @@ ngx_http_llm_variable_var(ngx_http_request_t *r,
     name.data = variable->data + sizeof("llm_consumer_") - 1;
     name.len = variable->len - (sizeof("llm_consumer_") - 1);
 
-    consumer = ngx_http_llm_auth_consumer(r);
+    if (ngx_http_llm_auth_consumer(r, &consumer) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     value = consumer ? ngx_llm_keys_var(consumer, &name) : NULL;
 
     if (value == NULL) {

@@ -10,6 +10,9 @@ package LLM::Wire;
 #   $wire->delay(0, 0.2);       each reply by something between; in order
 #   $wire->blackhole;           nothing goes on, in either direction
 #   $wire->garbage("x\r\n");    in the place of the next reply
+#   $wire->instead(EVALSHA => "-OOM no\r\n");       in the place of the reply to
+#                               the next one, which is executed; %ID% is the
+#                               id that ends the reply of a script
 #   $wire->answers(SET => "-OOM no\r\n", ...);      not asked of Redis; * any
 #   $wire->pass;                as new
 #   $wire->cut;                 all connections, once
@@ -64,6 +67,11 @@ sub delay        { $_[0]->_tell(mode => 'delay', least => $_[1],
 sub drop_replies { $_[0]->_tell(mode => 'drop', every => $_[1]) }
 sub swallow_replies { $_[0]->_tell(mode => 'swallow', every => $_[1]) }
 sub garbage      { $_[0]->_tell(mode => 'garbage', bytes => $_[1]) }
+
+sub instead {
+    my ($self, $name, $bytes) = @_;
+    $self->_tell(mode => 'instead', name => $name, bytes => $bytes);
+}
 
 sub answers {
     my ($self, %answers) = @_;
@@ -194,6 +202,12 @@ sub _commands {
         my $answers = $now->{mode} eq 'answers' ? $now->{answers} : {};
         my $said = $answers->{$name} // $answers->{'*'};
         push @{ $conn->{queue} }, { said => $said };
+        if ($now->{mode} eq 'instead' && $name eq $now->{name}) {
+            my $id = $words[3 + $words[2]] // '';
+            $conn->{queue}[-1]{instead} = $now->{bytes}
+                =~ s/%ID%/'$' . length($id) . "\r\n$id\r\n"/er;
+            %$now = (mode => 'pass');
+        }
         syswrite $conn->{server}, $bytes if !defined $said && $conn->{server};
     }
 }
@@ -222,6 +236,7 @@ sub _replies {
             $entry->{said} = $now->{bytes};
             %$now = (mode => 'pass');
         }
+        $entry->{said} = $entry->{instead} if defined $entry->{instead};
         my $nth = $now->{every} && ++$$replies % $now->{every} == 0;
         return 0 if $nth && $now->{mode} eq 'drop';
         next if $nth && $now->{mode} eq 'swallow';
