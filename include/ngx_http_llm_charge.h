@@ -97,7 +97,6 @@ typedef struct {
     unsigned                       unread:1;     /* a line too long */
     unsigned                       answered:1;   /* with 2xx, so has usage */
     unsigned                       timed:1;      /* ttft is valid */
-    unsigned                       keepalive:1;  /* as the client asked */
     unsigned                       settled:1;
     ngx_llm_facts_t                facts;        /* the last: not zeroed */
 } ngx_http_llm_charge_t;

@@ -54,7 +54,7 @@ sub drink {
     my $reader = drink();
     $p->wait_requests(1);
     my ($worker) = $gw->worker_pids;
-    wait_for(sub { cpu_seconds($worker) > 0.2 * slow() }, 20, 'it runs');
+    wait_for(sub { cpu_seconds($worker) > 0.2 * slow() }, 60, 'it runs');
 
     my @took = sort { $a <=> $b } map {
         my $start = now();

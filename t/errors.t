@@ -190,7 +190,8 @@ my $gw = LLM::Nginx->new(
     }
 CONF
 
-$gw->expect_error(qr/access forbidden by rule/, qr/limiting requests/,
+$gw->expect_error(qr/client sent invalid chunked body/,
+                  qr/access forbidden by rule/, qr/limiting requests/,
                   qr/connect\(\) failed/, qr/no user\/password/,
                   qr/header "X-Broken"/, qr/client intended to send too large/,
                   qr/user "joe"/,
@@ -613,7 +614,7 @@ for ([ '/v1/models/unknown', 404 ], [ '/v1/chat/completions', 405 ],
 
 {
     my $c = LLM::Client->connect($gw);
-    for my $body ('{', '{"model":"unknown"}', '{"model":"dead"}',
+    for my $body ('{"model":"unknown"}', '{"model":"dead"}',
                   '{"model":"m","do":["status",401]}',
                   '{"model":"m","do":["status",500]}', '{"model":"m"}')
     {
@@ -622,6 +623,26 @@ for ([ '/v1/models/unknown', 404 ], [ '/v1/chat/completions', 405 ],
         my $r = $c->read_response;
         ok($r->clean_end && $c->idle, $r->status . ' keeps the connection');
     }
+    $c->close;
+}
+
+
+# nginx closes the connection after a 400, and after a request whose body it
+# could not read to its end: such a body may hide a second request
+
+for (
+    [ 'a 400', "POST /v1/completions HTTP/1.1\r\nHost: a\r\n"
+        . "Content-Length: 1\r\n\r\n{", 400 ],
+    map({ [ "a broken chunk before a $_->[0]", "$_->[1] HTTP/1.1\r\nHost: a\r\n"
+        . "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", $_->[0] ] }
+        [ 404, 'POST /v1/nonsense' ], [ 405, 'PUT /v1/chat/completions' ])
+)
+{
+    my ($what, $bytes, $status) = @$_;
+    my $c = LLM::Client->connect($gw);
+    $c->send_bytes($bytes . "GET /v1/models/m HTTP/1.1\r\nHost: a\r\n\r\n");
+    is($c->read_response->status, $status, "$what: the status");
+    ok($c->wait_close, '  the connection is closed, no second response');
     $c->close;
 }
 

@@ -189,7 +189,6 @@ ngx_http_llm_settle_init(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 
     charge->request = r;
     charge->start = ngx_current_msec;
-    charge->keepalive = r->keepalive;
 
     return ngx_array_init(&charge->attempts, r->pool, 1,
                           sizeof(ngx_http_llm_attempt_t));

@@ -412,12 +412,6 @@ ngx_http_llm_error_replace(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
-    if (charge && charge->error.fault && charge->keepalive) {
-
-        /* nginx closes after a 400; what we refuse has been read whole */
-        r->keepalive = 1;
-    }
-
     ctx->page.body = body;
     r->headers_out.content_length_n = body.len;
 
