@@ -268,12 +268,17 @@ ngx_int_t
 ngx_http_llm_error_pages(ngx_http_request_t *r, ngx_array_t *pages)
 {
     void                      **loc_conf;
+    ngx_pool_t                 *pool;
     ngx_http_core_loc_conf_t   *clcf, *copy;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    copy = ngx_palloc(r->pool, sizeof(ngx_http_core_loc_conf_t));
-    loc_conf = ngx_palloc(r->pool, ngx_http_max_module * sizeof(void *));
+    /* ngx_http_set_keepalive() reads r->loc_conf after r->pool is destroyed */
+
+    pool = r->connection->pool;
+
+    copy = ngx_palloc(pool, sizeof(ngx_http_core_loc_conf_t));
+    loc_conf = ngx_palloc(pool, ngx_http_max_module * sizeof(void *));
 
     if (copy == NULL || loc_conf == NULL) {
         return NGX_ERROR;
