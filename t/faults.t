@@ -94,6 +94,10 @@ my %FAULTS = (
     no_reason => [ 'a status without a reason', 'pass',
                    raw("HTTP/1.1 200\r\n$LENGTH\r\n\r\n$OK") ],
     status_204 => [ 'status 204', 204, status(204) ],
+    status_000 => [ 'status 000', 'bad',
+                    raw("HTTP/1.1 000 Nothing\r\n$LENGTH\r\n\r\n$OK") ],
+    status_099 => [ 'status 099', 'bad',
+                    raw("HTTP/1.1 099 Nothing\r\n$LENGTH\r\n\r\n$OK") ],
     status_304 => [ 'status 304', 'bad', status(304) ],
 
     # 1xx
