@@ -16,6 +16,16 @@ void ngx_http_llm_limits_keep(ngx_http_request_t *r);
 /* from now on T of llm_on_abort counts, too; its end is a read event */
 void ngx_http_llm_limits_drain(ngx_http_request_t *r);
 
+/* release is called once hold milliseconds have passed without a commit */
+void ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
+    void (*release)(ngx_http_request_t *r));
+
+/* the stream is complete: waits so long for its last chunk, at most */
+void ngx_http_llm_limits_finish(ngx_http_request_t *r, ngx_msec_t wait);
+
+/* ends the wait for the last chunk, closes the upstream connection */
+void ngx_http_llm_limits_end(ngx_http_request_t *r);
+
 void ngx_http_llm_limits_done(ngx_http_request_t *r);
 
 

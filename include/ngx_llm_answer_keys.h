@@ -27,15 +27,27 @@ enum {
     ngx_llm_answer_choice,
     ngx_llm_answer_index,
     ngx_llm_answer_finish,
+    ngx_llm_answer_choice_content,
+    ngx_llm_answer_choice_thought,
+    ngx_llm_answer_choice_error,
+    ngx_llm_answer_stop,
     ngx_llm_answer_content,
-    ngx_llm_answer_result,
+    ngx_llm_answer_text,
+    ngx_llm_answer_rows,
+    ngx_llm_answer_results,
+    ngx_llm_answer_output,
+    ngx_llm_answer_audio,
     ngx_llm_answer_error,
+    ngx_llm_answer_error_member,
     ngx_llm_answer_error_code,
     ngx_llm_answer_error_status,
     ngx_llm_answer_root_code,
     ngx_llm_answer_root_status,
     ngx_llm_answer_response_status,
-    ngx_llm_answer_type
+    ngx_llm_answer_type,
+    ngx_llm_answer_object,
+    ngx_llm_answer_root_message,
+    ngx_llm_answer_complaint
 };
 
 
@@ -49,7 +61,9 @@ enum {
     ngx_llm_answer_choices_node,
     ngx_llm_answer_choice_node,
     ngx_llm_answer_message_node,
+    ngx_llm_answer_delta_node,
     ngx_llm_answer_error_node,
+    ngx_llm_answer_base_node,
     ngx_llm_answer_any_node
 };
 
@@ -57,6 +71,9 @@ enum {
 /* by node, for ngx_llm_pull_init() */
 extern const ngx_llm_pull_node_t  ngx_llm_answer_nodes[];
 
+
+/* the handler of ngx_llm_pull_t: notes a value in the draft of the event */
+void ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p);
 
 /* digits only, below 2^53, or -1 */
 int64_t ngx_llm_answer_integer(const ngx_str_t *value);

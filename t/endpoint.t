@@ -15,7 +15,7 @@ sub fake {
     my ($me) = @_;
     return LLM::Fake->new(answer => sub {
         my ($req) = @_;
-        my %say = (choices => [], me => $me);
+        my %say = (fine(), me => $me);
         my $how = ($req->{json} || {})->{user} // '';
 
         return (status($1), json({ error => { message => $me } }))

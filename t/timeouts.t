@@ -17,9 +17,9 @@ my $LARGE = '{"choices":["' . 'x' x 100_000;
 
 my %act = (
     hang     => sub { hang },
-    late     => sub { (delay(0.5), json({ choices => [] })) },
+    late     => sub { (delay(0.5), json({ fine() })) },
     trickle  => sub { (split_every(1, gap => 0.05), header('X-Pad', 'x' x 99),
-                       json({ choices => [] })) },
+                       json({ fine() })) },
     interims => sub { (map({ (interim(100), delay(0.1)) } 1 .. 7), hang) },
     half     => sub { (header('Content-Type', 'application/json'),
                        chunk('{"choices":'), hang) },
@@ -62,7 +62,7 @@ sub provider {
             my $json = $req->{json};
             my $how = $json->{$member} // '';
             return $act{$how} ? $act{$how}->()
-                 : $json->{stream} ? $act{fine}->() : json({ choices => [] });
+                 : $json->{stream} ? $act{fine}->() : json({ fine() });
         });
 }
 
