@@ -91,6 +91,7 @@ typedef struct {
     unsigned                       expired:1;    /* llm_timeout has */
     unsigned                       draining:1;   /* until drain_end */
     unsigned                       drained:1;    /* that has come */
+    unsigned                       heard:1;      /* a stream has begun */
     unsigned                       holding:1;    /* until hold_end */
     unsigned                       ending:1;     /* until end */
 } ngx_http_llm_limits_ctx_t;

@@ -16,7 +16,8 @@ void ngx_http_llm_limits_keep(ngx_http_request_t *r);
 /* from now on T of llm_on_abort counts, too; its end is a read event */
 void ngx_http_llm_limits_drain(ngx_http_request_t *r);
 
-/* release is called once hold milliseconds have passed without a commit */
+/* bytes of a stream without output have come; release is called if it is not
+   committed within hold milliseconds */
 void ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
     void (*release)(ngx_http_request_t *r));
 

@@ -44,6 +44,7 @@ ngx_http_llm_limits_arm(ngx_http_request_t *r, ngx_uint_t last)
     ctx->limits.last = last;
     ctx->limits.keeping = 0;
     ctx->limits.timedout = 0;
+    ctx->limits.heard = 0;
     ctx->limits.holding = 0;
     ctx->limits.ending = 0;
     ctx->limits.last_read = ngx_current_msec;
@@ -132,10 +133,15 @@ ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    if (ctx->limits.holding) {
+    /* each byte is a sign of life: the first token has its time again */
+
+    ctx->limits.last_read = ngx_current_msec;
+
+    if (ctx->limits.heard) {
         return;
     }
 
+    ctx->limits.heard = 1;
     ctx->limits.holding = 1;
     ctx->limits.hold_end = ngx_current_msec + hold;
     ctx->limits.release = release;
@@ -318,8 +324,9 @@ ngx_http_llm_limits_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         end = u->start_time + ngx_http_llm_limit(ctx, llcf, connect);
 
     } else {
-        end = u->start_time + u->state->connect_time
-              + ngx_http_llm_limits_answer(r, ctx);
+        end = ctx->limits.heard ? ctx->limits.last_read
+                                : u->start_time + u->state->connect_time;
+        end += ngx_http_llm_limits_answer(r, ctx);
     }
 
     left = (ngx_msec_int_t) (end - ngx_current_msec);
