@@ -24,9 +24,6 @@ void ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
 /* the stream is complete: waits so long for its last chunk, at most */
 void ngx_http_llm_limits_finish(ngx_http_request_t *r, ngx_msec_t wait);
 
-/* ends the wait for the last chunk, closes the upstream connection */
-void ngx_http_llm_limits_end(ngx_http_request_t *r);
-
 void ngx_http_llm_limits_done(ngx_http_request_t *r);
 
 

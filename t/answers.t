@@ -182,6 +182,8 @@ my %gate = (
                        repeat_steps(0, delay(0.05), sse(": beat\n\n"))) },
     more     => sub { sse($token, $stop, $last, '[DONE]', $token) },
     late     => sub { (sse($token, $stop, $last, '[DONE]'), gate('late')) },
+    late_close => sub { (sse($token, $stop, $last, '[DONE]'),
+                         gate('late_close')) },
     held     => sub { (sse(": a\n\n", $role), gate('held'),
                        sse($token, $stop, '[DONE]')) },
     held_half => sub { (sse(": a\n\n"), chunk('data: {"choices":[{"index":0,'),
@@ -400,6 +402,35 @@ for my $case ('done', 'finish', 'terminal') {
 
     request($gw, question('alone', 'chat document'));
     is($p->connections - $count <= 1, 1, '  its connection is kept');
+}
+
+{
+    # the client's close does not end the wait for the last chunk
+
+    my $c = LLM::Client->connect($gw);
+    $c->send_request(question('alone', 'late_close'));
+    $c->read_response;
+    $c->close;
+    get($gw, '/health') for 1 .. 3;
+    my ($conn) = map { $_->{conn} } ($p->requests)[-1];
+    $p->open_gate('late_close');
+    like(logged(), qr/\|complete\|provider\|/,
+         'the end: the client closes before the last chunk comes');
+    request($gw, question('alone', 'chat document'));
+    is(($p->requests)[-1]{conn}, $conn, '  the connection is used again');
+}
+
+{
+    # the next request on the same connection does not wait for it
+
+    my $c = LLM::Client->connect($gw);
+    $c->send_request(question('alone', 'done'), keepalive => 1);
+    $c->read_response;
+    $c->send_request(method => 'GET', path => '/health', headers => []);
+    my $r = $c->read_response;
+    is($r->status, 204, 'the end: the next request is served');
+    between($r->time_head - $r->time_sent, 0, 0.9, '  at once');
+    $c->close;
 }
 
 $gw->done;

@@ -16,10 +16,12 @@
 /* how long the rest of a complete stream is awaited, milliseconds */
 
 #define NGX_HTTP_LLM_FINISH_WAIT  1000
+#define NGX_HTTP_LLM_FINISH_NEXT  50      /* if the client has a request */
 
 
 static ngx_int_t ngx_http_llm_finish_close(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_finish_read(ngx_http_request_t *r);
 static void ngx_http_llm_finish_settle(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static void ngx_http_llm_finish_body(ngx_http_request_t *r,
@@ -107,11 +109,37 @@ ngx_http_llm_finish_close(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     ngx_http_llm_limits_finish(r, NGX_HTTP_LLM_FINISH_WAIT);
 
-    /* the client's next request, or its close, does not wait for that */
-
-    r->read_event_handler = ngx_http_llm_limits_end;
+    r->read_event_handler = ngx_http_llm_finish_read;
 
     return NGX_OK;
+}
+
+
+/* the client has sent its next request, which waits, or has closed */
+
+static void
+ngx_http_llm_finish_read(ngx_http_request_t *r)
+{
+    u_char             buf[1];
+    ngx_connection_t  *c;
+
+    c = r->connection;
+
+#if (NGX_HTTP_V2)
+
+    if (r->stream) {
+        return;
+    }
+
+#endif
+
+    r->read_event_handler = ngx_http_block_reading;
+
+    if (recv(c->fd, buf, 1, MSG_PEEK) > 0) {
+        ngx_http_llm_limits_finish(r, NGX_HTTP_LLM_FINISH_NEXT);
+    }
+
+    ngx_http_block_reading(r);
 }
 
 

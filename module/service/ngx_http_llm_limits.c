@@ -14,6 +14,7 @@
 
 
 static void ngx_http_llm_limits_sooner(ngx_event_t *ev, ngx_msec_t wait);
+static void ngx_http_llm_limits_end(ngx_http_request_t *r);
 static void ngx_http_llm_limits_timer(ngx_event_t *ev);
 static ngx_msec_int_t ngx_http_llm_limits_held(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_msec_int_t left);
@@ -182,11 +183,16 @@ ngx_http_llm_limits_sooner(ngx_event_t *ev, ngx_msec_t wait)
 }
 
 
-void
+/* ends the wait for the last chunk: the upstream connection is not kept */
+
+static void
 ngx_http_llm_limits_end(ngx_http_request_t *r)
 {
     r->upstream->length = 0;
     r->upstream->keepalive = 0;
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm limits: end of the upstream response not awaited");
 
     ngx_post_event(r->connection->write, &ngx_posted_events);
 }
