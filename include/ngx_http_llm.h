@@ -14,10 +14,10 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include <ngx_llm_blame.h>
 #include <ngx_http_llm_conf.h>
 #include <ngx_http_llm_charge.h>
 #include <ngx_http_llm_exchange.h>
+#include <ngx_http_llm_reading.h>
 
 
 #define NGX_HTTP_LLM_VERSION          "0.1.0"
@@ -70,6 +70,8 @@ typedef struct {
     unsigned                       fresh:1;      /* again, from its start */
     unsigned                       live:1;       /* inner.free is owed */
     unsigned                       committed:1;  /* header goes to client */
+    unsigned                       woken:1;      /* without a byte */
+    ngx_recv_pt                    recv;         /* of the connection */
 } ngx_http_llm_upstream_ctx_t;
 
 
@@ -80,12 +82,18 @@ typedef struct {
     ngx_msec_t                     last_read;    /* of the answer's body */
     ngx_msec_t                     keep_since;   /* an error's body is read */
     ngx_msec_t                     drain_end;    /* ngx_current_msec */
+    ngx_msec_t                     hold_end;     /* of the first output */
+    ngx_msec_t                     end;          /* of a complete stream */
+    void                         (*release)(ngx_http_request_t *r);
     unsigned                       keeping:1;
     unsigned                       last:1;       /* nobody comes after it */
     unsigned                       timedout:1;   /* a limit has ended it */
     unsigned                       expired:1;    /* llm_timeout has */
     unsigned                       draining:1;   /* until drain_end */
     unsigned                       drained:1;    /* that has come */
+    unsigned                       heard:1;      /* a stream has begun */
+    unsigned                       holding:1;    /* until hold_end */
+    unsigned                       ending:1;     /* until end */
 } ngx_http_llm_limits_ctx_t;
 
 
@@ -106,32 +114,6 @@ typedef struct {
 } ngx_http_llm_response_ctx_t;
 
 
-/* service/ngx_http_llm_framing.c: where the body ends */
-
-typedef struct {
-    ngx_http_chunked_t             chunked;
-    off_t                          rest;         /* -1: until close */
-    size_t                         held;         /* decoded, in u->buffer */
-    unsigned                       complete:1;
-    unsigned                       begun:1;      /* what was held is out */
-    unsigned                       broken:1;     /* an invalid chunk */
-    unsigned                       distrust:1;   /* a 204 with a body */
-} ngx_http_llm_framing_ctx_t;
-
-
-/* service/ngx_http_llm_judge.c: is it an answer? */
-
-typedef struct {
-    ngx_uint_t                     verdict;      /* NGX_HTTP_LLM_NEXT_... */
-    ngx_llm_blame_e                blame;        /* whose fault it is */
-    int64_t                        hint;         /* ms to wait, or -1 */
-    size_t                         read;         /* of held, by answer */
-    ngx_str_t                      substitute;   /* body instead of theirs */
-    unsigned                       failed:1;     /* by what it said */
-    unsigned                       keeping:1;    /* reading an error's body */
-} ngx_http_llm_judge_ctx_t;
-
-
 /* service/ngx_http_llm_peer.c: the wait for a name's first address */
 
 typedef struct {
@@ -140,23 +122,6 @@ typedef struct {
     void                         (*resume)(ngx_http_request_t *r);
     unsigned                       timedout:1;
 } ngx_http_llm_wait_ctx_t;
-
-
-/* service/ngx_http_llm_relay.c: the answer's way to the client */
-
-typedef struct {
-    ngx_buf_t                     *tail;         /* start of an event, held */
-    ngx_chain_t                   *tails;        /* all, the oldest first */
-    ngx_chain_t                   *tails_last;
-    ngx_chain_t                   *out_last;     /* of u->out_bufs */
-    unsigned                       strip:1;      /* drop the usage chunk */
-    size_t                         pending;      /* of an unfinished event */
-    unsigned                       passing:1;    /* event too long to hold */
-    unsigned                       lf:1;         /* of what was left out */
-    off_t                          size;         /* of the body, so far */
-    unsigned                       begun:1;      /* first span was seen */
-    unsigned                       oversize:1;   /* llm_max_response_size */
-} ngx_http_llm_relay_ctx_t;
 
 
 /* service/ngx_http_llm_ping.c: comment lines into a silent stream */
@@ -182,13 +147,6 @@ typedef struct {
     unsigned                       active:1;     /* the client is gone */
     unsigned                       told:1;       /* it had a header */
 } ngx_http_llm_drain_ctx_t;
-
-
-/* service/ngx_http_llm_meter.c: an answer that is not llm_pass's */
-
-typedef struct {
-    unsigned                       active:1;
-} ngx_http_llm_meter_ctx_t;
 
 
 /* service/ngx_http_llm_error.c: our page instead of nginx's */

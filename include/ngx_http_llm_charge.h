@@ -96,6 +96,8 @@ typedef struct {
     unsigned                       stream:1;     /* the answer is one */
     unsigned                       unread:1;     /* a line too long */
     unsigned                       answered:1;   /* with 2xx, so has usage */
+    unsigned                       bad_answer:1; /* it was none, see
+                                                    ngx_llm_api.h */
     unsigned                       timed:1;      /* ttft is valid */
     unsigned                       settled:1;
     ngx_llm_facts_t                facts;        /* the last: not zeroed */

@@ -80,6 +80,7 @@ typedef struct {                                 /* of llm_require */
 typedef struct {
     ngx_http_complex_value_t      *model;        /* llm_pass MODEL, or NULL */
     ngx_http_llm_timeouts_t        timeouts;
+    ngx_msec_t                     hold_timeout; /* of a stream, no output */
     ngx_array_t                   *pass_headers; /* ngx_str_t */
     ngx_http_llm_travel_t          travel;       /* headers that travel on */
     ngx_flag_t                     provider_header;

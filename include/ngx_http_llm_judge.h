@@ -17,7 +17,7 @@
 ngx_int_t ngx_http_llm_judge_status(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_judge_body(ngx_http_request_t *r);
 
-/* no more of the body will be held: as judge_body(), but for NGX_AGAIN */
+/* no more of the body is held: as judge_body(), but for NGX_AGAIN */
 ngx_int_t ngx_http_llm_judge_full(ngx_http_request_t *r);
 
 /* the same for a reason found elsewhere, told to the operator, or NULL */

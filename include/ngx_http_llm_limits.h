@@ -16,6 +16,14 @@ void ngx_http_llm_limits_keep(ngx_http_request_t *r);
 /* from now on T of llm_on_abort counts, too; its end is a read event */
 void ngx_http_llm_limits_drain(ngx_http_request_t *r);
 
+/* bytes of a stream without output have come; release is called if it is not
+   committed within hold milliseconds */
+void ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
+    void (*release)(ngx_http_request_t *r));
+
+/* the stream is complete: waits so long for its last chunk, at most */
+void ngx_http_llm_limits_finish(ngx_http_request_t *r, ngx_msec_t wait);
+
 void ngx_http_llm_limits_done(ngx_http_request_t *r);
 
 

@@ -7,6 +7,7 @@
 #define _NGX_HTTP_LLM_MODEL_H_INCLUDED_
 
 
+#include <ngx_llm_api.h>
 #include <ngx_http_llm_provider.h>
 #include <ngx_http_llm_quota_zone.h>
 
@@ -25,7 +26,7 @@ typedef struct {
     ngx_str_t                      suffix;       /* "chat/completions" */
     ngx_uint_t                     methods;      /* NGX_HTTP_POST, ... */
     const char                    *allow;        /* the same, for Allow */
-    ngx_uint_t                     ends;         /* NGX_LLM_ENDS_... */
+    const ngx_llm_api_t           *api;          /* wire format */
     unsigned                       usage:1;      /* stream_options known */
     unsigned                       form:1;       /* takes multipart, too */
     unsigned                       generates:1;  /* tokens, as many as asked */

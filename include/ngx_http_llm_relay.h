@@ -11,10 +11,22 @@
 
 /*
  * Sends a span of the decoded body on, through u->out_bufs; the bytes stay
- * where they are.  Fills charge->answer, ttft.  NGX_OK or NGX_ERROR.
+ * where they are.  Fills charge->answer, ttft.  *end is set to the end of the
+ * answer if that is in this span, or before it: relay.over is 1 then.  Returns
+ * NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos,
-    u_char *last);
+    u_char **end);
+
+/*
+ * Judges charge->end of a stream whose last event has come, and adds the last
+ * buffer to u->out_bufs.  Returns NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_llm_relay_close(ngx_http_request_t *r);
+
+/* returns 1 for output of nginx behind the last buffer of such a response */
+ngx_uint_t ngx_http_llm_relay_behind(ngx_http_llm_ctx_t *ctx,
+    ngx_chain_t *in);
 
 /*
  * The body has ended with rc (as u->finalize_request) after the header was

@@ -25,4 +25,11 @@ ngx_int_t ngx_http_llm_upstream_init_peer(ngx_http_request_t *r,
     ngx_http_upstream_srv_conf_t *us);
 
 
+/* has process_header called although the provider sends nothing */
+void ngx_http_llm_upstream_wake(ngx_http_request_t *r);
+
+/* the first step of process_header: takes back the byte that woke it */
+void ngx_http_llm_upstream_woken(ngx_http_request_t *r);
+
+
 #endif /* _NGX_HTTP_LLM_UPSTREAM_H_INCLUDED_ */

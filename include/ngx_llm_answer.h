@@ -1,11 +1,11 @@
 /*
  * ngx_llm_answer.h: what a provider's answer says, read while it passes.
  *
- * Both framings, an event stream and one JSON document, and both families,
- * completions and Responses.  Each byte is seen once, nothing is kept but this
- * struct, and results do not depend on where the pieces end.  An event counts
- * as a whole: what it says is taken when it has ended and was a well-formed
- * object, so that a cut answer does not look complete.
+ * An event stream, one JSON document or a document a line (NDJSON), of any
+ * api.  Each byte is read once, nothing is kept but this struct, and results
+ * do not depend on where the pieces end.  An event is evaluated when it has
+ * ended and was a well-formed object, so that a cut answer does not look
+ * complete.  Events that are no such object change nothing.
  */
 
 #ifndef _NGX_LLM_ANSWER_H_INCLUDED_
@@ -20,12 +20,7 @@
 
 #define NGX_LLM_ANSWER_JSON     0
 #define NGX_LLM_ANSWER_STREAM   1
-
-/* what ends a stream of this operation */
-
-#define NGX_LLM_ENDS_CHOICES    0    /* finish reasons, or [DONE] */
-#define NGX_LLM_ENDS_RESPONSE   1    /* a terminal event, or [DONE] */
-#define NGX_LLM_ENDS_ANY        2    /* the body's end */
+#define NGX_LLM_ANSWER_LINES    2
 
 #define NGX_LLM_FINISH_REASON   32
 #define NGX_LLM_ANSWER_TOKENS   7    /* members of usage, from 1 */
@@ -37,24 +32,29 @@ typedef struct {
     ngx_llm_usage_t usage;           /* the last good one */
     unsigned        usage_seen:1;    /* there was a good one */
     unsigned        usage_bad:1;     /* the last one was rejected */
+    unsigned        shown:1;         /* it has proved to be an answer */
+    unsigned        over:1;          /* its last event has come */
     unsigned        finished:1;      /* every choice seen has a reason */
     unsigned        done:1;          /* [DONE] has come */
     unsigned        terminal:1;      /* a terminal event has come */
     unsigned        content:1;       /* the model has said something */
     unsigned        failed:1;        /* an error event has come */
     unsigned        cut:1;           /* the last event lacks its blank line */
-    unsigned        malformed:1;     /* neither object nor [DONE] has come */
+    unsigned        malformed:1;     /* data that is no object has come */
     unsigned        odd:1;           /* a finish reason but stop, tool_calls,
                                         length, or a status but completed */
     unsigned        beside:1;        /* a document's answer has an error too */
     u_char          finish_reason[NGX_LLM_FINISH_REASON];
     uint32_t        output;          /* bytes of text in whole events */
     size_t          finish_len;      /* the last one; Responses: the status */
-    ngx_uint_t      events;          /* with data */
+    ngx_uint_t      events;          /* with data that is not empty */
 
     /* the reader's own */
 
+    const ngx_llm_api_t  *api;
     ngx_uint_t      kind;
+    uint32_t        n;               /* choices that were requested */
+    uint32_t        ends;            /* last events of one of them */
     unsigned        closed:1;        /* the document's last brace has come */
     unsigned        beyond:1;        /* choice 64 or up was without reason */
     uint64_t        seen;            /* choices 0..63 */
@@ -79,32 +79,39 @@ typedef struct {
 } ngx_llm_answer_t;
 
 
-void ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind);
+/* n is the number of choices that the client requested, 0: unknown */
+void ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind,
+    const ngx_llm_api_t *api, ngx_uint_t n);
 
 /*
  * Stream: reads to the end of one event, NGX_OK: *pos is behind it (behind the
  * CR if the LF has not come), a->event is about it; else NGX_AGAIN.  Where its
  * first field stands is in a->sse.start, NULL: in an earlier call.  Comments
  * and empty lines between events are part of the next event's bytes.
- * Document: reads everything, NGX_OK once it is closed, else NGX_AGAIN.
+ * Lines: the same, the event is a document without its line end.
+ * Document: reads everything, NGX_OK once it is closed, else NGX_AGAIN.  If a
+ * second document follows the first, a->kind becomes NGX_LLM_ANSWER_LINES.
  */
 ngx_int_t ngx_llm_answer_feed(ngx_llm_answer_t *a, u_char **pos,
     u_char *last);
 
-/* the body has ended: an event without its blank line counts if it has data */
+/* the body has ended: an event without its blank line counts if it is whole */
 void ngx_llm_answer_eof(ngx_llm_answer_t *a);
 
-/* ends is one of NGX_LLM_ENDS_*; a document must be closed, nothing else */
-ngx_uint_t ngx_llm_answer_complete(const ngx_llm_answer_t *a,
-    ngx_uint_t ends);
+/* returns 1 if the document is closed, or if a stream has shown an answer and
+   has ended as its api ends */
+ngx_uint_t ngx_llm_answer_complete(const ngx_llm_answer_t *a);
 
 /*
  * Returns the bytes of text, reasoning and tool calls that have come so far,
  * those of an event that has not ended included; escapes count as written.
  */
-uint64_t ngx_llm_answer_output(const ngx_llm_answer_t *a);
+uint64_t ngx_llm_answer_text_bytes(const ngx_llm_answer_t *a);
 
-/* 1: a comment may be inserted here (see ngx_llm_sse_boundary()) */
+/* returns 1 if no event is being read */
+ngx_uint_t ngx_llm_answer_between(const ngx_llm_answer_t *a);
+
+/* returns 1 if a comment may be inserted here, see ngx_llm_sse_boundary() */
 ngx_uint_t ngx_llm_answer_boundary(const ngx_llm_answer_t *a);
 
 

@@ -42,21 +42,23 @@ typedef struct {
 /*
  * Is body a whole answer, one that says all by itself?  A document that is
  * closed, or a stream to its last event; no error; as many choices as asked
- * for (n, for each of several prompts), each of which has ended well; usage,
- * unless that is not needed.  Nothing is taken from how it was transferred.
+ * for (n, for each of several prompts), each of which has ended well; content,
+ * a refusal or a tool call; usage, unless that is not needed.  Nothing is taken
+ * from how it was transferred.
  *
- * ends: NGX_LLM_ENDS_...  NGX_OK: usage, usage_pos, usage_len and finish are
+ * NGX_OK: usage, usage_pos, usage_len and finish are
  * set, finish in the buffer, which holds NGX_LLM_FINISH_REASON bytes.
  * NGX_DECLINED: *why says why not, a static word.
  */
-ngx_int_t ngx_llm_entry_prove(ngx_llm_entry_t *entry, ngx_uint_t ends,
-    ngx_int_t n, ngx_uint_t usage, u_char *buffer, const char **why);
+ngx_int_t ngx_llm_entry_prove(ngx_llm_entry_t *entry,
+    const ngx_llm_api_t *api, ngx_int_t n, ngx_uint_t usage, u_char *buffer,
+    const char **why);
 
 /* the same of a document that was read before: answer is what it has said, to
    its end; where its usage stands is not set */
 ngx_int_t ngx_llm_entry_judge(ngx_llm_entry_t *entry,
-    const ngx_llm_answer_t *answer, ngx_uint_t ends, ngx_int_t n,
-    ngx_uint_t usage, u_char *buffer, const char **why);
+    const ngx_llm_answer_t *answer, ngx_uint_t usage, u_char *buffer,
+    const char **why);
 
 /* the head of an entry, at most NGX_LLM_ENTRY_HEAD bytes; returns them, or 0:
    a name is too long */

@@ -7,7 +7,7 @@
 #define _NGX_LLM_EVENT_H_INCLUDED_
 
 
-#include <ngx_llm_codec.h>
+#include <ngx_llm_api.h>
 
 
 typedef struct {
@@ -15,10 +15,12 @@ typedef struct {
     unsigned        done:1;          /* data starts with [DONE] */
     unsigned        object:1;        /* data is one JSON object */
     unsigned        error:1;         /* REQ-22, see ngx_llm_answer_keys.h */
-    unsigned        error_object:1;  /* the error is an object */
+    unsigned        error_object:1;  /* the error is an object, or stands
+                                        in one */
     unsigned        usage_only:1;    /* choices is [], usage is an object */
-    unsigned        terminal:1;      /* response.completed and the like */
-    ngx_int_t       error_status;    /* 400..599, or 0 */
+    unsigned        terminal:1;      /* the last one, or an error */
+    unsigned        output:1;        /* a part of the answer */
+    uint16_t        error_status;    /* 400..599, or 0 */
 } ngx_llm_event_t;
 
 
@@ -28,6 +30,7 @@ typedef struct {                     /* what the event being read says */
     uint64_t        ended;
     int32_t         index;           /* of the choice being read, 0..64 */
     int32_t         position;        /* of the choice to come */
+    uint16_t        seen_members;    /* NGX_LLM_SEEN_... */
     uint16_t        status[3];       /* error.code, error.status, code */
     u_char          finish_len;
     unsigned        marker:3;        /* bytes of [DONE] so far */
@@ -37,9 +40,14 @@ typedef struct {                     /* what the event being read says */
     unsigned        usage_bad:1;     /* in the last usage read */
     unsigned        usage_given:1;   /* the last usage read says something */
     unsigned        usage_object:1;  /* there is a top-level usage object */
-    unsigned        error_type:1;    /* "type":"error" */
+    unsigned        means:4;         /* NGX_LLM_EVENT_..., by its type */
+    unsigned        typed:1;         /* it has a type */
+    unsigned        error_type:1;    /* type or object is "error" */
+    unsigned        error_filled:1;  /* the error being read is not empty */
+    unsigned        message:1;       /* message is a string */
+    unsigned        complaint:1;     /* detail, msg, or base_resp's code */
+    unsigned        choice_failed:1; /* a choice is an error */
     unsigned        no_choices:1;    /* choices is [] */
-    unsigned        result:1;        /* there is choices, data or output */
     unsigned        content:1;
     unsigned        choice_ended:1;  /* the choice being read has a reason */
     unsigned        beyond:1;

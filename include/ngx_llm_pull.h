@@ -96,8 +96,10 @@ void ngx_llm_pull_init(ngx_llm_pull_t *pl,
  */
 ngx_int_t ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last);
 
-/* Returns the length of a string of this slot that has begun but not ended. */
-size_t ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char slot);
+/* Returns the length of a string that has begun but not ended, if its slot is
+   one of first..last. */
+size_t ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char first,
+    u_char last);
 
 
 #endif /* _NGX_LLM_PULL_H_INCLUDED_ */

@@ -11,7 +11,7 @@
 
 
 #define NGX_LLM_PULL_VALUE    32     /* bytes kept of a key or value */
-#define NGX_LLM_PULL_KEYS     14     /* of a node */
+#define NGX_LLM_PULL_KEYS     24     /* of a node */
 
 
 typedef struct {
@@ -25,9 +25,9 @@ typedef struct {
 /*
  * A node: what may be inside of an object or an array.  Its keys are numbered
  * from 1, keys of one length side by side: the first one of them is found by
- * the length, the others (twins) behind it.  A table is an array of nodes.
- * Node 1 is the document, node 0 is not used.  If an object has a key
- * twice, both values are told: the last one wins by coming last.
+ * the length, the others (twins) behind it.  Key 0 is of the names that a node
+ * does not have, see ngx_llm_pull_others().  A table is an array of nodes, node
+ * 1 is the document, node 0 is not used.  Of a key given twice both are told.
  */
 typedef struct {
     u_char                      first[NGX_LLM_PULL_VALUE + 1];
@@ -41,6 +41,9 @@ typedef struct {
 
 #define ngx_llm_pull_twin(n, name, slot, node)                                \
     .keys[n] = { name, sizeof(name) - 1, slot, node }
+
+#define ngx_llm_pull_others(slot, node)                                       \
+    .keys[0] = { NULL, 0, slot, node }
 
 #define ngx_llm_pull_element(slot, node)                                      \
     .element = { NULL, 0, slot, node }
@@ -89,7 +92,7 @@ ngx_llm_pull_equal(const char *a, u_char *b, size_t len)
 }
 
 
-/* keys[0]: it is none of the node's; this is half of reading a member */
+/* returns keys[0] for a name that the node does not have */
 
 static inline __attribute__((always_inline)) const ngx_llm_pull_key_t *
 ngx_llm_pull_find(const ngx_llm_pull_node_t *node, u_char *name, size_t len)

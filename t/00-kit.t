@@ -421,7 +421,8 @@ between(now() - $started, 0, 2, 'nginx is up in no time');
     };
     my $ca = '--cacert ' . $q->tls->ca_file;
 
-    is($ask->($q->tls, $ca, 'https://provider.test/x'), '{}', 'TLS by our CA');
+    is($ask->($q->tls, $ca, 'https://provider.test/x'), canon({ fine() }),
+       'TLS by our CA');
     my ($req) = $q->requests;
     is($req->{headers}{'x-test-sni'}, 'provider.test', 'the SNI is reported');
     is($req->{headers}{host}, 'provider.test', '  beside the Host');
@@ -442,7 +443,7 @@ between(now() - $started, 0, 2, 'nginx is up in no time');
     like($ask->($mutual, $ca, 'https://provider.test/'), qr/400 No required/,
          'a client certificate can be required');
     is($ask->($mutual, $ca, '--cert', $mutual->client_cert_file, '--key',
-              $mutual->client_key_file, 'https://provider.test/'), '{}',
+              $mutual->client_key_file, 'https://provider.test/'), canon({ fine() }),
        '  and given');
     is(($q->requests)[-1]{headers}{'x-test-client-verify'}, 'SUCCESS',
        '  and is reported');

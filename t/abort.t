@@ -29,7 +29,7 @@ my %case = (
                        chunk('{"choices":'), hang) },
     stream   => sub { (sse($token, $token), hang) },
     document => sub { (header('Content-Type', 'application/json'), head,
-                       chunk('["' . 'x' x 70_000), hang) },
+                       chunk('{"x":"' . 'x' x 70_000), hang) },
     endless  => sub { repeat_steps(0, sse($fill)) },
     long     => sub { (quiet, repeat_steps($ROUNDS, sse($fill)),
                        sse($finish, '[DONE]')) },

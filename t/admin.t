@@ -13,8 +13,8 @@ my ($p, $f) = map {
         my ($req) = @_;
         return (status($req->{mode}), json({ error => { message => 'no' } }))
             if $req->{mode};
-        return (gate('open'), json({ choices => [] })) if $req->{json}{user};
-        return json({ choices => [] });
+        return (gate('open'), json({ fine() })) if $req->{json}{user};
+        return json({ fine() });
     })
 } 1, 2;
 

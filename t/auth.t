@@ -13,7 +13,7 @@ use POSIX qw(strftime);
 my %key = map { $_ => "sk-canary-$_-0123456789abcdef" }
           qw(acme second gone soon globex none provider wrong);
 
-my $p = LLM::Fake->new(answer => sub { json({ choices => [] }) });
+my $p = LLM::Fake->new(answer => sub { json({ fine() }) });
 
 sub consumers {
     my $year = 1 + strftime('%Y', gmtime);

@@ -16,12 +16,12 @@ sub fake {
 
         return (status(503), json({ error => { message => 'down' } }))
             if $mode eq 'down';
-        return (gate('open'), json({ choices => [] })) if $mode eq 'gate';
+        return (gate('open'), json({ fine() })) if $mode eq 'gate';
         return (delay($mode),
                 sse({ choices => [ { delta => { content => 'x' } } ] },
                     { choices => [ { finish_reason => 'stop' } ] },
                     '[DONE]')) if $req->{json}{stream};
-        return (delay($mode), json({ choices => [], usage => {
+        return (delay($mode), json({ fine(), usage => {
             prompt_tokens => 1, completion_tokens => 10,
             total_tokens => 11 } }));
     });

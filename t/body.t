@@ -13,7 +13,7 @@ use LLM::H2;
 
 my $seen = sub {
     my ($req) = @_;
-    return json({ sha => sha1_hex($req->{body}), by => $req->{path},
+    return json({ fine(), sha => sha1_hex($req->{body}), by => $req->{path},
                   length => length $req->{body}, headers => $req->{headers} });
 };
 

@@ -10,6 +10,7 @@ use LLM::Test;
 use LLM::Metrics;
 
 my $CHAT = '/v1/chat/completions';
+my $SPEECH = '/v1/audio/speech';
 my %HEAD = (id => 'c', model => 'up');
 my %USAGE = (usage => { prompt_tokens => 9, completion_tokens => 4,
                         total_tokens => 13 });
@@ -93,7 +94,8 @@ CONF
 
 sub ask {
     my ($where, $kind, $size, $sizes) = @_;
-    return post_json($gw, "$where$CHAT",
+    my $path = $kind eq 'other' ? $SPEECH : $CHAT;
+    return post_json($gw, "$where$path",
         { model => 'm', messages => [ { role => 'user', content => 'Hi' } ],
           user => join(';', $kind, $size, $sizes),
           $kind =~ /json|other/ ? () : (stream => JSON::PP::true) },

@@ -48,8 +48,10 @@ sub fake {
 
         return (status($1), json({ error => { message => 'no' } }))
             if $how =~ /^(\d+)$/;
-        return (gate('go'), json({ choices => [] })) if $how eq 'gate';
-        return json({ choices => [] });
+        return (gate('go'), json({ fine() })) if $how eq 'gate';
+        return (header('Content-Type', 'audio/mpeg'), body('sound'))
+            if $req->{path} =~ m{/audio/speech};
+        return json({ fine() });
     });
 }
 

@@ -536,9 +536,9 @@ my $p = LLM::Fake->new(answer => sub {
     my ($req) = @_;
     return (status(418), json({ error => { message => 'tea' } }))
         if ($req->{json}{user} // '') eq 'error';
-    return (delay(0.6), json({ choices => [], late => 1 }))
+    return (delay(0.6), json({ fine(), late => 1 }))
         if ($req->{json}{user} // '') eq 'late';
-    return json({ choices => [], model => $req->{json}{model} });
+    return json({ fine(), model => $req->{json}{model} });
 });
 my $down = LLM::Fake->refused;
 

@@ -19,7 +19,7 @@ my $hosts = LLM::Nginx->new(module => 0, http => <<'CONF');
         location / {
             default_type application/json;
             add_header X-At $server_addr;
-            return 200 '{"id":"x","choices":[]}';
+            return 200 '{"id":"x","choices":[{}]}';
         }
     }
 CONF

@@ -27,7 +27,7 @@ my $x = join '', 'x', map { sprintf '%04d', $_ } 1 .. 4000;
 my $fill = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"$x\"}}]}"
          . "\n\n";
 my $ROUNDS = 1_000;             # 16 MB: more than all socket buffers hold
-my $document = canon({ choices => [], pad => $x x 8, %usage });
+my $document = canon({ choices => [ {} ], pad => $x x 8, %usage });
 
 my @json = header('Content-Type', 'application/json');
 my @three = (sse($token, $token, $token));
@@ -39,7 +39,7 @@ my %case = (
     stream   => sub { (@three, gate($_[0]), @rest) },
     held     => sub { (header('Content-Type', 'text/event-stream'), head,
                        gate($_[0]), @three, @rest) },
-    wait     => sub { (gate($_[0]), json({ choices => [], %usage })) },
+    wait     => sub { (gate($_[0]), json({ fine(), %usage })) },
     half     => sub { (@json, chunk(substr $document, 0, 70_000),
                        gate($_[0]), chunk(substr $document, 70_000)) },
     refusal  => sub { (gate($_[0]), status(500), json({ error => {} })) },

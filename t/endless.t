@@ -14,7 +14,7 @@ my $p = LLM::Fake->new(answer => sub {
     my ($req) = @_;
     return (header('Content-Type', 'text/event-stream'),
             repeat_steps(0, chunk($event x 50))) if $req->{json}{stream};
-    return json({ choices => [], pad => 'x' x 50_000 });
+    return json({ fine(), pad => 'x' x 50_000 });
 });
 
 my $gw = LLM::Nginx->new(

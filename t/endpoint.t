@@ -15,7 +15,7 @@ sub fake {
     my ($me) = @_;
     return LLM::Fake->new(answer => sub {
         my ($req) = @_;
-        my %say = (choices => [], me => $me);
+        my %say = (fine(), me => $me);
         my $how = ($req->{json} || {})->{user} // '';
 
         return (status($1), json({ error => { message => $me } }))
@@ -274,7 +274,10 @@ CONF
                  'chunked error' => 'a chunked 429', stream => 'a stream');
 
     for my $how (sort keys %label) {
+        my $mark = $gw->mark;
         ask('first', $how);
+        # a stream's last chunk may come behind the end of the response
+        $gw->wait_log(qr/^first /, since => $mark);
         ask('first');
         is(last_request($p)->{conn}, $conn,
            "the connection is used again after $label{$how} (REQ-27)");

@@ -51,7 +51,7 @@ my $f = LLM::Fake->new(
     tls => { names => ['f.test'] },
     answer => sub {
         my ($req) = @_;
-        return json({ choices => [], me => 'f' }) unless $req->{json}{stream};
+        return json({ fine(), me => 'f' }) unless $req->{json}{stream};
         return (sse({ choices => [ { delta => { content => 'f' } } ] },
                     { choices => [ { finish_reason => 'stop' } ] },
                     '[DONE]'));

@@ -8,7 +8,7 @@ use FindBin qw($Bin);
 use lib "$Bin/lib";
 use LLM::Test;
 
-my $OK = '{"choices":[],"me":"p"}';
+my $OK = '{"choices":[{}],"me":"p"}';
 my $LENGTH = 'Content-Length: ' . length($OK);
 my $JSON = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
 my $SSE = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
@@ -93,7 +93,11 @@ my %FAULTS = (
                       raw("HTTP/1.1 20 Odd\r\n$LENGTH\r\n\r\n$OK"), fin ],
     no_reason => [ 'a status without a reason', 'pass',
                    raw("HTTP/1.1 200\r\n$LENGTH\r\n\r\n$OK") ],
-    status_204 => [ 'status 204', 204, status(204) ],
+    status_204 => [ 'status 204, which has no body', 'bad', status(204) ],
+    status_000 => [ 'status 000', 'bad',
+                    raw("HTTP/1.1 000 Nothing\r\n$LENGTH\r\n\r\n$OK") ],
+    status_099 => [ 'status 099', 'bad',
+                    raw("HTTP/1.1 099 Nothing\r\n$LENGTH\r\n\r\n$OK") ],
     status_304 => [ 'status 304', 'bad', status(304) ],
 
     # 1xx
@@ -232,7 +236,7 @@ my %FAULTS = (
 
 # these connections must not be used again, and these may be
 my %DIRTY = map { $_ => 1 } qw(long more_length more_chunk more_later);
-my %WHOLE = map { $_ => 1 } qw(empty_length empty_chunked status_304);
+my %WHOLE = map { $_ => 1 } qw(status_204 empty_length empty_chunked status_304);
 
 
 my $p = LLM::Fake->new(
@@ -253,7 +257,7 @@ my $p = LLM::Fake->new(
         my $fault = $FAULTS{ $req->{json}{user} // '' };
         return $fault ? @$fault[ 2 .. $#$fault ] : json($OK);
     });
-my $f = LLM::Fake->new(answer => sub { json('{"choices":[],"me":"f"}') });
+my $f = LLM::Fake->new(answer => sub { json('{"choices":[{}],"me":"f"}') });
 
 my $gw = LLM::Nginx->new(
     forget => 1, vars => { P => $p, F => $f }, access_format => '$llm_attempts',

@@ -39,15 +39,15 @@ my $p = LLM::Fake->new(answer => sub {
     my $do = $req->{json}{do} // '';
     my @all = map { header(@$_) } @bad, @good;
 
-    return (@all, json({ text => $text })) if $do eq 'json';
+    return (@all, json({ fine(), text => $text })) if $do eq 'json';
     return (status(404), @all, json({ error => { code => 1 } }))
         if $do eq 'error';
     return (status(503), @all, json({ error => { code => 1 } }))
         if $do eq 'busy';
-    return (@all, sse({ choices => [] }, '[DONE]')) if $do eq 'stream';
-    return (header('X-Accel-Redirect', '@secret'), json({ fine => 1 }))
+    return (@all, sse({ choices => [ { delta => { content => 'x' } } ] }, '[DONE]')) if $do eq 'stream';
+    return (header('X-Accel-Redirect', '@secret'), json({ fine() }))
         if $do eq 'named';
-    return json({ fine => 1 });
+    return json({ fine() });
 });
 
 my $gw = LLM::Nginx->new(
@@ -265,7 +265,7 @@ for my $operation (qw(chat/completions completions embeddings responses
 SKIP: {
     my $at_80 = $> == 0 && eval {
         LLM::Fake->new(host => '127.0.0.77', port => 80,
-                       answer => sub { json({}) });
+                       answer => sub { json({ fine() }) });
     };
     skip 'port 80 cannot be had', 2 if !$at_80;
 
@@ -339,7 +339,7 @@ for ([ json => 200 ], [ error => 404 ], [ busy => 503 ], [ stream => 200 ]) {
 
 {
     my $r = post_json($gw, '/v1/completions', { model => 'm', do => 'named' });
-    is($r->status . $r->body, '200{"fine":1}',
+    is($r->status . $r->json->{text}, '200fine',
        'REQ-33 X-Accel-Redirect to a named location is ignored');
     is($r->header('X-Accel-Redirect'), undef, '  and not passed');
     is($r->header('x-llm-upstream-request-id'), undef,

@@ -14,8 +14,8 @@ sub answer {
     my ($status, $header, $value) = split / /, $req->{mode} || 200;
 
     return (fin) if $status eq 'fin';
-    return (gate($header), json({ choices => [] })) if $status eq 'gate';
-    return json({ choices => [] }) if $status == 200;
+    return (gate($header), json({ fine() })) if $status eq 'gate';
+    return json({ fine() }) if $status == 200;
     return (status($status), $header ? header($header, $value) : (),
             json({ error => { message => 'no' } }));
 }
@@ -212,7 +212,7 @@ sub statuses { my ($gw, $n, %opt) = @_; return map { ask($gw, %opt)->status } 1 
 for my $how ('401', '402', '403', '429 Retry-After 30') {
     my $p = LLM::Fake->new(answer => sub {
         my ($req) = @_;
-        return json({ choices => [] })
+        return json({ fine() })
             if $req->{headers}{authorization} eq "Bearer $KEY_2";
         return answer({ mode => $how });
     });

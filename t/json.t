@@ -11,7 +11,7 @@ use LLM::Test;
 use Encode ();
 use JSON::PP ();
 
-my $p = LLM::Fake->new(answer => sub { json({ ok => 1 }) });
+my $p = LLM::Fake->new(answer => sub { json({ fine() }) });
 
 my $gw = LLM::Nginx->new(vars => { P => $p }, server => <<'CONF',
     client_max_body_size 8m;

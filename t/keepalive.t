@@ -34,13 +34,13 @@ my $p = LLM::Fake->new(
     answer => sub {
         my ($req) = @_;
         my $mode = $req->{mode} // '';
-        return (json({ choices => [] }), stale) if $mode eq 'stale';
-        return (json({ choices => [] }), idle_close(0.02)) if $mode eq 'idle';
+        return (json({ fine() }), stale) if $mode eq 'stale';
+        return (json({ fine() }), idle_close(0.02)) if $mode eq 'idle';
         return $reused{$mode}->() if $req->{conn_n} > 1 && $reused{$mode};
-        return (delay(0.1), json({ choices => [] })) if $mode eq 'slow';
-        return json({ choices => [], from => 'p' });
+        return (delay(0.1), json({ fine() })) if $mode eq 'slow';
+        return json({ fine(), from => 'p' });
     });
-my $f = LLM::Fake->new(answer => sub { json({ choices => [], from => 'f' }) });
+my $f = LLM::Fake->new(answer => sub { json({ fine(), from => 'f' }) });
 
 my $gw = LLM::Nginx->new(
     forget => 1, vars => { P => $p, F => $f },

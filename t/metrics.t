@@ -23,8 +23,8 @@ my $finish = { choices => [ { index => 0, delta => {},
                               finish_reason => 'stop' } ] };
 
 my %act = (
-    ok      => sub { json({ choices => [], %usage }) },
-    bare    => sub { json({ choices => [] }) },
+    ok      => sub { json({ fine(), %usage }) },
+    bare    => sub { json({ fine() }) },
     stream  => sub { sse($token, $finish, { choices => [], %usage },
                          '[DONE]') },
     cut     => sub { (sse($token), fin) },
@@ -32,7 +32,7 @@ my %act = (
     silent  => sub { hang },
     rst     => sub { rst },
     coded   => sub { (header('Content-Type', 'application/json'),
-                      gzip('{"choices":[]}')) },
+                      gzip('{"choices":[{}]}')) },
     junk    => sub { (header('Content-Type', 'application/json'),
                       body('{"choices":[')) },
     text    => sub { (header('Content-Type', 'text/plain'), body('hi')) },

@@ -9,7 +9,8 @@ use lib "$Bin/lib";
 use LLM::Test;
 
 # every answer has spaces and an odd member order that nobody may tidy up
-my $ANSWER = qq({ "b": 1.0,\n "a" :[],"choices" : [],"u":"\\u00e9" }\n);
+my $ANSWER = qq({ "b": 1.0,\n "a" :[],"choices" : [{}],"data": [0],)
+           . qq("status":"completed","output":[], "text": "","u":"\\u00e9" }\n);
 
 my $p = LLM::Fake->new(answer => sub {
     return (header('X-Odd', 'kept'),

@@ -18,6 +18,8 @@ $AUDIO .= "$N--$N--boundar$N--BOUNDARY$N--other--$N" . 'x--boundary' . "$N-";
 my $TEXT = '{"text":"hi","usage":{"type":"tokens","input_tokens":14,'
          . '"output_tokens":45,"total_tokens":59}}';
 
+my $IMAGE = $TEXT =~ s/"text":"hi"/"data":[{"url":"hi"}]/r;
+
 my $SPEECH = join '', map { chr($_ * 7 % 256) } 0 .. 199_999;
 
 sub answer {
@@ -44,7 +46,8 @@ sub answer {
             body("1\n00:00:00,000 --> 00:00:01,000\nhi\n"))
         if $req->{body} =~ /name="response_format"$N${N}srt$N/;
 
-    return (header('Content-Type', 'application/json'), body($TEXT));
+    return (header('Content-Type', 'application/json'),
+            body($req->{path} =~ /images/ ? $IMAGE : $TEXT));
 }
 
 my $p = LLM::Fake->new(answer => \&answer);

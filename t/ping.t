@@ -29,10 +29,10 @@ my $p = LLM::Fake->new(answer => sub {
             sse($last, '[DONE]')) if $how eq 'comment';
     return (gate('error'), status(429), json({ error => { message => 'x' } }))
         if $how eq 'error';
-    return (gate('json'), json({ choices => [] })) if $how eq 'json';
+    return (gate('json'), json({ fine() })) if $how eq 'json';
     return (gate('cut'), rst()) if $how eq 'cut';
     return (gate('never'), json({})) if $how eq 'timeout';
-    return (gate('plain'), json({ choices => [] }));
+    return (gate('plain'), json({ fine() }));
 });
 my $f = LLM::Fake->openai;
 

@@ -35,7 +35,7 @@ my $p = LLM::Fake->new(answer => sub {
 
     return (status($how), json({ error => { message => 'no' } }))
         if $how =~ /^\d+$/;
-    return json({ choices => [] }) if $how eq 'none';
+    return json({ fine() }) if $how eq 'none';
     return (header('Content-Type', 'application/json'),
             gzip('{"choices":[]}')) if $how eq 'coded';
     return (sse({ choices => [ { index => 0, delta => { content => 'x' } } ] }),
@@ -44,7 +44,7 @@ my $p = LLM::Fake->new(answer => sub {
                                 finish_reason => 'stop' } ] },
                { choices => [], usage => $usages{$how} }, '[DONE]')
         if $req->{json}{stream};
-    return json({ choices => [], usage => $usages{$how} });
+    return json({ fine(), usage => $usages{$how} });
 });
 
 # prices per token; the notice is about "tiers" alone
@@ -111,7 +111,7 @@ server {
 server {
     listen 127.0.0.1:%%PORT_1%%;
     default_type application/json;
-    location / { return 200 '{"choices":[],"usage":{"prompt_tokens":1000,"completion_tokens":100}}'; }
+    location / { return 200 '{"choices":[{}],"usage":{"prompt_tokens":1000,"completion_tokens":100}}'; }
 }
 CONF
 

@@ -19,7 +19,7 @@ my $USAGE = { choices => [], usage => $FINISH->{usage} };
 
 my $p = LLM::Fake->new(answer => sub {
     my $json = $_[0]{json};
-    return json({ ok => 1 }) unless $json->{stream};
+    return json({ fine() }) unless $json->{stream};
     return sse($FINISH, ($json->{user} // '') eq 'chunk' ? $USAGE : (),
                '[DONE]');
 });

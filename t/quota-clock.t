@@ -45,7 +45,7 @@ plan skip_all => 'no C compiler'
     if system('cc', '-shared', '-fPIC', '-o', "$dir/skew.so", "$dir/skew.c",
               '-ldl') != 0;
 
-my $p = LLM::Fake->new(answer => sub { json({ choices => [] }) });
+my $p = LLM::Fake->new(answer => sub { json({ fine() }) });
 my $redis = LLM::Redis->new;
 
 my @gw = map {

@@ -15,7 +15,7 @@ use Time::HiRes ();
 my $p = LLM::Fake->new(answer => sub {
     my ($req) = @_;
     my $tokens = ($req->{json}{model} // '') =~ /^t(\d+)/ ? 0 + $1 : 1;
-    return (gate('go'), json({ choices => [] }))
+    return (gate('go'), json({ fine() }))
         if ($req->{json}{model} // '') eq 'waits';
     return json({ choices => [ { index => 0, finish_reason => 'stop',
                                  message => { content => 'x' } } ],

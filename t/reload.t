@@ -22,7 +22,7 @@ sub provider {
     return LLM::Fake->new(answer => sub {
         my ($req) = @_;
         my $gate = $req->{json}{user};
-        return json({ choices => [], me => $me }) unless $req->{json}{stream};
+        return json({ fine(), me => $me }) unless $req->{json}{stream};
         return (map({ sse(event("$gate-$_ ")) } 1 .. 3), gate($gate),
                 map({ sse(event("$gate-$_ ")) } 4 .. 9),
                 sse({ choices => [ { delta => {}, finish_reason => 'stop' } ] },

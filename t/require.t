@@ -12,7 +12,7 @@ sub fake {
         my ($req) = @_;
         return (status($req->{mode}), json({ error => { message => 'no' } }))
             if $req->{mode};
-        return json({ choices => [] });
+        return json({ fine() });
     });
 }
 

@@ -22,7 +22,7 @@ my $script = sub {
     my ($do, @args) = @{ $req->{json}{do} || [ '' ] };
     my $quoted = join ' ', map { "$_->[0]: $_->[1]" } @{ $req->{header_list} };
 
-    return json({ fine => 1 }) if $do eq '';
+    return json({ fine() }) if $do eq '';
     return (status($args[0]), header('WWW-Authenticate', $quoted),
             header('Location', "http://x.test/?$quoted"),
             json({ error => { message => "bad key: $quoted" } }))
@@ -40,7 +40,7 @@ my $script = sub {
         if $do eq 'big';
     return (header('Transfer-Encoding', 'chunked'), head,
             raw("zz $quoted\r\n"), fin) if $do eq 'chunk';
-    return (sse({ choices => [] }), fin) if $do eq 'cut';
+    return (sse({ choices => [ { delta => { content => 'x' } } ] }), fin) if $do eq 'cut';
     return (header('Content-Length', 100), chunk('{'), fin) if $do eq 'short';
     return (header('Content-Encoding', 'gzip'), body($quoted))
         if $do eq 'never';

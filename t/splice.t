@@ -9,8 +9,8 @@ use lib "$Bin/lib";
 use LLM::Test;
 
 my $p = LLM::Fake->new(answer => sub {
-    return $_[0]{json}{stream} ? sse({ choices => [] }, '[DONE]')
-                               : json({ ok => 1 });
+    return $_[0]{json}{stream} ? sse({ choices => [ { delta => { content => 'x' } } ] }, '[DONE]')
+                               : json({ fine() });
 });
 
 my $long = 'long-' . 'x' x 251;

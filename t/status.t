@@ -17,7 +17,7 @@ my $p = LLM::Fake->new(answer => sub {
     my $how = $req->{json}{user} // '';
     return status($how) if $how =~ /^\d+$/;
     return hang if $how eq 'hang';
-    return json({ choices => [] });
+    return json({ fine() });
 });
 
 my $HTTP = <<'CONF';
@@ -206,10 +206,10 @@ for (
     my $q = LLM::Fake->new(answer => sub {
         my ($req) = @_;
         my ($status, @header) = split / /, $req->{mode} || 200;
-        return (delay(0.1), sse({ choices => [] }, '[DONE]'))
+        return (delay(0.1), sse({ choices => [ { delta => { content => 'x' } } ] }, '[DONE]'))
             if $status eq 'stream';
-        return (gate('open'), json({ choices => [] })) if $status eq 'gate';
-        return json({ choices => [] }) if $status == 200;
+        return (gate('open'), json({ fine() })) if $status eq 'gate';
+        return json({ fine() }) if $status == 200;
         return (status($status), @header ? header(@header) : (),
                 json({ error => { message => 'no' } }));
     });

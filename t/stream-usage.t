@@ -41,7 +41,7 @@ my $p = LLM::Fake->new(answer => sub {
                                                          $bytes : $bytes);
     }
 
-    return json({ object => 'list', data => [],
+    return json({ object => 'list', data => [ {} ],
                   usage => { prompt_tokens => 9, total_tokens => 9 } })
         if $req->{path} =~ /embeddings/;
 
@@ -239,13 +239,16 @@ sub taken {
 my ($first, $finish, $done) = @event;
 
 taken('the chunk before [DONE] is taken out', $all, $less);
-taken('behind [DONE], too', $less . $usage, $less);
+taken('behind [DONE] nothing is read', $less . $usage, $less,
+      'complete|estimated|-|-|-');
 taken('and where there is no [DONE]', $first . $finish . $usage,
       $first . $finish);
 taken('and as the first one', $usage . $less, $less);
 taken('and twice', $first . $usage . $finish . $usage . $done, $less);
-taken('without its blank line at the end', $less . "data: $USAGE\n", $less);
-taken('without any line end at the end', $less . "data: $USAGE", $less);
+taken('without its blank line at the end',
+      $first . $finish . "data: $USAGE\n", $first . $finish);
+taken('without any line end at the end',
+      $first . $finish . "data: $USAGE", $first . $finish);
 taken('behind a comment, which stays', "$first: ping\n\n$finish: ping\n\n"
       . $usage . ": pong\n\n" . $done, "$first: ping\n\n$finish: ping\n\n"
       . ": pong\n\n" . $done);

@@ -111,7 +111,7 @@ my %case = (
          header('cache-control', 'must-revalidate'),
          header('X-Accel-Buffering', 'yes'), sse($finish, '[DONE]'))
     },
-    json    => sub { json({ choices => [], text => 'x' x 1000 }) },
+    json    => sub { json({ fine(), text => 'x' x 1000 }) },
     split   => sub { split_sample($_[0]) },
     tool    => sub { (sse(chat_event('a'), $tool, $finish, $usage, '[DONE]')) },
     first   => sub { (sse($tool, $finish, $usage, '[DONE]')) },

@@ -17,9 +17,9 @@ my $LARGE = '{"choices":["' . 'x' x 100_000;
 
 my %act = (
     hang     => sub { hang },
-    late     => sub { (delay(0.5), json({ choices => [] })) },
+    late     => sub { (delay(0.5), json({ fine() })) },
     trickle  => sub { (split_every(1, gap => 0.05), header('X-Pad', 'x' x 99),
-                       json({ choices => [] })) },
+                       json({ fine() })) },
     interims => sub { (map({ (interim(100), delay(0.1)) } 1 .. 7), hang) },
     half     => sub { (header('Content-Type', 'application/json'),
                        chunk('{"choices":'), hang) },
@@ -34,8 +34,13 @@ my %act = (
     # streams
     head     => sub { (header('Content-Type', 'text/event-stream'), head,
                        hang) },
-    comments => sub { (header('Content-Type', 'text/event-stream'), head,
-                       repeat_steps(0, chunk(": wait\n\n"), delay(0.05))) },
+    comment  => sub { (sse(": wait\n\n"), hang) },
+    comments => sub { (map({ (sse(": wait\n\n"), delay(0.05)) } 1 .. 10),
+                       sse($EVENT, $END, '[DONE]')) },
+    roles    => sub { (sse({ choices => [ { index => 0, delta => {
+                           role => 'assistant' } } ] }), delay(0.15),
+                       sse(": wait\n\n"), delay(0.15),
+                       sse($EVENT, $END, '[DONE]')) },
     late_sse => sub { (header('Content-Type', 'text/event-stream'), head,
                        delay(0.5), sse($EVENT, $END, '[DONE]')) },
     too_late => sub { (header('Content-Type', 'text/event-stream'), head,
@@ -62,7 +67,7 @@ sub provider {
             my $json = $req->{json};
             my $how = $json->{$member} // '';
             return $act{$how} ? $act{$how}->()
-                 : $json->{stream} ? $act{fine}->() : json({ choices => [] });
+                 : $json->{stream} ? $act{fine}->() : json({ fine() });
         });
 }
 
@@ -172,6 +177,17 @@ sub timed_out {
 }
 
 
+# Each byte of a stream starts the wait for its first output anew
+
+for my $how ('comments', 'roles') {
+    my ($r, $line, $n, $m, $took) = ask('first', 'p_f', $how, stream => $TRUE);
+    is(($r->sse_data)[-1], '[DONE]', "a stream with $how before its output");
+    is($m, 0, '  no other provider is asked');
+    ok($took > 0.22, '  although it took longer than the limit');
+    like($line, qr/^200 complete p:200:/, '  it is complete');
+}
+
+
 # Before the first byte
 
 for (
@@ -184,7 +200,7 @@ for (
     [ 'a JSON body in drops' => 'header', 'p', 'drip' ],
     [ 'silence instead of a stream' => 'first', 'p', 'hang', 1 ],
     [ 'a stream\'s header and then silence' => 'first', 'p', 'head', 1 ],
-    [ 'a stream with nothing but comments' => 'first', 'p', 'comments', 1 ],
+    [ 'a comment and then silence' => 'first', 'p', 'comment', 1 ],
     [ 'a stream\'s first event too late' => 'first', 'p', 'too_late', 1 ],
 ) {
     my ($what, $dir, $model, $how, $stream) = @$_;

@@ -14,7 +14,7 @@ my $KEY = 'sk-canary-provider';
 my $certs = LLM::Certs->new;
 my $other_certs = LLM::Certs->new;
 
-sub fake { return LLM::Fake->new(answer => sub { json({ choices => [] }) }) }
+sub fake { return LLM::Fake->new(answer => sub { json({ fine() }) }) }
 
 # one fake behind each, to see that nothing reaches it
 my %behind = map { $_ => fake() } qw(good own expired wrong other client
@@ -33,7 +33,7 @@ for my $name (keys %front) {
         to => $behind{$name}, names => ['p.test'], certs => $certs,
         %{ $front{$name} });
 }
-my $f = LLM::Fake->new(answer => sub { json({ choices => [], me => 'f' }) });
+my $f = LLM::Fake->new(answer => sub { json({ fine(), me => 'f' }) });
 my $no_tls = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
 my $plain = LLM::Fake->new(
     on_accept => sub { (delay(0.05), raw($no_tls), fin) });

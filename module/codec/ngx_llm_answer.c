@@ -3,9 +3,9 @@
  * a provider's answer.
  *
  * Called for every answer that passes, ours or proxy_pass's.  The framer cuts
- * a stream into events, the scanner pulls the values that the table below
- * names; this file decides what they mean.  It counts the bytes of content, but
- * never keeps content, and never estimates.
+ * a stream into events, the scanner pulls the values that a table names; this
+ * file decides when an event counts, and its effect on the answer.  It never
+ * sees content, and never estimates.
  */
 
 #include <ngx_llm_answer.h>
@@ -13,51 +13,38 @@
 #include <ngx_llm_answer_keys.h>
 
 
-#define ngx_llm_answer_is(value, text)                                        \
-    ((value)->len == sizeof(text) - 1                                         \
-     && ngx_memcmp((value)->data, text, sizeof(text) - 1) == 0)
-
-
 static void ngx_llm_answer_data(ngx_llm_answer_t *a, u_char *p, u_char *last);
-static void ngx_llm_answer_remember(ngx_llm_answer_t *a, u_char *p,
-    u_char *last);
 static u_char *ngx_llm_answer_recall(ngx_llm_answer_t *a, u_char *p,
     u_char *last);
 static ngx_int_t ngx_llm_answer_document(ngx_llm_answer_t *a, u_char **pos,
     u_char *last);
-static void ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p);
-static void ngx_llm_answer_token(ngx_llm_answer_t *a);
-static void ngx_llm_answer_read_usage(ngx_llm_answer_t *a);
-static void ngx_llm_answer_read_choices(ngx_llm_answer_t *a);
-static void ngx_llm_answer_read_choice(ngx_llm_answer_t *a);
-static void ngx_llm_answer_read_error(ngx_llm_answer_t *a);
-static void ngx_llm_answer_read_status(ngx_llm_answer_t *a);
-static void ngx_llm_answer_read_type(ngx_llm_answer_t *a);
-static void ngx_llm_answer_reason(ngx_llm_answer_t *a);
+static ngx_int_t ngx_llm_answer_line(ngx_llm_answer_t *a, u_char **pos,
+    u_char *last);
+static ngx_inline u_char *ngx_llm_answer_line_end(u_char *p, u_char *last);
 static void ngx_llm_answer_end(ngx_llm_answer_t *a);
+static ngx_uint_t ngx_llm_answer_named(const ngx_llm_answer_t *a);
+static void ngx_llm_answer_end_document(ngx_llm_answer_t *a);
+static void ngx_llm_answer_end_event(ngx_llm_answer_t *a, ngx_uint_t named);
 static void ngx_llm_answer_end_error(ngx_llm_answer_t *a, ngx_uint_t named);
+static void ngx_llm_answer_last(ngx_llm_answer_t *a);
 static void ngx_llm_answer_commit(ngx_llm_answer_t *a);
+static ngx_uint_t ngx_llm_answer_all_finished(const ngx_llm_answer_t *a);
 static void ngx_llm_answer_begin(ngx_llm_answer_t *a);
+static ngx_inline ngx_uint_t ngx_llm_answer_blank(u_char ch);
 
 
 static const char  ngx_llm_answer_done[] = "[DONE]";
 
 
-/* Returns a + b, or the largest number if that is less. */
-
-static ngx_inline uint32_t
-ngx_llm_answer_sum(uint32_t a, uint32_t b)
-{
-    return (a + b < a) ? UINT32_MAX : a + b;
-}
-
-
 void
-ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind)
+ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind,
+    const ngx_llm_api_t *api, ngx_uint_t n)
 {
     ngx_memzero(a, offsetof(ngx_llm_answer_t, pull));
 
     a->kind = kind;
+    a->api = api;
+    a->n = (uint32_t) n;
     a->start_len = 0;
     a->from = NULL;
     a->usage.prompt = -1;
@@ -81,8 +68,14 @@ ngx_llm_answer_feed(ngx_llm_answer_t *a, u_char **pos, u_char *last)
     ngx_int_t  rc;
     ngx_str_t  data;
 
-    if (a->kind == NGX_LLM_ANSWER_JSON) {
+    switch (a->kind) {
+
+    case NGX_LLM_ANSWER_JSON:
         return ngx_llm_answer_document(a, pos, last);
+
+    case NGX_LLM_ANSWER_LINES:
+        a->sse.start = NULL;
+        return ngx_llm_answer_line(a, pos, last);
     }
 
     a->sse.start = NULL;
@@ -116,7 +109,15 @@ ngx_llm_answer_eof(ngx_llm_answer_t *a)
         return;
     }
 
-    if (a->sse.data && !a->sse.ended) {
+    if (a->kind == NGX_LLM_ANSWER_LINES || !a->sse.data || a->sse.ended) {
+        return;
+    }
+
+    /* a part of an event is none, however well the body has ended */
+
+    if ((a->draft.event.object && !a->draft.bad)
+        || a->draft.marker == sizeof(ngx_llm_answer_done) - 1)
+    {
         a->sse.ended = 1;
         a->cut = 1;
         ngx_llm_answer_end(a);
@@ -125,31 +126,44 @@ ngx_llm_answer_eof(ngx_llm_answer_t *a)
 
 
 ngx_uint_t
-ngx_llm_answer_complete(const ngx_llm_answer_t *a, ngx_uint_t ends)
+ngx_llm_answer_complete(const ngx_llm_answer_t *a)
 {
     if (a->kind == NGX_LLM_ANSWER_JSON) {
         return a->closed && !a->malformed;
     }
 
-    switch (ends) {
+    if (!a->shown) {
+        return 0;
+    }
+
+    switch (a->api->ends) {
 
     case NGX_LLM_ENDS_CHOICES:
-        return a->done || a->finished;
+        return a->done || ngx_llm_answer_all_finished(a);
 
-    case NGX_LLM_ENDS_RESPONSE:
+    case NGX_LLM_ENDS_EVENT:
+    case NGX_LLM_ENDS_EACH:
         return a->done || a->terminal;
 
-    default: /* NGX_LLM_ENDS_ANY */
-        return 1;
+    default: /* NGX_LLM_ENDS_BODY */
+        return ngx_llm_answer_between(a);
     }
 }
 
 
 uint64_t
-ngx_llm_answer_output(const ngx_llm_answer_t *a)
+ngx_llm_answer_text_bytes(const ngx_llm_answer_t *a)
 {
     return (uint64_t) a->output + a->draft.output
-           + ngx_llm_pull_partial(&a->pull, ngx_llm_answer_text);
+           + ngx_llm_pull_partial(&a->pull, ngx_llm_answer_choice_content,
+                                  ngx_llm_answer_piece);
+}
+
+
+ngx_uint_t
+ngx_llm_answer_between(const ngx_llm_answer_t *a)
+{
+    return a->sse.ended || !a->sse.fields;
 }
 
 
@@ -212,39 +226,7 @@ ngx_llm_answer_data(ngx_llm_answer_t *a, u_char *p, u_char *last)
 }
 
 
-/*
- * The chunks of a stream begin alike: id, object, created, model, and so on
- * to the index of the first choice.  These bytes are kept, with all that is
- * known behind them; an event that starts with the same bytes is read from
- * there.
- */
-
-static void
-ngx_llm_answer_remember(ngx_llm_answer_t *a, u_char *p, u_char *last)
-{
-    size_t                   len;
-    ngx_llm_answer_draft_t  *d;
-
-    d = &a->draft;
-    len = last - p;
-
-    /*
-     * An index that no comma has ended may have more digits next time; a usage
-     * and a finish reason are not in the draft alone.
-     */
-
-    if (len > NGX_LLM_ANSWER_START || (last[-1] != ',' && last[-1] != ' ')
-        || d->usage_bad || d->usage_given || d->finish_len)
-    {
-        return;
-    }
-
-    ngx_memcpy(a->start, p, len);
-    a->start_len = len;
-    a->start_draft = *d;
-    a->start_place = a->pull.at;
-}
-
+/* skips the start that the event shares with the one remembered */
 
 static u_char *
 ngx_llm_answer_recall(ngx_llm_answer_t *a, u_char *p, u_char *last)
@@ -272,10 +254,29 @@ ngx_llm_answer_document(ngx_llm_answer_t *a, u_char **pos, u_char *last)
     ngx_int_t  rc;
 
     while (*pos < last) {
+
+        if (a->closed && !a->malformed) {
+
+            if (ngx_llm_answer_blank(**pos)) {
+                (*pos)++;
+                continue;
+            }
+
+            if (**pos == '{') {
+                a->kind = NGX_LLM_ANSWER_LINES;
+                ngx_llm_answer_begin(a);
+                a->sse.start = NULL;
+                a->sse.ended = 1;
+
+                return ngx_llm_answer_line(a, pos, last);
+            }
+        }
+
         rc = ngx_llm_pull_read(&a->pull, pos, last);
 
         if (rc == NGX_ERROR) {
             a->malformed = 1;
+            a->shown = 0;
             a->event.object = 0;
 
         } else if (rc == NGX_DONE && !a->closed) {
@@ -289,356 +290,90 @@ ngx_llm_answer_document(ngx_llm_answer_t *a, u_char **pos, u_char *last)
 }
 
 
-static void
-ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
-{
-    ngx_llm_answer_t        *a;
-    ngx_llm_answer_draft_t  *d;
-
-    a = pl->data;
-    d = &a->draft;
-
-    switch (pl->slot) {
-
-    case ngx_llm_answer_usage:
-        d->usage_object |= (pl->type == NGX_LLM_PULL_OBJECT);
-
-        /* fall through */
-
-    case ngx_llm_answer_inner_usage:
-        ngx_llm_answer_read_usage(a);
-        break;
-
-    case ngx_llm_answer_choices:
-        ngx_llm_answer_read_choices(a);
-        break;
-
-    case ngx_llm_answer_choice:
-    case ngx_llm_answer_finish:
-        ngx_llm_answer_read_choice(a);
-        break;
-
-    case ngx_llm_answer_index:
-        ngx_llm_answer_read_choice(a);
-
-        if (a->from) {
-            ngx_llm_answer_remember(a, a->from, p);
-            a->from = NULL;
-        }
-
-        break;
-
-    case ngx_llm_answer_result:
-        d->result = 1;
-        d->content |= ngx_llm_answer_truthy(pl);
-        break;
-
-    case ngx_llm_answer_text:
-
-        if (pl->type == NGX_LLM_PULL_STRING) {
-            d->output = ngx_llm_answer_sum(d->output, pl->length);
-        }
-
-        /* fall through */
-
-    case ngx_llm_answer_content:
-        d->content |= ngx_llm_answer_truthy(pl);
-        break;
-
-    case ngx_llm_answer_error:
-        ngx_llm_answer_read_error(a);
-        break;
-
-    case ngx_llm_answer_error_code:
-    case ngx_llm_answer_error_status:
-    case ngx_llm_answer_root_code:
-        ngx_llm_answer_read_status(a);
-        break;
-
-    case ngx_llm_answer_root_status:
-
-        if (a->kind == NGX_LLM_ANSWER_STREAM) {
-            break;
-        }
-
-        /* fall through */
-
-    case ngx_llm_answer_response_status:
-
-        /* other servers' statuses do not hide a finish reason */
-
-        if ((a->ended | d->ended) == 0) {
-            ngx_llm_answer_reason(a);
-        }
-
-        break;
-
-    case ngx_llm_answer_type:
-        ngx_llm_answer_read_type(a);
-        break;
-
-    default:
-        ngx_llm_answer_token(a);
-    }
-}
-
-
 /*
- * A count in usage: a plain integer, or nothing of this usage is taken.
- * Relays are known to send both families of names with zeros in one of them,
- * so the larger of two aliases counts.
+ * A document of several: it ends with its last brace, and one that is broken
+ * with its line.  The framer's fields say whether one has begun.
  */
 
-static void
-ngx_llm_answer_token(ngx_llm_answer_t *a)
+static ngx_int_t
+ngx_llm_answer_line(ngx_llm_answer_t *a, u_char **pos, u_char *last)
 {
-    int64_t          n, *token;
-    ngx_llm_pull_t  *pl;
-
-    pl = &a->pull;
-    token = &a->tokens[pl->slot];
-
-    n = (pl->type == NGX_LLM_PULL_NUMBER) ? ngx_llm_answer_integer(&pl->value)
-                                          : -1;
-    if (n < 0) {
-        a->draft.tokens_bad = 1;
-
-    } else if (n > *token) {
-        *token = n;
-    }
-}
-
-
-static void
-ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
-{
-    int64_t                 *n;
-    ngx_uint_t               i;
+    u_char                  *p, *end;
+    ngx_int_t                rc;
     ngx_llm_answer_draft_t  *d;
 
-    d = &a->draft;
-    n = a->tokens;
-
-    if (a->pull.type == NGX_LLM_PULL_OBJECT) {
-
-        for (i = 0; i < NGX_LLM_ANSWER_TOKENS; i++) {
-            a->tokens[i] = -1;
-        }
-
-        d->tokens_bad = 0;
-
-        return;
-    }
-
-    if (a->pull.type != NGX_LLM_PULL_OBJECT_END) {
-        return;
-    }
-
-    if (d->tokens_bad) {
-        d->usage_bad = 1;
-        d->usage_given = 0;
-        return;
-    }
-
-    if (n[ngx_llm_answer_prompt] < 0 && n[ngx_llm_answer_completion] < 0
-        && n[ngx_llm_answer_total] < 0)
-    {
-        return;
-    }
-
-    d->usage_bad = 0;
-    d->usage_given = 1;
-
-    a->pending.prompt = n[ngx_llm_answer_prompt];
-    a->pending.completion = n[ngx_llm_answer_completion];
-    a->pending.total = n[ngx_llm_answer_total];
-    a->pending.cached = n[ngx_llm_answer_cached];
-    a->pending.cache_write = n[ngx_llm_answer_cache_write];
-    a->pending.reasoning = n[ngx_llm_answer_reasoning];
-
-    if (a->pending.total < 0) {
-        a->pending.total = (a->pending.prompt < 0) ? 0 : a->pending.prompt;
-
-        if (a->pending.completion > 0) {
-            a->pending.total += a->pending.completion;
-        }
-    }
-}
-
-
-static void
-ngx_llm_answer_read_choices(ngx_llm_answer_t *a)
-{
-    ngx_llm_answer_draft_t  *d;
-
+    p = *pos;
     d = &a->draft;
 
-    d->result = 1;
+    if (a->sse.ended || !a->sse.fields) {
 
-    if (a->pull.type == NGX_LLM_PULL_ARRAY) {
-        d->seen = 0;
-        d->ended = 0;
-        d->position = 0;
-        d->beyond = 0;
-
-    } else if (a->pull.type == NGX_LLM_PULL_ARRAY_END) {
-        d->no_choices = a->pull.empty;
-    }
-}
-
-
-/* a choice's start, a value in it that we read, or its end */
-
-static void
-ngx_llm_answer_read_choice(ngx_llm_answer_t *a)
-{
-    int64_t                  n;
-    uint64_t                 bit;
-    ngx_llm_pull_t          *pl;
-    ngx_llm_answer_draft_t  *d;
-
-    pl = &a->pull;
-    d = &a->draft;
-
-    switch (pl->type) {
-
-    case NGX_LLM_PULL_OBJECT:
-        d->index = d->position++;
-        d->choice_ended = 0;
-        return;
-
-    case NGX_LLM_PULL_NUMBER:
-        n = ngx_llm_answer_integer(&pl->value);
-
-        if (pl->slot == ngx_llm_answer_index && n >= 0) {
-            d->index = (n < 64) ? (int32_t) n : 64;
+        while (p < last && ngx_llm_answer_blank(*p)) {
+            p++;
         }
 
-        return;
-
-    case NGX_LLM_PULL_STRING:
-
-        /* some send "" where others send null */
-
-        if (pl->slot == ngx_llm_answer_finish && pl->value.len) {
-            d->choice_ended = 1;
-            ngx_llm_answer_reason(a);
+        if (p == last) {
+            *pos = p;
+            return NGX_AGAIN;
         }
 
-        return;
-
-    case NGX_LLM_PULL_OBJECT_END:
-        break;
-
-    default:
-        return;
+        a->sse.start = p;
+        a->sse.ended = 0;
+        a->sse.fields = 1;
+        a->sse.data = 1;
+        d->text = 1;
     }
 
-    if (d->index > 63) {
-        d->beyond |= !d->choice_ended;
-        return;
+    while (p < last && !d->event.object) {
+        end = ngx_llm_answer_line_end(p, last);
+
+        if (end == p) {
+
+            /* white space of the document, unless it is broken */
+
+            if (!d->bad) {
+                end++;
+                d->bad = (ngx_llm_pull_read(&a->pull, &p, end) == NGX_ERROR);
+            }
+
+            if (d->bad) {
+                break;
+            }
+
+            continue;
+        }
+
+        if (!d->bad) {
+            rc = ngx_llm_pull_read(&a->pull, &p, end);
+
+            d->event.object = (rc == NGX_DONE);
+            d->bad = (rc == NGX_ERROR);
+
+        } else {
+            p = end;
+        }
     }
 
-    bit = (uint64_t) 1 << d->index;
-    d->seen |= bit;
+    *pos = p;
 
-    if (d->choice_ended) {
-        d->ended |= bit;
+    if (p == last && !d->event.object && !(d->bad && p[-1] == '\n')) {
+        return NGX_AGAIN;
     }
+
+    a->sse.ended = 1;
+    ngx_llm_answer_end(a);
+
+    return NGX_OK;
 }
 
 
-static void
-ngx_llm_answer_read_error(ngx_llm_answer_t *a)
+static ngx_inline u_char *
+ngx_llm_answer_line_end(u_char *p, u_char *last)
 {
-    ngx_llm_pull_t   *pl;
-    ngx_llm_event_t  *ev;
-
-    pl = &a->pull;
-    ev = &a->draft.event;
-
-    ev->error = ngx_llm_answer_truthy(pl);
-    ev->error_object = (ev->error && pl->type == NGX_LLM_PULL_OBJECT_END);
-
-    if (pl->type == NGX_LLM_PULL_OBJECT) {
-        a->draft.status[0] = 0;
-        a->draft.status[1] = 0;
-    }
-}
-
-
-static void
-ngx_llm_answer_read_status(ngx_llm_answer_t *a)
-{
-    int64_t          n;
-    ngx_llm_pull_t  *pl;
-
-    pl = &a->pull;
-
-    n = (pl->type == NGX_LLM_PULL_NUMBER) ? ngx_llm_answer_integer(&pl->value)
-                                          : 0;
-
-    a->draft.status[pl->slot - ngx_llm_answer_error_code] =
-                                      (n >= 400 && n <= 599) ? (uint16_t) n : 0;
-}
-
-
-static void
-ngx_llm_answer_read_type(ngx_llm_answer_t *a)
-{
-    ngx_str_t               *value;
-    ngx_llm_answer_draft_t  *d;
-
-    d = &a->draft;
-    value = &a->pull.value;
-
-    if (a->kind != NGX_LLM_ANSWER_STREAM
-        || a->pull.type != NGX_LLM_PULL_STRING)
-    {
-        return;
+    while (p < last && *p != '\n') {
+        p++;
     }
 
-    d->error_type = ngx_llm_answer_is(value, "error");
-    d->event.terminal = d->error_type
-                        || ngx_llm_answer_is(value, "response.completed")
-                        || ngx_llm_answer_is(value, "response.failed")
-                        || ngx_llm_answer_is(value, "response.incomplete");
-}
-
-
-/* a finish reason, or the status of a response that has ended */
-
-static void
-ngx_llm_answer_reason(ngx_llm_answer_t *a)
-{
-    size_t                   i;
-    u_char                   ch;
-    ngx_str_t               *value;
-
-    value = &a->pull.value;
-
-    if (a->pull.type != NGX_LLM_PULL_STRING
-        || ngx_llm_answer_is(value, "in_progress")
-        || ngx_llm_answer_is(value, "queued"))
-    {
-        return;
-    }
-
-    for (i = 0; i < value->len; i++) {
-        ch = value->data[i];
-        a->reason[i] = (ch >= 0x20 && ch <= 0x7e) ? ch : '?';
-    }
-
-    a->draft.finish_len = (u_char) value->len;
-
-    if (a->pull.slot == ngx_llm_answer_finish) {
-        a->draft.odd |= !ngx_llm_answer_is(value, "stop")
-                        && !ngx_llm_answer_is(value, "tool_calls")
-                        && !ngx_llm_answer_is(value, "length");
-
-    } else {
-        a->draft.odd |= !ngx_llm_answer_is(value, "completed");
-    }
+    return p;
 }
 
 
@@ -653,27 +388,31 @@ ngx_llm_answer_end(ngx_llm_answer_t *a)
 
     d = &a->draft;
     ev = &d->event;
+    named = 0;
+    ev->data = 1;
 
     if (a->kind == NGX_LLM_ANSWER_STREAM) {
-        named = (a->sse.name_len == 5
-                 && ngx_memcmp(a->sse.name, "error", 5) == 0);
-        ev->data = a->sse.data;
+        named = ngx_llm_answer_named(a);
+
+        /* an empty line of data keeps a connection alive */
+
+        ev->data = (a->sse.data && (d->text || d->marker));
         ev->done = (d->marker == sizeof(ngx_llm_answer_done) - 1);
         ev->object &= !d->bad;
-
-    } else {
-        named = 0;
-        ev->data = 1;
     }
 
     a->events += ev->data;
     a->done |= ev->done;
+    a->over |= ev->done;
 
     if (ev->object) {
-        ngx_llm_answer_end_error(a, named);
-        a->failed |= ev->error;
-        ev->usage_only = (d->no_choices && d->usage_object && !ev->error);
-        ngx_llm_answer_commit(a);
+
+        if (a->kind == NGX_LLM_ANSWER_JSON) {
+            ngx_llm_answer_end_document(a);
+
+        } else {
+            ngx_llm_answer_end_event(a, named);
+        }
 
     } else {
         ev->error = named;
@@ -684,13 +423,90 @@ ngx_llm_answer_end(ngx_llm_answer_t *a)
 
     a->event = *ev;
 
-    if (a->kind == NGX_LLM_ANSWER_STREAM) {
+    if (a->kind != NGX_LLM_ANSWER_JSON) {
         ngx_llm_answer_begin(a);
     }
 }
 
 
-/* the error is the member of that name, or the event itself */
+/* returns 1 if the event is named error */
+
+static ngx_uint_t
+ngx_llm_answer_named(const ngx_llm_answer_t *a)
+{
+    return a->sse.name_len == 5 && ngx_memcmp(a->sse.name, "error", 5) == 0;
+}
+
+
+static void
+ngx_llm_answer_end_document(ngx_llm_answer_t *a)
+{
+    ngx_uint_t               answer;
+    ngx_llm_event_t         *ev;
+    ngx_llm_answer_draft_t  *d;
+
+    d = &a->draft;
+    ev = &d->event;
+
+    answer = ngx_llm_api_document(a->api, d->seen_members);
+
+    if (answer && (d->seen_members & NGX_LLM_SEEN_FILLED)
+        && !d->choice_failed && !d->error_type)
+    {
+        a->beside = ev->error;
+        ev->error = 0;
+        ev->error_object = 0;
+
+    } else {
+        ngx_llm_answer_end_error(a, 0);
+    }
+
+    a->failed |= ev->error;
+    a->shown = (answer && !ev->error);
+    ev->output = a->shown;
+
+    ngx_llm_answer_commit(a);
+}
+
+
+static void
+ngx_llm_answer_end_event(ngx_llm_answer_t *a, ngx_uint_t named)
+{
+    ngx_llm_event_t         *ev;
+    ngx_llm_answer_draft_t  *d;
+
+    d = &a->draft;
+    ev = &d->event;
+
+    if (!d->typed && a->kind == NGX_LLM_ANSWER_STREAM) {
+        d->means = ngx_llm_api_event(a->api, a->sse.name, a->sse.name_len);
+    }
+
+    ngx_llm_answer_end_error(a, named);
+    a->failed |= ev->error;
+
+    ev->usage_only = (d->no_choices && d->usage_object && !ev->error);
+    ev->terminal = (d->error_type || (d->means & NGX_LLM_EVENT_END));
+
+    /* chunks have filled choices before they say anything */
+
+    ev->output = !ev->error
+                 && ((d->means & NGX_LLM_EVENT_OUTPUT)
+                     || (d->seen_members & a->api->output)
+                     || (a->api->ends != NGX_LLM_ENDS_CHOICES
+                         && ngx_llm_api_document(a->api, d->seen_members)));
+
+    a->shown |= ev->output;
+
+    ngx_llm_answer_commit(a);
+    ngx_llm_answer_last(a);
+}
+
+
+/*
+ * The error is the member of that name, or the one of a choice or response, or
+ * the event itself.
+ */
 
 static void
 ngx_llm_answer_end_error(ngx_llm_answer_t *a, ngx_uint_t named)
@@ -701,23 +517,43 @@ ngx_llm_answer_end_error(ngx_llm_answer_t *a, ngx_uint_t named)
     d = &a->draft;
     ev = &d->event;
 
-    if (a->kind == NGX_LLM_ANSWER_JSON && d->result) {
-        a->beside = ev->error;
-        ev->error = 0;
-        ev->error_object = 0;
+    if (ev->error || d->choice_failed) {
+        ev->error = 1;
+        ev->error_status = d->status[0] ? d->status[0] : d->status[1];
         return;
     }
 
-    if (ev->error) {
-        ev->error_status = ev->error_object
-                           ? (d->status[0] ? d->status[0] : d->status[1]) : 0;
-        return;
-    }
-
-    if (named || d->error_type) {
+    if (d->means & NGX_LLM_EVENT_FAILED) {
         ev->error = 1;
         ev->error_object = 1;
+        return;
+    }
+
+    if (named || d->error_type
+        || ((d->message || d->complaint) && d->means == 0
+            && (d->seen_members & NGX_LLM_SEEN_FILLED) == 0))
+    {
+        ev->error = 1;
+        ev->error_object = (named || d->error_type || d->message);
         ev->error_status = d->status[2];
+    }
+}
+
+
+/* is it the last event of the answer? */
+
+static void
+ngx_llm_answer_last(ngx_llm_answer_t *a)
+{
+    if (!(a->draft.means & NGX_LLM_EVENT_END)) {
+        return;
+    }
+
+    a->ends++;
+
+    if (a->api->ends != NGX_LLM_ENDS_EACH || a->ends >= a->n) {
+        a->terminal = 1;
+        a->over = 1;
     }
 }
 
@@ -743,7 +579,6 @@ ngx_llm_answer_commit(ngx_llm_answer_t *a)
     a->beyond |= d->beyond;
     a->finished = (a->seen != 0 && a->seen == a->ended && !a->beyond);
 
-    a->terminal |= d->event.terminal;
     a->content |= d->content;
     a->output = ngx_llm_answer_sum(a->output, d->output);
     d->output = 0;
@@ -756,9 +591,27 @@ ngx_llm_answer_commit(ngx_llm_answer_t *a)
 }
 
 
+/* choices may come one after another */
+
+static ngx_uint_t
+ngx_llm_answer_all_finished(const ngx_llm_answer_t *a)
+{
+    return a->finished
+           && (a->n <= 1 || a->n > 64
+               || (ngx_uint_t) __builtin_popcountll(a->ended) >= a->n);
+}
+
+
 static void
 ngx_llm_answer_begin(ngx_llm_answer_t *a)
 {
     ngx_memzero(&a->draft, sizeof(ngx_llm_answer_draft_t));
     ngx_llm_pull_init(&a->pull, ngx_llm_answer_nodes);
+}
+
+
+static ngx_inline ngx_uint_t
+ngx_llm_answer_blank(u_char ch)
+{
+    return ch == ' ' || ch == '\n' || ch == '\r' || ch == '\t';
 }

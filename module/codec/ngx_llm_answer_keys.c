@@ -24,26 +24,36 @@
 
 
 /*
- * The paths we read.  An error is a truthy top-level member "error" (for a
- * document: without choices, data or output beside it), an event named error,
- * or in a stream "type":"error".
+ * The paths we read.  An error is a top-level member "error" that is not empty
+ * (for a document: unless it is an answer beside that), an error in a choice,
+ * an event named error, or one whose type or object is "error"; and an object
+ * that is nothing else and has a message, a detail or the like.
  */
 
 const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
 
     ngx_llm_answer_node(root) = {
-        ngx_llm_answer_key(1, "type", type, none),
-        ngx_llm_answer_twin(2, "data", result, any),
-        ngx_llm_answer_twin(3, "code", root_code, none),
-        ngx_llm_answer_key(4, "usage", usage, usage),
-        ngx_llm_answer_twin(5, "error", error, error),
-        ngx_llm_answer_twin(6, "delta", text, any),
-        ngx_llm_answer_key(7, "x_groq", none, groq),
-        ngx_llm_answer_twin(8, "output", result, any),
-        ngx_llm_answer_twin(9, "status", root_status, none),
-        ngx_llm_answer_key(10, "choices", choices, choices),
-        ngx_llm_answer_twin(11, "results", content, any),
-        ngx_llm_answer_key(12, "response", none, response)
+        ngx_llm_answer_key(1, "msg", complaint, none),
+        ngx_llm_answer_key(2, "type", type, none),
+        ngx_llm_answer_twin(3, "text", text, none),
+        ngx_llm_answer_twin(4, "data", rows, any),
+        ngx_llm_answer_twin(5, "code", root_code, none),
+        ngx_llm_answer_key(6, "usage", usage, usage),
+        ngx_llm_answer_twin(7, "error", error, error),
+        ngx_llm_answer_twin(8, "delta", delta, delta),
+        ngx_llm_answer_twin(9, "audio", audio, any),
+        ngx_llm_answer_key(10, "object", object, none),
+        ngx_llm_answer_twin(11, "status", root_status, none),
+        ngx_llm_answer_twin(12, "output", output, any),
+        ngx_llm_answer_twin(13, "x_groq", none, groq),
+        ngx_llm_answer_twin(14, "detail", complaint, any),
+        ngx_llm_answer_key(15, "choices", choices, choices),
+        ngx_llm_answer_twin(16, "results", results, any),
+        ngx_llm_answer_twin(17, "message", root_message, none),
+        ngx_llm_answer_twin(18, "content", content, any),
+        ngx_llm_answer_key(19, "response", none, response),
+        ngx_llm_answer_twin(20, "b64_json", content, none),
+        ngx_llm_answer_key(21, "base_resp", none, base)
     },
 
     /* in OpenAI's shape what a cache has to do with is part of prompt */
@@ -85,21 +95,23 @@ const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
     },
 
     ngx_llm_answer_node(choice) = {
-        ngx_llm_answer_key(1, "text", text, none),
+        ngx_llm_answer_key(1, "text", choice_content, none),
         ngx_llm_answer_key(2, "index", index, none),
         ngx_llm_answer_twin(3, "delta", none, message),
-        ngx_llm_answer_key(4, "message", none, message),
-        ngx_llm_answer_key(5, "finish_reason", finish, none)
+        ngx_llm_answer_twin(4, "error", choice_error, error),
+        ngx_llm_answer_key(5, "message", none, message),
+        ngx_llm_answer_key(6, "finish_reason", finish, none)
     },
 
     ngx_llm_answer_node(message) = {
-        ngx_llm_answer_key(1, "audio", content, any),
-        ngx_llm_answer_key(2, "content", text, parts),
-        ngx_llm_answer_twin(3, "refusal", text, none),
-        ngx_llm_answer_key(4, "reasoning", text, none),
-        ngx_llm_answer_key(5, "tool_calls", content, calls),
-        ngx_llm_answer_key(6, "function_call", content, function),
-        ngx_llm_answer_key(7, "reasoning_content", text, none)
+        ngx_llm_answer_key(1, "audio", choice_content, any),
+        ngx_llm_answer_key(2, "content", choice_content, parts),
+        ngx_llm_answer_twin(3, "refusal", choice_content, none),
+        ngx_llm_answer_key(4, "reasoning", choice_thought, none),
+        ngx_llm_answer_key(5, "tool_calls", choice_content, calls),
+        ngx_llm_answer_key(6, "function_call", choice_content, function),
+        ngx_llm_answer_key(7, "reasoning_content", choice_thought, none),
+        ngx_llm_answer_twin(8, "reasoning_details", choice_thought, any)
     },
 
     /* a thinking part of Mistral has parts of its own */
@@ -109,8 +121,8 @@ const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
     },
 
     ngx_llm_answer_node(part) = {
-        ngx_llm_answer_key(1, "text", text, none),
-        ngx_llm_answer_key(2, "thinking", text, parts)
+        ngx_llm_answer_key(1, "text", piece, none),
+        ngx_llm_answer_key(2, "thinking", piece, parts)
     },
 
     ngx_llm_answer_node(calls) = {
@@ -122,13 +134,30 @@ const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
     },
 
     ngx_llm_answer_node(function) = {
-        ngx_llm_answer_key(1, "name", text, none),
-        ngx_llm_answer_key(2, "arguments", text, none)
+        ngx_llm_answer_key(1, "name", piece, none),
+        ngx_llm_answer_key(2, "arguments", piece, none)
     },
 
+    ngx_llm_answer_node(delta) = {
+        ngx_llm_answer_key(1, "text", piece, none),
+        ngx_llm_answer_key(2, "thinking", piece, none),
+        ngx_llm_answer_key(3, "stop_reason", stop, none),
+        ngx_llm_answer_key(4, "partial_json", piece, none)
+    },
+
+    /* one whose members are all empty is no error */
+
     ngx_llm_answer_node(error) = {
-        ngx_llm_answer_key(1, "code", error_code, none),
-        ngx_llm_answer_key(2, "status", error_status, none)
+        ngx_llm_answer_key(1, "code", error_code, any),
+        ngx_llm_answer_key(2, "status", error_status, any),
+        ngx_llm_pull_others(ngx_llm_answer_error_member,
+                            ngx_llm_answer_any_node)
+    },
+
+    /* MiniMax: 0 is success */
+
+    ngx_llm_answer_node(base) = {
+        ngx_llm_answer_key(1, "status_code", complaint, none)
     },
 
     /* only whether it is empty */

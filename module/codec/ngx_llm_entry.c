@@ -18,8 +18,8 @@
 
 static ngx_int_t ngx_llm_entry_feed(ngx_llm_entry_t *entry,
     ngx_llm_answer_t *answer);
-static const char *ngx_llm_entry_doubt(const ngx_llm_answer_t *answer,
-    ngx_uint_t ends, ngx_int_t n);
+static const char *ngx_llm_entry_doubt(const ngx_llm_answer_t *answer);
+static ngx_uint_t ngx_llm_entry_all(const ngx_llm_answer_t *answer);
 static ngx_uint_t ngx_llm_entry_sane(const ngx_llm_entry_t *entry);
 
 
@@ -89,34 +89,34 @@ ngx_llm_entry_get64(u_char **p)
 
 
 ngx_int_t
-ngx_llm_entry_prove(ngx_llm_entry_t *entry, ngx_uint_t ends, ngx_int_t n,
-    ngx_uint_t usage, u_char *buffer, const char **why)
+ngx_llm_entry_prove(ngx_llm_entry_t *entry, const ngx_llm_api_t *api,
+    ngx_int_t n, ngx_uint_t usage, u_char *buffer, const char **why)
 {
     ngx_llm_answer_t  answer;
 
     ngx_llm_answer_init(&answer, entry->stream ? NGX_LLM_ANSWER_STREAM
-                                               : NGX_LLM_ANSWER_JSON);
+                                               : NGX_LLM_ANSWER_JSON,
+                        api, (n > 0) ? n : 0);
 
     if (ngx_llm_entry_feed(entry, &answer) != NGX_OK) {
         *why = "partial";
         return NGX_DECLINED;
     }
 
-    return ngx_llm_entry_judge(entry, &answer, ends, n, usage, buffer, why);
+    return ngx_llm_entry_judge(entry, &answer, usage, buffer, why);
 }
 
 
 ngx_int_t
 ngx_llm_entry_judge(ngx_llm_entry_t *entry, const ngx_llm_answer_t *answer,
-    ngx_uint_t ends, ngx_int_t n, ngx_uint_t usage, u_char *buffer,
-    const char **why)
+    ngx_uint_t usage, u_char *buffer, const char **why)
 {
     if (answer->kind == NGX_LLM_ANSWER_JSON && !answer->closed) {
         *why = "partial";
         return NGX_DECLINED;
     }
 
-    *why = ngx_llm_entry_doubt(answer, ends, n);
+    *why = ngx_llm_entry_doubt(answer);
 
     if (*why) {
         return NGX_DECLINED;
@@ -197,8 +197,7 @@ ngx_llm_entry_feed(ngx_llm_entry_t *entry, ngx_llm_answer_t *answer)
 
 
 static const char *
-ngx_llm_entry_doubt(const ngx_llm_answer_t *answer, ngx_uint_t ends,
-    ngx_int_t n)
+ngx_llm_entry_doubt(const ngx_llm_answer_t *answer)
 {
     if (answer->malformed || answer->failed || answer->event.error
         || answer->beside)
@@ -210,23 +209,19 @@ ngx_llm_entry_doubt(const ngx_llm_answer_t *answer, ngx_uint_t ends,
         return "finish_reason";
     }
 
-    switch (ends) {
+    if (answer->api->ends == NGX_LLM_ENDS_CHOICES) {
 
-    case NGX_LLM_ENDS_CHOICES:
+        /* [DONE] alone does not say that each choice has come to its end */
 
-        if (!answer->finished
-            || (n > 0 && __builtin_popcountll(answer->ended) < n))
-        {
+        if (!ngx_llm_entry_all(answer)) {
             return "finish_reason";
         }
 
-        if (answer->kind == NGX_LLM_ANSWER_STREAM && !answer->done) {
+        if (answer->kind != NGX_LLM_ANSWER_JSON && !answer->done) {
             return "partial";
         }
 
-        return NULL;
-
-    case NGX_LLM_ENDS_RESPONSE:
+    } else if (answer->api == &ngx_llm_api_responses) {
 
         if (answer->finish_len != sizeof("completed") - 1
             || ngx_memcmp(answer->finish_reason, "completed",
@@ -236,20 +231,23 @@ ngx_llm_entry_doubt(const ngx_llm_answer_t *answer, ngx_uint_t ends,
             return "finish_reason";
         }
 
-        if (answer->kind == NGX_LLM_ANSWER_STREAM && !answer->terminal) {
+        if (answer->kind != NGX_LLM_ANSWER_JSON && !answer->terminal) {
             return "partial";
         }
 
-        return NULL;
-
-    default: /* NGX_LLM_ENDS_ANY */
-
-        if (answer->kind == NGX_LLM_ANSWER_STREAM) {
-            return "partial";
-        }
-
-        return answer->content ? NULL : "empty";
+    } else if (answer->kind != NGX_LLM_ANSWER_JSON) {
+        return "partial";
     }
+
+    return (answer->shown && answer->content) ? NULL : "empty";
+}
+
+
+static ngx_uint_t
+ngx_llm_entry_all(const ngx_llm_answer_t *answer)
+{
+    return answer->finished
+           && (ngx_uint_t) __builtin_popcountll(answer->ended) >= answer->n;
 }
 
 

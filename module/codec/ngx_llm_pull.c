@@ -63,9 +63,11 @@ static ngx_inline ngx_uint_t ngx_llm_pull_pop(ngx_llm_pull_t *pl, u_char ch);
 static ngx_inline u_char *ngx_llm_pull_scalar(u_char *p, u_char *last);
 
 
-/* the document's; its node is the first one */
+/* of the document, whose node is the first one, and of a null, which is not
+   told */
 
 static const ngx_llm_pull_key_t  ngx_llm_pull_root = { NULL, 0, 0, 1 };
+static const ngx_llm_pull_key_t  ngx_llm_pull_null = { NULL, 0, 0, 0 };
 
 
 void
@@ -156,10 +158,11 @@ ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
 
 
 size_t
-ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char slot)
+ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char first, u_char last)
 {
     return (pl->at.state == ngx_llm_pull_in_string
-            && pl->at.key->slot == slot) ? pl->length : 0;
+            && pl->at.key->slot >= first
+            && pl->at.key->slot <= last) ? pl->length : 0;
 }
 
 
@@ -240,7 +243,7 @@ ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p, u_char *last)
             }
 
             if (type == 0) {
-                key = &node->keys[0];    /* not told */
+                key = &ngx_llm_pull_null;
             }
 
             p = end;

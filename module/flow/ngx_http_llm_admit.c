@@ -282,7 +282,7 @@ ngx_http_llm_admit_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     charge->asked.len = facts->model_len;
 
     ctx->stateful = (facts->stateful
-                     && charge->operation->ends == NGX_LLM_ENDS_RESPONSE);
+                     && charge->operation->api == &ngx_llm_api_responses);
 
     return NGX_OK;
 }

@@ -13,6 +13,7 @@ static const ngx_llm_price_t *ngx_http_llm_amount_rate(
     ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_amount_bounded(int64_t cost);
 static int64_t ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge);
+static ngx_uint_t ngx_http_llm_amount_bad(ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge);
 static ngx_uint_t ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge);
 static ngx_uint_t ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge);
@@ -31,10 +32,14 @@ ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge)
         return NGX_HTTP_LLM_USAGE_NONE;
     }
 
-    if (charge->answer == NULL || charge->answer->malformed
-        || charge->unread)
+    if (charge->answer == NULL || charge->unread
+        || (charge->answer->malformed && !charge->answer->shown))
     {
         return NGX_HTTP_LLM_USAGE_UNKNOWN;
+    }
+
+    if (charge->bad_answer) {
+        return NGX_HTTP_LLM_USAGE_NONE;
     }
 
     if (charge->answer->usage_seen && !charge->answer->usage_bad) {
@@ -69,7 +74,8 @@ ngx_http_llm_amount_tokens_of(ngx_http_llm_charge_t *charge)
         return &charge->cache.entry->usage;
     }
 
-    return (charge->answer && charge->answer->usage_seen)
+    return (charge->answer && charge->answer->usage_seen
+            && !ngx_http_llm_amount_bad(charge))
            ? &charge->answer->usage : NULL;
 }
 
@@ -192,6 +198,10 @@ ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge)
 {
     ngx_uint_t  status;
 
+    if (ngx_http_llm_amount_bad(charge)) {
+        return 0;
+    }
+
     if (charge->answered) {
         return ngx_http_llm_amount_answered(charge);
     }
@@ -218,6 +228,28 @@ ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge)
 }
 
 
+/* returns 1 if the last response was no answer: nothing is charged for it */
+
+static ngx_uint_t
+ngx_http_llm_amount_bad(ngx_http_llm_charge_t *charge)
+{
+    ngx_http_llm_attempt_t  *attempt;
+
+    if (charge->bad_answer) {
+        return 1;
+    }
+
+    if (charge->answered || charge->attempts.nelts == 0) {
+        return 0;
+    }
+
+    attempt = charge->attempts.elts;
+    attempt += charge->attempts.nelts - 1;
+
+    return attempt->failure == NGX_HTTP_LLM_NEXT_BAD_ANSWER;
+}
+
+
 /*
  * Tokens of an answer without usage.  The text that has come so far counts by
  * its bytes: a provider may put any number of tokens into an event.  An answer
@@ -235,7 +267,7 @@ ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge)
     }
 
     return charge->quota.prompt
-           + ngx_llm_estimate_seen(ngx_llm_answer_output(charge->answer),
+           + ngx_llm_estimate_seen(ngx_llm_answer_text_bytes(charge->answer),
                                    charge->answer->events);
 }
 

@@ -119,6 +119,12 @@ ngx_http_llm_keep_end(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
             ngx_http_llm_tee_drop(ctx, charge->end == NGX_HTTP_LLM_END_ERROR
                                        ? "error" : "partial");
 
+        } else if (charge->answer == NULL) {
+
+            /* the body is of another kind than its Content-Type */
+
+            ngx_http_llm_tee_drop(ctx, "unread");
+
         } else {
             ngx_memzero(&entry, sizeof(ngx_llm_entry_t));
 

@@ -7,6 +7,7 @@
 
 
 #include <ngx_http_llm_flow.h>
+#include <ngx_http_llm_finish.h>
 #include <ngx_http_llm_balance.h>
 #include <ngx_http_llm_blame.h>
 #include <ngx_http_llm_splice.h>
@@ -40,6 +41,7 @@ static ngx_int_t ngx_http_llm_pass_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_pass_filter_init(void *data);
 static ngx_int_t ngx_http_llm_pass_filter(void *data, ssize_t bytes);
+static void ngx_http_llm_pass_release(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_span(ngx_http_request_t *r, u_char *pos,
     u_char *last);
 static void ngx_http_llm_pass_attempted(ngx_http_request_t *r,
@@ -53,17 +55,6 @@ static ngx_uint_t ngx_http_llm_pass_moves_on(ngx_http_request_t *r,
 static void ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc);
 static void ngx_http_llm_pass_failed(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
-static void ngx_http_llm_pass_ended(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
-static void ngx_http_llm_pass_cut(ngx_http_request_t *r, ngx_int_t rc);
-static void ngx_http_llm_pass_break(ngx_http_request_t *r);
-
-
-/* the last one of the request */
-
-#define ngx_http_llm_pass_attempt(ctx)                                        \
-    ((ngx_http_llm_attempt_t *) (ctx)->charge->attempts.elts                  \
-     + (ctx)->charge->attempts.nelts - 1)
 
 
 static const ngx_http_llm_exchange_t  ngx_http_llm_pass_exchange = {
@@ -288,6 +279,8 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
+    ngx_http_llm_upstream_woken(r);
+
     rc = ctx->response.parsed ? NGX_OK : ngx_http_llm_pass_head(r);
 
     if (rc == NGX_OK) {
@@ -298,7 +291,11 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
         return rc;
     }
 
-    if (ctx->ping.sent && !ctx->response.stream) {
+    if (ctx->ping.sent
+        && !(ctx->response.stream
+             && (ctx->charge->answer == NULL
+                 || ctx->charge->answer->kind == NGX_LLM_ANSWER_STREAM)))
+    {
 
         /* a 200 and a comment are out: only events may follow */
 
@@ -316,6 +313,7 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
     }
 
     ctx->upstream.committed = 1;
+    ctx->charge->bad_answer = (ctx->judge.substitute.data != NULL);
     ngx_http_llm_limits_arm(r, 0);
 
     ngx_http_llm_blame_answered(r, ngx_http_llm_pass_attempt(ctx));
@@ -369,7 +367,8 @@ ngx_http_llm_pass_head(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_int_t  rc;
+    ngx_int_t                 rc;
+    ngx_http_llm_loc_conf_t  *llcf;
 
     if (ngx_http_llm_framing_hold(r) != NGX_OK) {
         return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
@@ -384,13 +383,21 @@ ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     rc = ngx_http_llm_response_room(r);
 
-    if (!ctx->judge.keeping) {
-        return rc;
-    }
-
     if (rc == NGX_OK) {
         /* more is not kept */
         return ngx_http_llm_judge_full(r);
+    }
+
+    if (!ctx->judge.keeping) {
+
+        if (ctx->framing.held && ctx->response.stream) {
+            llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+            ngx_http_llm_limits_hold(r, llcf->hold_timeout,
+                                     ngx_http_llm_pass_release);
+        }
+
+        return rc;
     }
 
     if (ngx_http_llm_pass_next(r, ctx->judge.verdict)) {
@@ -398,6 +405,24 @@ ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     return rc;
+}
+
+
+/* llm_hold_timeout: a stream without output is sent, and ends failover */
+
+static void
+ngx_http_llm_pass_release(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm pass: llm_hold_timeout, stream is sent as it is");
+
+    ctx->judge.expired = 1;
+
+    ngx_http_llm_upstream_wake(r);
 }
 
 
@@ -426,13 +451,20 @@ ngx_http_llm_pass_filter(void *data, ssize_t bytes)
 {
     ngx_http_request_t  *r = data;
 
+    ngx_int_t            rc;
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     ctx->limits.last_read = ngx_current_msec;
 
-    return ngx_http_llm_framing_filter(r, bytes, ngx_http_llm_pass_span);
+    rc = ngx_http_llm_framing_filter(r, bytes, ngx_http_llm_pass_span);
+
+    if (rc == NGX_OK && r->upstream->length != 0 && !ctx->relay.closed) {
+        return ngx_http_llm_finish_rest(r, ctx);
+    }
+
+    return rc;
 }
 
 
@@ -443,11 +475,15 @@ ngx_http_llm_pass_span(ngx_http_request_t *r, u_char *pos, u_char *last)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
+    if (ngx_http_llm_relay_span(r, pos, &last) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (ctx->tee.active) {
         ngx_http_llm_tee_feed(r, ctx, pos, last);
     }
 
-    return ngx_http_llm_relay_span(r, pos, last);
+    return NGX_OK;
 }
 
 
@@ -535,9 +571,7 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
     ngx_http_llm_ping_done(r);
 
     if (r->upstream->header_sent) {
-        ngx_http_llm_pass_ended(r, ctx, rc);
-        ngx_http_llm_keep_end(r, ctx);
-        ngx_http_llm_blame_ended(r, ngx_http_llm_pass_attempt(ctx));
+        ngx_http_llm_finish(r, ctx, rc);
 
     } else if (!ctx->upstream.committed
                && (rc == NGX_HTTP_BAD_GATEWAY
@@ -600,109 +634,11 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     } else if (ctx->judge.failed || ctx->response.parsed) {
         fault = NGX_HTTP_LLM_BAD_ANSWER;
+        charge->bad_answer = 1;
 
     } else {
         fault = NGX_HTTP_LLM_UPSTREAM_ERROR;
     }
 
     (void) ngx_http_llm_pass_fault(r, ctx, fault);
-}
-
-
-/*
- * The answer's body has ended, well or not.  After a failure nginx breaks the
- * client's connection: too soon for the last event of a stream, so a stream is
- * ended here; and not at all where it knows of no failure.
- */
-
-static void
-ngx_http_llm_pass_ended(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
-    ngx_int_t rc)
-{
-    ngx_int_t  end;
-
-    end = ngx_http_llm_relay_end(r, rc);
-
-    if (ctx->charge->end == NGX_HTTP_LLM_END_ABORTED
-        || ctx->charge->end == NGX_HTTP_LLM_END_DRAINED)
-    {
-        return;
-    }
-
-    if (ctx->charge->end != NGX_HTTP_LLM_END_COMPLETE) {
-        /* whatever is left of it on the connection is nobody's */
-        r->upstream->keepalive = 0;
-    }
-
-    if (end == NGX_ERROR) {
-        ngx_http_llm_pass_break(r);
-        return;
-    }
-
-    if (end == NGX_DECLINED) {
-        ngx_http_llm_pass_cut(r, rc);
-    }
-
-    if (rc != 0 && ctx->response.stream) {
-        r->keepalive = 0;
-        (void) ngx_http_send_special(r, NGX_HTTP_LAST);
-    }
-}
-
-
-static void
-ngx_http_llm_pass_cut(ngx_http_request_t *r, ngx_int_t rc)
-{
-    ngx_int_t             status;
-    ngx_str_t             body;
-    ngx_http_llm_ctx_t   *ctx;
-    ngx_http_llm_error_t  err;
-
-    static ngx_str_t  cut = ngx_string("The provider's answer was cut short.");
-    static ngx_str_t  size = ngx_string("The answer is too long.");
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    ngx_memzero(&err, sizeof(ngx_http_llm_error_t));
-
-    status = ngx_http_llm_fault(&err, (rc == NGX_HTTP_GATEWAY_TIME_OUT)
-                                      ? NGX_HTTP_LLM_UPSTREAM_TIMEOUT
-                                      : NGX_HTTP_LLM_UPSTREAM_ERROR,
-                                NULL, ctx->relay.oversize ? &size : &cut);
-
-    if (ngx_http_llm_error_body(r->pool, &err, status, &body) == NGX_OK) {
-        ngx_http_llm_relay_error(r, &body);
-    }
-}
-
-
-/* the client has to see that it was not all */
-
-static void
-ngx_http_llm_pass_break(ngx_http_request_t *r)
-{
-    struct linger      linger;
-    ngx_connection_t  *c;
-
-    c = r->connection;
-
-    if (r->http_version < NGX_HTTP_VERSION_11
-        && r->headers_out.content_length_n == -1)
-    {
-        /* its end is the close: make it a reset */
-
-        linger.l_onoff = 1;
-        linger.l_linger = 0;
-
-        if (setsockopt(c->fd, SOL_SOCKET, SO_LINGER, (const void *) &linger,
-                       sizeof(struct linger))
-            == -1)
-        {
-            ngx_log_error(NGX_LOG_INFO, c->log, ngx_socket_errno,
-                          "setsockopt(SO_LINGER) failed");
-        }
-    }
-
-    r->keepalive = 0;
-    c->error = 1;
 }

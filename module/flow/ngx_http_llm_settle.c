@@ -7,6 +7,7 @@
 
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_meter.h>
+#include <ngx_http_llm_relay.h>
 #include <ngx_http_llm_route.h>
 #include <ngx_http_llm_tee.h>
 
@@ -129,6 +130,7 @@ ngx_http_llm_settle_ctx(ngx_http_request_t *r)
     charge->error.fault = NGX_HTTP_LLM_OK;
     charge->kept.status = 0;
     charge->kept.use = 0;
+    charge->bad_answer = 0;
 
     return ctx;
 }
@@ -208,6 +210,14 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx && ctx->relay.closed && r == r->main
+        && ngx_http_llm_relay_behind(ctx, in))
+    {
+        /* the client has the last buffer already */
+
+        return ngx_http_llm_next_body_filter(r, NULL);
+    }
 
     if (ctx == NULL || ctx->charge == NULL || r != r->main
         || (ctx->charge->quota.reserve.hold == NULL && !ctx->tee.active))

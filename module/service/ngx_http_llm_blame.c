@@ -9,6 +9,7 @@
 #include <ngx_http_llm_list.h>
 
 
+static void ngx_http_llm_blame_succeeded(ngx_http_llm_attempt_t *attempt);
 static void ngx_http_llm_blame_kind(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt, ngx_llm_blame_e blame);
 static ngx_llm_blame_e ngx_http_llm_blame_class(ngx_uint_t failure);
@@ -47,9 +48,14 @@ ngx_http_llm_blame_answered(ngx_http_request_t *r,
         return;
     }
 
-    ngx_llm_vital_succeeded(attempt->provider->vital, now);
-    ngx_llm_vital_succeeded(attempt->target->vital, now);
-    ngx_llm_vital_succeeded(attempt->key->vital, now);
+    if (ctx->judge.unproven) {
+
+        /* the end of the stream shows whether it is an answer */
+
+        return;
+    }
+
+    ngx_http_llm_blame_succeeded(attempt);
 
     if (ctx->response.stream) {
         ngx_llm_vital_sample(attempt->target->vital, NGX_LLM_HEALTH_TTFT,
@@ -104,6 +110,11 @@ ngx_http_llm_blame_ended(ngx_http_request_t *r,
         return;
     }
 
+    if (ctx->charge->bad_answer) {
+        (void) ngx_llm_vital_failed(attempt->provider->vital, now);
+        return;
+    }
+
     if (ctx->charge->end == NGX_HTTP_LLM_END_TRUNCATED
         || ctx->charge->end == NGX_HTTP_LLM_END_ERROR)
     {
@@ -111,10 +122,17 @@ ngx_http_llm_blame_ended(ngx_http_request_t *r,
         return;
     }
 
-    if ((ctx->charge->end != NGX_HTTP_LLM_END_COMPLETE
-         && ctx->charge->end != NGX_HTTP_LLM_END_DRAINED)
-        || ctx->response.stream)
+    if (ctx->charge->end != NGX_HTTP_LLM_END_COMPLETE
+        && ctx->charge->end != NGX_HTTP_LLM_END_DRAINED)
     {
+        return;
+    }
+
+    if (ctx->judge.unproven) {
+        ngx_http_llm_blame_succeeded(attempt);
+    }
+
+    if (ctx->response.stream) {
         return;
     }
 
@@ -132,6 +150,15 @@ ngx_http_llm_blame_ended(ngx_http_request_t *r,
 
     ngx_llm_vital_sample(attempt->target->vital, NGX_LLM_HEALTH_PACE,
                          (now - attempt->start) * 1000 / tokens, now);
+}
+
+
+static void
+ngx_http_llm_blame_succeeded(ngx_http_llm_attempt_t *attempt)
+{
+    ngx_llm_vital_succeeded(attempt->provider->vital, ngx_current_msec);
+    ngx_llm_vital_succeeded(attempt->target->vital, ngx_current_msec);
+    ngx_llm_vital_succeeded(attempt->key->vital, ngx_current_msec);
 }
 
 

@@ -1,12 +1,15 @@
 /*
- * Is it an answer?  By its status, then by the first event or the complete
- * JSON, which are held back until they are judged: an error inside a 200 can
- * still become another attempt.  A failure that moves on may be kept for the
- * case that nobody else answers.
+ * Decides whether a response is an answer: by its status, then by its body,
+ * which is held back until it has proved to be one (see ngx_llm_api.h): a
+ * document until it is complete, a stream until its first output.  Until then
+ * a failure can still become another attempt.  A failure that moves on may be
+ * kept for the case that no other provider answers.
  */
 
 
 #include <ngx_http_llm_judge.h>
+#include <ngx_llm_inner_error.h>
+#include <ngx_llm_kind.h>
 
 
 static ngx_uint_t ngx_http_llm_judge_class(ngx_uint_t status);
@@ -14,6 +17,8 @@ static ngx_int_t ngx_http_llm_judge_refusal(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_uint_t ngx_http_llm_judge_verdict(ngx_llm_blame_e blame,
     ngx_uint_t status);
+static ngx_int_t ngx_http_llm_judge_kind(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_judge_json(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_judge_stream(ngx_http_request_t *r,
@@ -21,6 +26,10 @@ static ngx_int_t ngx_http_llm_judge_stream(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_judge_error(ngx_http_request_t *r,
     u_char *start, u_char *last);
 static size_t ngx_http_llm_judge_data(u_char *start, u_char *last);
+static ngx_int_t ngx_http_llm_judge_inner(ngx_http_request_t *r,
+    ngx_str_t *body);
+static ngx_int_t ngx_http_llm_judge_none(ngx_http_request_t *r,
+    const char *reason);
 
 
 /* what the status alone decides */
@@ -49,24 +58,6 @@ ngx_http_llm_judge_status(ngx_http_request_t *r)
 
         return NGX_OK;
     }
-
-    if (ctx->response.coded
-        || !(ctx->response.stream || ctx->response.json))
-    {
-        return NGX_OK;
-    }
-
-    /* beside the pool: it would open another block of it for itself */
-
-    ctx->charge->answer = ngx_pmemalign(r->pool, sizeof(ngx_llm_answer_t),
-                                        NGX_POOL_ALIGNMENT);
-    if (ctx->charge->answer == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_llm_answer_init(ctx->charge->answer, ctx->response.stream
-                                             ? NGX_LLM_ANSWER_STREAM
-                                             : NGX_LLM_ANSWER_JSON);
 
     return NGX_OK;
 }
@@ -102,6 +93,7 @@ ngx_http_llm_judge_class(ngx_uint_t status)
 ngx_int_t
 ngx_http_llm_judge_body(ngx_http_request_t *r)
 {
+    ngx_int_t            rc;
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
@@ -120,24 +112,81 @@ ngx_http_llm_judge_body(ngx_http_request_t *r)
                ? ngx_http_llm_judge_refusal(r, ctx) : NGX_AGAIN;
     }
 
-    if (ctx->response.status.code != NGX_HTTP_OK) {
-        return NGX_OK;
-    }
-
     if (ctx->framing.complete && ctx->framing.held == 0) {
-        return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
-                                       "an empty answer");
+        return ngx_http_llm_judge_none(r, "an empty answer");
     }
 
-    if (ctx->charge->answer == NULL) {
+    if (ctx->response.coded) {
 
-        /* audio, coded, unknown: the first bytes are all there is to see */
+        /* compressed: the first bytes are all there is to see */
 
         return ctx->framing.held ? NGX_OK : NGX_AGAIN;
     }
 
+    if (!ctx->judge.known) {
+        rc = ngx_http_llm_judge_kind(r, ctx);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ctx->charge->answer == NULL) {
+
+        /* audio or text, as the api has it */
+
+        return NGX_OK;
+    }
+
     return ctx->response.stream ? ngx_http_llm_judge_stream(r, ctx)
                                 : ngx_http_llm_judge_json(r, ctx);
+}
+
+
+/* the kind of the body, by the first bytes that are not blank */
+
+static ngx_int_t
+ngx_http_llm_judge_kind(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_uint_t              kind;
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ctx->charge;
+
+    kind = ngx_llm_kind(charge->operation->api, &ctx->response.content_type,
+                        charge->facts.stream, r->upstream->buffer.pos,
+                        ctx->framing.held);
+
+    if (kind == NGX_LLM_KIND_BLANK) {
+        return ctx->framing.complete
+               ? ngx_http_llm_judge_none(r, "an empty answer") : NGX_AGAIN;
+    }
+
+    if (kind == NGX_LLM_KIND_NONE) {
+        return ngx_http_llm_judge_none(r, "neither JSON nor an event stream");
+    }
+
+    ctx->judge.known = 1;
+    ctx->response.stream = (kind == NGX_LLM_ANSWER_STREAM
+                            || kind == NGX_LLM_ANSWER_LINES);
+    ctx->response.json = (kind == NGX_LLM_ANSWER_JSON);
+
+    if (kind == NGX_LLM_KIND_PLAIN) {
+        return NGX_OK;
+    }
+
+    /* ngx_palloc() would open another block of the pool for it */
+
+    charge->answer = ngx_pmemalign(r->pool, sizeof(ngx_llm_answer_t),
+                                   NGX_POOL_ALIGNMENT);
+    if (charge->answer == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_llm_answer_init(charge->answer, kind, charge->operation->api,
+                        ngx_max(charge->facts.n, 0));
+
+    return NGX_OK;
 }
 
 
@@ -148,7 +197,21 @@ ngx_http_llm_judge_full(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    return ctx->judge.keeping ? ngx_http_llm_judge_refusal(r, ctx) : NGX_OK;
+    if (ctx->judge.keeping) {
+        return ngx_http_llm_judge_refusal(r, ctx);
+    }
+
+    if (!ctx->judge.known) {
+        return ngx_http_llm_judge_none(r, "nothing but white space");
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm judge: %uz bytes are no answer yet, they are sent",
+                   ctx->framing.held);
+
+    ctx->judge.unproven = 1;
+
+    return NGX_OK;
 }
 
 
@@ -217,6 +280,7 @@ static ngx_int_t
 ngx_http_llm_judge_json(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     u_char            *pos, *start, *last;
+    ngx_uint_t         complete;
     ngx_llm_answer_t  *answer;
 
     answer = ctx->charge->answer;
@@ -227,21 +291,41 @@ ngx_http_llm_judge_json(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     (void) ngx_llm_answer_feed(answer, &pos, last);
 
-    ctx->judge.read = ctx->framing.held;
+    ctx->judge.read = pos - start;
 
-    if (!ctx->framing.complete) {
+    if (answer->kind == NGX_LLM_ANSWER_LINES) {
 
-        /* where the close is the end, a cut cannot be waited for */
+        /* a second document has followed the first */
 
-        return (ctx->framing.rest == -1 && !r->upstream->headers_in.chunked
-                && ctx->framing.held)
-               ? NGX_OK : NGX_AGAIN;
+        ctx->response.stream = 1;
+        ctx->response.json = 0;
+        ctx->judge.event = ctx->judge.read;
+
+        return ngx_http_llm_judge_stream(r, ctx);
+    }
+
+    /* where the close is the end, the last brace is */
+
+    complete = (ctx->framing.complete
+                || (ctx->framing.rest == -1 && !r->upstream->headers_in.chunked
+                    && answer->closed));
+
+    if (!complete && !answer->malformed) {
+        return NGX_AGAIN;
     }
 
     ngx_llm_answer_eof(answer);
 
-    return answer->event.error ? ngx_http_llm_judge_error(r, start, last)
-                               : NGX_OK;
+    if (answer->malformed) {
+        return ngx_http_llm_judge_none(r, "broken JSON");
+    }
+
+    if (answer->event.error) {
+        return ngx_http_llm_judge_error(r, start, last);
+    }
+
+    return answer->shown ? NGX_OK
+                         : ngx_http_llm_judge_none(r, "JSON that is no answer");
 }
 
 
@@ -257,33 +341,44 @@ ngx_http_llm_judge_stream(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     pos = start + ctx->judge.read;
     last = start + ctx->framing.held;
 
-    while (pos < last) {
+    while (pos < last && !answer->shown) {
 
-        if (ngx_llm_answer_feed(answer, &pos, last) == NGX_OK
-            && answer->event.data)
-        {
+        if (ngx_llm_answer_feed(answer, &pos, last) != NGX_OK) {
             break;
         }
+
+        if (answer->event.error && answer->event.data) {
+            return ngx_http_llm_judge_error(r, start + ctx->judge.event, pos);
+        }
+
+        if (answer->over && !answer->shown) {
+            return ngx_http_llm_judge_none(r, "a stream without output");
+        }
+
+        ctx->judge.event = pos - start;
     }
 
     ctx->judge.read = pos - start;
 
-    if (answer->events == 0) {
-
-        if (!ctx->framing.complete) {
-            return NGX_AGAIN;
-        }
-
-        ngx_llm_answer_eof(answer);
-
-        if (answer->events == 0) {
-            return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
-                                           "a stream without an event");
-        }
+    if (answer->shown) {
+        return NGX_OK;
     }
 
-    return answer->event.error ? ngx_http_llm_judge_error(r, start, pos)
-                               : NGX_OK;
+    if (!ctx->framing.complete) {
+        return ctx->judge.expired ? ngx_http_llm_judge_full(r) : NGX_AGAIN;
+    }
+
+    ngx_llm_answer_eof(answer);
+
+    if (answer->cut && answer->event.error) {
+        return ngx_http_llm_judge_error(r, start + ctx->judge.event, last);
+    }
+
+    if (answer->shown) {
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_judge_none(r, "a stream without output");
 }
 
 
@@ -295,6 +390,8 @@ ngx_http_llm_judge_stream(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 static ngx_int_t
 ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
 {
+    ngx_int_t             rc;
+    ngx_str_t             body;
     ngx_uint_t            status;
     ngx_llm_event_t      *event;
     ngx_http_llm_ctx_t   *ctx;
@@ -304,20 +401,24 @@ ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     event = &ctx->charge->answer->event;
     status = event->error_status ? event->error_status
-                                 : NGX_HTTP_BAD_GATEWAY;
+                                 : (ngx_uint_t) NGX_HTTP_BAD_GATEWAY;
 
-    ctx->judge.substitute.data = start;
-    ctx->judge.substitute.len = ctx->response.stream
-                                ? ngx_http_llm_judge_data(start, last)
-                                : (size_t) (last - start);
+    body.data = start;
+    body.len = (ctx->charge->answer->kind == NGX_LLM_ANSWER_STREAM)
+               ? ngx_http_llm_judge_data(start, last)
+               : (size_t) (last - start);
 
-    ctx->judge.blame = ngx_llm_blame(ctx->response.status.code,
-                                     ctx->judge.substitute.data,
-                                     ctx->judge.substitute.len,
-                                     &ctx->judge.hint);
+    rc = ngx_http_llm_judge_inner(r, &body);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ctx->judge.blame = ngx_llm_blame(ctx->response.status.code, body.data,
+                                     body.len, &ctx->judge.hint);
 
     if (ctx->upstream.exchange->next(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER)
-        || !event->error_object)
+        || rc != NGX_OK)
     {
         return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
                                        "an error inside a 200");
@@ -329,15 +430,40 @@ ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
         return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_CREDENTIAL, NULL);
     }
 
+    ctx->judge.substitute = body;
+
     if (u->headers_in.content_type) {
         ngx_str_set(&u->headers_in.content_type->value, "application/json");
     }
 
     u->headers_in.status_n = status;
     ngx_str_null(&u->headers_in.status_line);
-    u->headers_in.content_length_n = ctx->judge.substitute.len;
+    u->headers_in.content_length_n = body.len;
 
     return NGX_OK;
+}
+
+
+/* the error in OpenAI's shape; NGX_DECLINED: there is nothing to tell */
+
+static ngx_int_t
+ngx_http_llm_judge_inner(ngx_http_request_t *r, ngx_str_t *body)
+{
+    ngx_int_t  rc;
+    ngx_str_t  out;
+
+    out.data = ngx_pnalloc(r->pool, body->len + NGX_LLM_INNER_ERROR_EXTRA);
+    if (out.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_llm_inner_error(body->data, body->len, &out);
+
+    if (rc == NGX_OK) {
+        *body = out;
+    }
+
+    return (rc == NGX_DECLINED) ? NGX_DECLINED : NGX_OK;
 }
 
 
@@ -366,6 +492,13 @@ ngx_http_llm_judge_data(u_char *start, u_char *last)
     } while (rc == NGX_DECLINED || (rc == NGX_OK && p == start));
 
     return p - start;
+}
+
+
+static ngx_int_t
+ngx_http_llm_judge_none(ngx_http_request_t *r, const char *reason)
+{
+    return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER, reason);
 }
 
 

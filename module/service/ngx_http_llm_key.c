@@ -322,7 +322,7 @@ ngx_http_llm_key_cacheable(ngx_http_request_t *r,
         return 0;
     }
 
-    if (charge->operation->ends == NGX_LLM_ENDS_RESPONSE
+    if (charge->operation->api == &ngx_llm_api_responses
         && !canon->unstored)
     {
         /* to be stored is what a response is by default */

@@ -13,7 +13,11 @@
 #define NGX_HTTP_LLM_KEEP_TIME  1000    /* for the body of a kept error */
 
 
+static void ngx_http_llm_limits_sooner(ngx_event_t *ev, ngx_msec_t wait);
+static void ngx_http_llm_limits_end(ngx_http_request_t *r);
 static void ngx_http_llm_limits_timer(ngx_event_t *ev);
+static ngx_msec_int_t ngx_http_llm_limits_held(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_msec_int_t left);
 static ngx_msec_int_t ngx_http_llm_limits_left(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_msec_t ngx_http_llm_limits_answer(ngx_http_request_t *r,
@@ -41,6 +45,9 @@ ngx_http_llm_limits_arm(ngx_http_request_t *r, ngx_uint_t last)
     ctx->limits.last = last;
     ctx->limits.keeping = 0;
     ctx->limits.timedout = 0;
+    ctx->limits.heard = 0;
+    ctx->limits.holding = 0;
+    ctx->limits.ending = 0;
     ctx->limits.last_read = ngx_current_msec;
 
     ev->handler = ngx_http_llm_limits_timer;
@@ -120,6 +127,78 @@ ngx_http_llm_limits_drain(ngx_http_request_t *r)
 
 
 void
+ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
+    void (*release)(ngx_http_request_t *r))
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    /* each byte is a sign of life: the first token has its time again */
+
+    ctx->limits.last_read = ngx_current_msec;
+
+    if (ctx->limits.heard) {
+        return;
+    }
+
+    ctx->limits.heard = 1;
+    ctx->limits.holding = 1;
+    ctx->limits.hold_end = ngx_current_msec + hold;
+    ctx->limits.release = release;
+
+    ngx_http_llm_limits_sooner(&ctx->limits.timer, hold);
+}
+
+
+void
+ngx_http_llm_limits_finish(ngx_http_request_t *r, ngx_msec_t wait)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ctx->limits.ending = 1;
+    ctx->limits.end = ngx_current_msec + wait;
+
+    ngx_http_llm_limits_sooner(&ctx->limits.timer, wait);
+}
+
+
+/* the timer is set for the rest when it fires */
+
+static void
+ngx_http_llm_limits_sooner(ngx_event_t *ev, ngx_msec_t wait)
+{
+    if (ev->timer_set) {
+
+        if ((ngx_msec_int_t) (ngx_current_msec + wait - ev->timer.key) >= 0) {
+            return;
+        }
+
+        ngx_del_timer(ev);
+    }
+
+    ngx_add_timer(ev, wait);
+}
+
+
+/* ends the wait for the last chunk: the upstream connection is not kept */
+
+static void
+ngx_http_llm_limits_end(ngx_http_request_t *r)
+{
+    r->upstream->length = 0;
+    r->upstream->keepalive = 0;
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm limits: end of the upstream response not awaited");
+
+    ngx_post_event(r->connection->write, &ngx_posted_events);
+}
+
+
+void
 ngx_http_llm_limits_done(ngx_http_request_t *r)
 {
     ngx_http_llm_ctx_t  *ctx;
@@ -156,9 +235,15 @@ ngx_http_llm_limits_timer(ngx_event_t *ev)
     }
 
     left = ngx_http_llm_limits_left(r, ctx);
+    left = ngx_http_llm_limits_held(r, ctx, left);
 
     if (left > 0) {
         ngx_add_timer(ev, (ngx_msec_t) left);
+        return;
+    }
+
+    if (ctx->limits.ending) {
+        ngx_http_llm_limits_end(r);
         return;
     }
 
@@ -192,6 +277,36 @@ ngx_http_llm_limits_timer(ngx_event_t *ev)
 }
 
 
+/* the waits that are no faults of the provider; returns the shortest one */
+
+static ngx_msec_int_t
+ngx_http_llm_limits_held(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_msec_int_t left)
+{
+    ngx_msec_int_t  rest;
+
+    if (ctx->limits.ending) {
+        rest = (ngx_msec_int_t) (ctx->limits.end - ngx_current_msec);
+        return ngx_min(left, rest);
+    }
+
+    if (!ctx->limits.holding || left <= 0) {
+        return left;
+    }
+
+    rest = (ngx_msec_int_t) (ctx->limits.hold_end - ngx_current_msec);
+
+    if (rest > 0) {
+        return ngx_min(left, rest);
+    }
+
+    ctx->limits.holding = 0;
+    ctx->limits.release(r);
+
+    return left;
+}
+
+
 /* milliseconds until the first of the limits that apply now */
 
 static ngx_msec_int_t
@@ -215,8 +330,9 @@ ngx_http_llm_limits_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         end = u->start_time + ngx_http_llm_limit(ctx, llcf, connect);
 
     } else {
-        end = u->start_time + u->state->connect_time
-              + ngx_http_llm_limits_answer(r, ctx);
+        end = ctx->limits.heard ? ctx->limits.last_read
+                                : u->start_time + u->state->connect_time;
+        end += ngx_http_llm_limits_answer(r, ctx);
     }
 
     left = (ngx_msec_int_t) (end - ngx_current_msec);

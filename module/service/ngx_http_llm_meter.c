@@ -9,16 +9,23 @@
 
 #include <ngx_http_llm_meter.h>
 #include <ngx_http_llm_type.h>
+#include <ngx_llm_kind.h>
 
 
 static ngx_int_t ngx_http_llm_meter_header_filter(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_meter_start(ngx_http_request_t *r,
-    ngx_http_llm_charge_t *charge);
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_meter_answer(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_uint_t kind);
 static ngx_int_t ngx_http_llm_meter_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
+static ngx_int_t ngx_http_llm_meter_read(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, u_char *pos, u_char *last);
+static ngx_int_t ngx_http_llm_meter_kind(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 static void ngx_http_llm_meter_feed(ngx_llm_answer_t *answer, u_char *pos,
     u_char *last);
-static void ngx_http_llm_meter_end(ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_meter_end(ngx_http_llm_ctx_t *ctx);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
@@ -50,12 +57,15 @@ ngx_http_llm_meter_header_filter(ngx_http_request_t *r)
     if (r == r->main && ctx && ctx->charge && ctx->charge->operation
         && llcf->meter && !llcf->pass && !ctx->meter.active
         && !ctx->charge->cache.replayed
-        && r->headers_out.status == NGX_HTTP_OK && !r->header_only
+        && r->headers_out.status >= NGX_HTTP_OK
+        && r->headers_out.status < NGX_HTTP_SPECIAL_RESPONSE
+        && r->headers_out.status != NGX_HTTP_PARTIAL_CONTENT
+        && !r->header_only
         && r->method != NGX_HTTP_HEAD)
     {
         ctx->meter.active = 1;
 
-        if (ngx_http_llm_meter_start(r, ctx->charge) != NGX_OK) {
+        if (ngx_http_llm_meter_start(r, ctx) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -64,14 +74,18 @@ ngx_http_llm_meter_header_filter(ngx_http_request_t *r)
 }
 
 
-/* an answer that is coded, or neither a stream nor JSON, stays unread */
+/*
+ * A compressed answer stays unread.  The Content-Type gives the kind of the
+ * body until its first bytes show another one.
+ */
 
 static ngx_int_t
-ngx_http_llm_meter_start(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+ngx_http_llm_meter_start(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_str_t   *type;
-    ngx_uint_t   kind;
+    ngx_str_t              *type;
+    ngx_http_llm_charge_t  *charge;
 
+    charge = ctx->charge;
     charge->answer = NULL;
 
     if (!(charge->operation->methods & NGX_HTTP_POST)) {
@@ -85,32 +99,44 @@ ngx_http_llm_meter_start(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 
     type = &r->headers_out.content_type;
 
-    if (r->headers_out.content_encoding
-        && r->headers_out.content_encoding->value.len)
+    if ((r->headers_out.content_encoding
+         && r->headers_out.content_encoding->value.len)
+        || ngx_llm_kind_octets(charge->operation->api, type))
     {
         return NGX_OK;
     }
 
-    if (ngx_http_llm_type_stream(type)) {
-        kind = NGX_LLM_ANSWER_STREAM;
-        charge->stream = 1;
-
-    } else if (ngx_http_llm_type_json(type)) {
-        kind = NGX_LLM_ANSWER_JSON;
-
-    } else {
-        return NGX_OK;
-    }
-
-    charge->answer = ngx_pmemalign(r->pool, sizeof(ngx_llm_answer_t),
-                                   NGX_POOL_ALIGNMENT);
-    if (charge->answer == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_llm_answer_init(charge->answer, kind);
-
+    ctx->meter.reading = 1;
     r->filter_need_in_memory = 1;
+
+    if (ngx_http_llm_type_stream(type)) {
+        return ngx_http_llm_meter_answer(r, charge, NGX_LLM_ANSWER_STREAM);
+    }
+
+    if (ngx_http_llm_type_json(type)) {
+        return ngx_http_llm_meter_answer(r, charge, NGX_LLM_ANSWER_JSON);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_meter_answer(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_uint_t kind)
+{
+    if (charge->answer == NULL) {
+        charge->answer = ngx_pmemalign(r->pool, sizeof(ngx_llm_answer_t),
+                                       NGX_POOL_ALIGNMENT);
+        if (charge->answer == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    charge->stream = (kind != NGX_LLM_ANSWER_JSON);
+
+    ngx_llm_answer_init(charge->answer, kind, charge->operation->api,
+                        ngx_max(charge->facts.n, 0));
 
     return NGX_OK;
 }
@@ -140,13 +166,15 @@ ngx_http_llm_meter_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
             charge->ttft = ngx_current_msec - charge->start;
         }
 
-        if (charge->answer && ngx_buf_in_memory(cl->buf)) {
-            ngx_http_llm_meter_feed(charge->answer, cl->buf->pos,
-                                    cl->buf->last);
+        if (ctx->meter.reading && ngx_buf_in_memory(cl->buf)
+            && ngx_http_llm_meter_read(r, ctx, cl->buf->pos, cl->buf->last)
+               != NGX_OK)
+        {
+            return NGX_ERROR;
         }
 
         if (cl->buf->last_buf) {
-            ngx_http_llm_meter_end(charge);
+            ngx_http_llm_meter_end(ctx);
         }
     }
 
@@ -154,10 +182,93 @@ ngx_http_llm_meter_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 }
 
 
+/* the kind of a body is known by its first bytes that are not blank */
+
+static ngx_int_t
+ngx_http_llm_meter_read(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    u_char *pos, u_char *last)
+{
+    u_char                    ch;
+    ngx_http_llm_meter_ctx_t  *meter;
+
+    meter = &ctx->meter;
+
+    while (pos < last && !meter->known) {
+
+        ch = *pos++;
+
+        if (meter->len == 0
+            && (ch == ' ' || ch == '\n' || ch == '\r' || ch == '\t'))
+        {
+            continue;
+        }
+
+        meter->head[meter->len++] = ch;
+
+        if (ngx_http_llm_meter_kind(r, ctx) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    if (ctx->charge->answer && meter->known) {
+        ngx_http_llm_meter_feed(ctx->charge->answer, pos, last);
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_meter_kind(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_uint_t                 kind;
+    ngx_http_llm_charge_t     *charge;
+    ngx_http_llm_meter_ctx_t  *meter;
+
+    charge = ctx->charge;
+    meter = &ctx->meter;
+
+    kind = ngx_llm_kind(charge->operation->api, &r->headers_out.content_type,
+                        charge->facts.stream, meter->head, meter->len);
+
+    if (kind == NGX_LLM_KIND_BLANK && meter->len < NGX_HTTP_LLM_METER_HEAD) {
+        return NGX_OK;
+    }
+
+    meter->known = 1;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm meter: kind of body: %ui", kind);
+
+    if (kind == NGX_LLM_KIND_PLAIN) {
+        charge->answer = NULL;
+        charge->stream = 0;
+        return NGX_OK;
+    }
+
+    if (kind == NGX_LLM_KIND_NONE || kind == NGX_LLM_KIND_BLANK) {
+        charge->answer = NULL;
+        charge->stream = 0;
+        charge->bad_answer = 1;
+        return NGX_OK;
+    }
+
+    if (ngx_http_llm_meter_answer(r, charge, kind) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    ngx_http_llm_meter_feed(charge->answer, meter->head,
+                            meter->head + meter->len);
+    return NGX_OK;
+}
+
+
+/* bytes behind the last event are not part of the answer */
+
 static void
 ngx_http_llm_meter_feed(ngx_llm_answer_t *answer, u_char *pos, u_char *last)
 {
-    while (pos < last) {
+    while (pos < last && !answer->over) {
         (void) ngx_llm_answer_feed(answer, &pos, last);
     }
 }
@@ -169,32 +280,43 @@ ngx_http_llm_meter_feed(ngx_llm_answer_t *answer, u_char *pos, u_char *last)
  */
 
 static void
-ngx_http_llm_meter_end(ngx_http_llm_charge_t *charge)
+ngx_http_llm_meter_end(ngx_http_llm_ctx_t *ctx)
 {
-    ngx_llm_answer_t  *answer;
+    ngx_llm_answer_t       *answer;
+    ngx_http_llm_charge_t  *charge;
 
+    charge = ctx->charge;
     answer = charge->answer;
     charge->end = NGX_HTTP_LLM_END_COMPLETE;
+
+    if (ctx->meter.reading && !ctx->meter.known) {
+        charge->answer = NULL;
+        charge->bad_answer = 1;
+        return;
+    }
 
     if (answer == NULL) {
         return;
     }
 
-    if (!charge->stream) {
+    charge->stream = (answer->kind != NGX_LLM_ANSWER_JSON);
 
-        if (!answer->closed && !answer->malformed) {
-            charge->end = NGX_HTTP_LLM_END_TRUNCATED;
-        }
-
-        return;
+    if (charge->stream) {
+        ngx_llm_answer_eof(answer);
     }
 
-    ngx_llm_answer_eof(answer);
+    /* a document that is cut has been paid for */
 
-    if (answer->failed) {
+    charge->bad_answer = (!answer->shown
+                          && (charge->stream || answer->closed
+                              || answer->malformed));
+
+    if (answer->failed && charge->stream) {
         charge->end = NGX_HTTP_LLM_END_ERROR;
 
-    } else if (!ngx_llm_answer_complete(answer, charge->operation->ends)) {
+    } else if (!ngx_llm_answer_complete(answer)
+               && (charge->stream || !answer->malformed))
+    {
         charge->end = NGX_HTTP_LLM_END_TRUNCATED;
     }
 }

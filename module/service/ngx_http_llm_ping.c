@@ -179,6 +179,7 @@ ngx_http_llm_ping_boundary(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (!ctx->response.stream || ctx->charge->answer == NULL
+        || ctx->charge->answer->kind != NGX_LLM_ANSWER_STREAM
         || u->busy_bufs || u->out_bufs || r->connection->buffered)
     {
         return 0;

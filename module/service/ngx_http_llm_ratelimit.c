@@ -17,6 +17,7 @@ static void ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r,
     ngx_llm_claim_t **claims);
 static void ngx_http_llm_ratelimit_hide(ngx_table_elt_t *h,
     ngx_llm_claim_t **claims);
+static void ngx_http_llm_ratelimit_return(ngx_llm_claim_t *claim);
 static ngx_int_t ngx_http_llm_ratelimit_add(ngx_http_request_t *r,
     ngx_llm_claim_t *claim, ngx_uint_t limit);
 
@@ -62,6 +63,10 @@ ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
     for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
         claims[i] = ngx_http_llm_ratelimit_claim(&ctx->charge->quota.reserve,
                                                  i);
+    }
+
+    if (ctx->charge->bad_answer && claims[NGX_LLM_QUOTA_TOKENS]) {
+        ngx_http_llm_ratelimit_return(claims[NGX_LLM_QUOTA_TOKENS]);
     }
 
     ngx_http_llm_ratelimit_theirs(r, claims);
@@ -152,6 +157,30 @@ ngx_http_llm_ratelimit_hide(ngx_table_elt_t *h, ngx_llm_claim_t **claims)
             }
         }
     }
+}
+
+
+/* no answer costs no tokens: those reserved go back with this response */
+
+static void
+ngx_http_llm_ratelimit_return(ngx_llm_claim_t *claim)
+{
+    int64_t  n, left;
+
+    n = claim->limits[NGX_LLM_QUOTA_TOKENS].n;
+    left = claim->left[NGX_LLM_QUOTA_TOKENS];
+
+    if (left < 0 || left >= n) {
+        return;
+    }
+
+    claim->left[NGX_LLM_QUOTA_TOKENS] =
+                       ngx_min(left + claim->need[NGX_LLM_QUOTA_TOKENS], n);
+
+    claim->reset[NGX_LLM_QUOTA_TOKENS] = (int64_t)
+                       ((__int128) claim->reset[NGX_LLM_QUOTA_TOKENS]
+                        * (n - claim->left[NGX_LLM_QUOTA_TOKENS])
+                        / (n - left));
 }
 
 

@@ -10,7 +10,9 @@
 
 
 static ngx_int_t ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos,
-    u_char *last);
+    u_char **end);
+static ngx_inline ngx_uint_t ngx_http_llm_relay_over(ngx_http_request_t *r,
+    ngx_llm_answer_t *answer);
 static ngx_int_t ngx_http_llm_relay_event(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, u_char **start, u_char *event, u_char *end);
 static ngx_int_t ngx_http_llm_relay_hold(ngx_http_request_t *r,
@@ -26,12 +28,13 @@ static ngx_int_t ngx_http_llm_relay_judge(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_int_t rc);
 static ngx_uint_t ngx_http_llm_relay_whole(ngx_http_llm_ctx_t *ctx,
     ngx_int_t rc);
-static ngx_uint_t ngx_http_llm_relay_complete(ngx_http_llm_charge_t *charge);
+static ngx_uint_t ngx_http_llm_relay_ends(ngx_http_llm_charge_t *charge);
 
 
 ngx_int_t
-ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
+ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char **end)
 {
+    u_char                   *last;
     size_t                    read;
     ngx_llm_answer_t         *answer;
     ngx_http_llm_ctx_t       *ctx;
@@ -43,6 +46,23 @@ ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
     charge = ctx->charge;
     answer = charge->answer;
 
+    if (ctx->relay.ending) {
+
+        /* behind the last event only the LF of its CRLF belongs to it */
+
+        ctx->relay.ending = 0;
+        ctx->relay.over = 1;
+        *end = pos + (*pos == LF);
+
+        return ngx_http_llm_relay_emit(r, pos, *end);
+    }
+
+    if (ctx->relay.over) {
+        *end = pos;
+        return NGX_OK;
+    }
+
+    last = *end;
     ctx->relay.size += last - pos;
 
     if (llcf->max_size && ctx->relay.size > llcf->max_size) {
@@ -50,7 +70,9 @@ ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
         return NGX_ERROR;
     }
 
-    if (!charge->timed) {
+    if (!charge->timed
+        && (answer == NULL || answer->shown || !ctx->judge.unproven))
+    {
         charge->timed = 1;
         charge->ttft = ngx_current_msec - charge->start;
     }
@@ -72,7 +94,7 @@ ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
     }
 
     if (ctx->response.stream) {
-        return ngx_http_llm_relay_events(r, pos, last);
+        return ngx_http_llm_relay_events(r, pos, end);
     }
 
     read = ctx->relay.begun ? 0 : ctx->judge.read;
@@ -84,7 +106,7 @@ ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
 
     pos += read;
 
-    if (pos < last) {
+    while (pos < last) {
         (void) ngx_llm_answer_feed(answer, &pos, last);
     }
 
@@ -93,14 +115,15 @@ ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos, u_char *last)
 
 
 static ngx_int_t
-ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
+ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char **end)
 {
-    u_char              *start, *event;
+    u_char              *start, *event, *last;
     ngx_llm_answer_t    *answer;
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     answer = ctx->charge->answer;
+    last = *end;
 
     /* [start, pos) has been read and not sent yet */
 
@@ -114,23 +137,12 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
     if (!ctx->relay.begun) {
         ctx->relay.begun = 1;
 
-        /* the first event was read while it was held */
+        /* the judge has read the events that were held, but left none out */
 
-        pos += ctx->judge.read;
-
-        if (answer->events == 0) {
-            /* 64 KiB of it, and not at its end yet */
-            ctx->relay.passing = 1;
-            ctx->relay.pending = ctx->judge.read;
-
-        } else if (ngx_http_llm_relay_event(r, ctx, &start, start, pos)
-                   != NGX_OK)
-        {
-            return NGX_ERROR;
-        }
+        ngx_llm_answer_init(answer, answer->kind, answer->api, answer->n);
     }
 
-    while (pos < last) {
+    while (pos < last && !ngx_http_llm_relay_over(r, answer)) {
 
         event = pos;
 
@@ -182,16 +194,33 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char *last)
         ctx->relay.lf = 0;
     }
 
-    if (r->upstream->length > 0
-        && ctx->charge->operation->ends != NGX_LLM_ENDS_ANY
-        && ngx_http_llm_relay_complete(ctx->charge))
-    {
+    if (ngx_http_llm_relay_over(r, answer)) {
+
+        /* it ends here, whatever comes behind it, but for a CR's LF */
+
+        ctx->relay.ending = (pos == last && answer->sse.cr);
+        ctx->relay.over = !ctx->relay.ending;
+        last = pos;
+        *end = pos;
+    }
+
+    if (r->upstream->length > 0 && ngx_http_llm_relay_ends(ctx->charge)) {
+
         /* all was said: a close is as good an end as the last chunk */
 
         r->upstream->length = -1;
     }
 
     return (start < last) ? ngx_http_llm_relay_emit(r, start, last) : NGX_OK;
+}
+
+
+/* a client that was promised a number of bytes gets all of them */
+
+static ngx_inline ngx_uint_t
+ngx_http_llm_relay_over(ngx_http_request_t *r, ngx_llm_answer_t *answer)
+{
+    return answer->over && r->headers_out.content_length_n == -1;
 }
 
 
@@ -457,10 +486,10 @@ ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc)
         ngx_llm_answer_eof(answer);
     }
 
-    if (ctx->relay.tail && rc == 0
+    /* a part of an event is none */
+
+    if (ctx->relay.tail && rc == 0 && answer->cut
         && !(ctx->relay.strip && answer->event.usage_only)
-        && (answer->event.object || answer->event.done
-            || ngx_http_llm_relay_complete(ctx->charge))
         && ngx_http_llm_relay_release(r, ctx) != NGX_OK)
     {
         return NGX_ERROR;
@@ -487,6 +516,12 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     if (ctx->judge.substitute.data && rc == 0) {
         charge->end = NGX_HTTP_LLM_END_ERROR;
         return NGX_OK;
+    }
+
+    if (charge->answer && !charge->answer->shown
+        && (ctx->response.stream || charge->answer->closed))
+    {
+        charge->bad_answer = 1;
     }
 
     if (ctx->response.stream && charge->answer && charge->answer->failed) {
@@ -537,35 +572,70 @@ ngx_http_llm_relay_whole(ngx_http_llm_ctx_t *ctx, ngx_int_t rc)
 
     if (ctx->response.stream) {
         return !charge->answer->failed
-               && ngx_http_llm_relay_complete(charge)
-               && (rc == 0 || charge->operation->ends != NGX_LLM_ENDS_ANY);
+               && ngx_llm_answer_complete(charge->answer)
+               && (rc == 0 || ngx_http_llm_relay_ends(charge));
     }
 
     return rc == 0
            && (ctx->framing.complete
-               || ngx_llm_answer_complete(charge->answer, NGX_LLM_ENDS_ANY));
+               || ngx_llm_answer_complete(charge->answer));
 }
 
 
-/*
- * Has the stream said all?  Choices may come one after another: as many must
- * have ended as were asked for.
- */
+/* returns 1 if the stream has said itself that it is complete */
 
 static ngx_uint_t
-ngx_http_llm_relay_complete(ngx_http_llm_charge_t *charge)
+ngx_http_llm_relay_ends(ngx_http_llm_charge_t *charge)
 {
-    ngx_llm_answer_t  *answer;
+    return charge->operation->api->ends != NGX_LLM_ENDS_BODY
+           && ngx_llm_answer_complete(charge->answer);
+}
 
-    answer = charge->answer;
 
-    if (!ngx_llm_answer_complete(answer, charge->operation->ends)) {
-        return 0;
+ngx_uint_t
+ngx_http_llm_relay_behind(ngx_http_llm_ctx_t *ctx, ngx_chain_t *in)
+{
+    if (ctx->relay.ended) {
+        return in != NULL;
     }
 
-    return charge->operation->ends != NGX_LLM_ENDS_CHOICES || answer->done
-           || charge->facts.n <= 1 || charge->facts.n > 64
-           || __builtin_popcountll(answer->ended) >= charge->facts.n;
+    for ( /* void */ ; in; in = in->next) {
+        ctx->relay.ended |= in->buf->last_buf;
+    }
+
+    return 0;
+}
+
+
+ngx_int_t
+ngx_http_llm_relay_close(ngx_http_request_t *r)
+{
+    ngx_buf_t           *b;
+    ngx_chain_t         *cl;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    cl = ngx_alloc_chain_link(r->pool);
+    b = ngx_calloc_buf(r->pool);
+
+    if (cl == NULL || b == NULL) {
+        return NGX_ERROR;
+    }
+
+    b->last_buf = 1;
+    b->tag = (ngx_buf_tag_t) &ngx_http_llm_relay_close;
+
+    cl->buf = b;
+    cl->next = NULL;
+
+    (void) ngx_http_llm_relay_judge(r, ctx, 0);
+
+    ctx->relay.closed = 1;
+
+    ngx_http_llm_relay_link(r, cl);
+
+    return NGX_OK;
 }
 
 
@@ -575,6 +645,7 @@ ngx_http_llm_relay_error(ngx_http_request_t *r, ngx_str_t *body)
     u_char              *p;
     ngx_buf_t           *b;
     ngx_chain_t          out;
+    ngx_llm_answer_t    *answer;
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
@@ -585,15 +656,23 @@ ngx_http_llm_relay_error(ngx_http_request_t *r, ngx_str_t *body)
     }
 
     p = b->pos;
+    answer = ctx->charge->answer;
 
-    if (ctx->relay.tail == NULL && ctx->charge->answer
-        && !ngx_llm_answer_boundary(ctx->charge->answer))
-    {
-        /* half an event is out: it must not swallow ours */
-        p = ngx_cpymem(p, "\n\n", 2);
+    if (answer && answer->kind == NGX_LLM_ANSWER_LINES) {
+        b->last = ngx_sprintf(p, "\n%V\n", body);
+
+    } else {
+
+        if (ctx->relay.tail == NULL && answer
+            && !ngx_llm_answer_boundary(answer))
+        {
+            /* a part of an event is out: the client must not join ours to it */
+            p = ngx_cpymem(p, "\n\n", 2);
+        }
+
+        b->last = ngx_sprintf(p, "data: %V\n\n", body);
     }
 
-    b->last = ngx_sprintf(p, "data: %V\n\n", body);
     b->flush = 1;
 
     out.buf = b;

@@ -38,7 +38,7 @@ ngx_http_llm_replay_fit(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_OK;
     }
 
-    kind = (operation->ends == NGX_LLM_ENDS_RESPONSE)
+    kind = (operation->api == &ngx_llm_api_responses)
            ? NGX_LLM_FACE_RESPONSES
            : operation->suffix.len == sizeof("completions") - 1
              ? NGX_LLM_FACE_COMPLETIONS : NGX_LLM_FACE_CHAT;

@@ -92,6 +92,12 @@ ngx_http_llm_response_status_line(ngx_http_request_t *r)
         return ngx_http_llm_response_none(r, "no valid HTTP/1.x header");
     }
 
+    if (response->status.code < NGX_HTTP_CONTINUE
+        || response->status.code > 599)
+    {
+        return ngx_http_llm_response_none(r, "an unknown status");
+    }
+
     u->headers_in.status_n = response->status.code;
 
     len = response->status.end - response->status.start;
@@ -336,10 +342,6 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
 
     if (response->status.code < NGX_HTTP_OK) {
         return ngx_http_llm_response_interim(r);
-    }
-
-    if (response->status.code > 599) {
-        return ngx_http_llm_response_none(r, "an unknown status");
     }
 
     type = &response->content_type;

@@ -11,9 +11,9 @@ static ngx_int_t ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf,
     ngx_log_t *log, ngx_str_t *name, ngx_http_llm_model_t **model);
 
 
-#define ngx_http_llm_op(name, suffix, methods, allow, ends, usage, form,      \
+#define ngx_http_llm_op(name, suffix, methods, allow, api, usage, form,       \
                         generates, cached)                                    \
-    { ngx_string(name), ngx_string(suffix), methods, allow, ends, usage,      \
+    { ngx_string(name), ngx_string(suffix), methods, allow, api, usage,       \
       form, generates, NGX_HTTP_LLM_CACHED_##cached }
 
 #define NGX_HTTP_LLM_GET   (NGX_HTTP_GET|NGX_HTTP_HEAD)
@@ -24,29 +24,29 @@ static ngx_int_t ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf,
 static ngx_http_llm_operation_t  ngx_http_llm_operations[] = {
 
     ngx_http_llm_op("chat", "chat/completions", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_CHOICES, 1, 0, 1, SAMPLED),
+                    &ngx_llm_api_chat, 1, 0, 1, SAMPLED),
     ngx_http_llm_op("completions", "completions", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_CHOICES, 1, 0, 1, SAMPLED),
+                    &ngx_llm_api_completions, 1, 0, 1, SAMPLED),
     ngx_http_llm_op("embeddings", "embeddings", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_ANY, 0, 0, 0, FIXED),
+                    &ngx_llm_api_embeddings, 0, 0, 0, FIXED),
     ngx_http_llm_op("responses", "responses", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_RESPONSE, 0, 0, 1, SAMPLED),
+                    &ngx_llm_api_responses, 0, 0, 1, SAMPLED),
     ngx_http_llm_op("moderations", "moderations", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_ANY, 0, 0, 0, UNCOUNTED),
+                    &ngx_llm_api_moderations, 0, 0, 0, UNCOUNTED),
     ngx_http_llm_op("images", "images/generations", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_ANY, 0, 0, 0, NEVER),
+                    &ngx_llm_api_images, 0, 0, 0, NEVER),
     ngx_http_llm_op("images", "images/edits", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_ANY, 0, 1, 0, NEVER),
+                    &ngx_llm_api_images, 0, 1, 0, NEVER),
     ngx_http_llm_op("audio", "audio/transcriptions", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_ANY, 0, 1, 0, NEVER),
+                    &ngx_llm_api_transcriptions, 0, 1, 0, NEVER),
     ngx_http_llm_op("audio", "audio/translations", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_ANY, 0, 1, 0, NEVER),
+                    &ngx_llm_api_translations, 0, 1, 0, NEVER),
     ngx_http_llm_op("audio", "audio/speech", NGX_HTTP_POST, "POST",
-                    NGX_LLM_ENDS_ANY, 0, 0, 0, NEVER),
+                    &ngx_llm_api_speech, 0, 0, 0, NEVER),
     ngx_http_llm_op("models", "models", NGX_HTTP_LLM_GET, "GET, HEAD",
-                    NGX_LLM_ENDS_ANY, 0, 0, 0, NEVER),
+                    &ngx_llm_api_models, 0, 0, 0, NEVER),
 
-    { ngx_null_string, ngx_null_string, 0, NULL, 0, 0, 0, 0,
+    { ngx_null_string, ngx_null_string, 0, NULL, NULL, 0, 0, 0,
       NGX_HTTP_LLM_CACHED_NEVER }
 };
 

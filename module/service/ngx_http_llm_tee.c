@@ -164,10 +164,9 @@ ngx_http_llm_tee_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     /* of a stream it has to be known where its usage stands */
 
     rc = entry->stream
-         ? ngx_llm_entry_prove(entry, operation->ends, charge->facts.n, usage,
+         ? ngx_llm_entry_prove(entry, operation->api, charge->facts.n, usage,
                                finish, &why)
-         : ngx_llm_entry_judge(entry, charge->answer, operation->ends,
-                               charge->facts.n, usage, finish, &why);
+         : ngx_llm_entry_judge(entry, charge->answer, usage, finish, &why);
 
     if (rc == NGX_OK) {
         return NGX_OK;

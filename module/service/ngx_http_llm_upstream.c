@@ -38,6 +38,8 @@ static ngx_int_t ngx_http_llm_upstream_set_session(ngx_peer_connection_t *pc,
 static void ngx_http_llm_upstream_save_session(ngx_peer_connection_t *pc,
     void *data);
 #endif
+static ssize_t ngx_http_llm_upstream_recv(ngx_connection_t *c, u_char *buf,
+    size_t size);
 static void ngx_http_llm_upstream_abort(ngx_http_request_t *r);
 
 
@@ -416,6 +418,11 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     pc->cached = 0;
 
     if (failure == 0) {
+
+        if (ctx->judge.substitute.data) {
+            ngx_str_set(&outcome, "bad_answer");
+        }
+
         ngx_http_llm_upstream_close_attempt(r, ctx, 0, &outcome);
         return;
     }
@@ -623,6 +630,71 @@ ngx_http_llm_upstream_save_session(ngx_peer_connection_t *pc, void *data)
 }
 
 #endif
+
+
+/*
+ * ngx_http_upstream_process_header() calls u->process_header() only after
+ * c->recv() has returned a number of bytes, so that function returns one.
+ */
+
+void
+ngx_http_llm_upstream_wake(ngx_http_request_t *r)
+{
+    ngx_connection_t    *c;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    c = r->upstream->peer.connection;
+
+    if (c == NULL || c->recv == ngx_http_llm_upstream_recv) {
+        return;
+    }
+
+    ctx->upstream.recv = c->recv;
+    c->recv = ngx_http_llm_upstream_recv;
+
+    ngx_post_event(c->read, &ngx_posted_events);
+}
+
+
+static ssize_t
+ngx_http_llm_upstream_recv(ngx_connection_t *c, u_char *buf, size_t size)
+{
+    ssize_t              n;
+    ngx_http_request_t  *r;
+    ngx_http_llm_ctx_t  *ctx;
+
+    r = c->data;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    c->recv = ctx->upstream.recv;
+
+    n = c->recv(c, buf, size);
+
+    if (n != NGX_AGAIN) {
+        return n;
+    }
+
+    *buf = LF;
+    ctx->upstream.woken = 1;
+
+    return 1;
+}
+
+
+void
+ngx_http_llm_upstream_woken(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->upstream.woken) {
+        ctx->upstream.woken = 0;
+        r->upstream->buffer.last--;
+        r->upstream->state->bytes_received--;
+    }
+}
 
 
 static void

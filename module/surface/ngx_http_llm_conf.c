@@ -169,6 +169,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
         return NULL;
     }
 
+    llcf->hold_timeout = NGX_CONF_UNSET_MSEC;
     llcf->timeouts.connect = NGX_CONF_UNSET_MSEC;
     llcf->timeouts.header = NGX_CONF_UNSET_MSEC;
     llcf->timeouts.first_token = NGX_CONF_UNSET_MSEC;
@@ -201,6 +202,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_http_core_loc_conf_t  *clcf;
     ngx_http_llm_main_conf_t  *lmcf;
 
+    ngx_conf_merge_msec_value(conf->hold_timeout, prev->hold_timeout, 10000);
     ngx_conf_merge_msec_value(conf->timeouts.connect,
                               prev->timeouts.connect, 5000);
     ngx_conf_merge_msec_value(conf->timeouts.header,

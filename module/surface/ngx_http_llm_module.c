@@ -324,6 +324,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_conf_set_msec_slot,
       ngx_http_llm_loc_offset(timeouts.first_token) },
 
+    { ngx_string("llm_hold_timeout"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_msec_slot,
+      ngx_http_llm_loc_offset(hold_timeout) },
+
     { ngx_string("llm_idle_timeout"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,

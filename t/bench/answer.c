@@ -66,7 +66,7 @@ main(void)
             ngx_llm_answer_t   a;
 
             t = now();
-            ngx_llm_answer_init(&a, NGX_LLM_ANSWER_JSON);
+            ngx_llm_answer_init(&a, NGX_LLM_ANSWER_JSON, &ngx_llm_api_chat, 1);
 
             if (ngx_llm_answer_feed(&a, &p, buf + len) != NGX_OK
                 || a.usage.total != 7)
@@ -114,7 +114,7 @@ stream(u_char *buf, size_t len, size_t piece)
     for (i = 0; i < ROUNDS; i++) {
         t = now();
         n = 0;
-        ngx_llm_answer_init(&a, NGX_LLM_ANSWER_STREAM);
+        ngx_llm_answer_init(&a, NGX_LLM_ANSWER_STREAM, &ngx_llm_api_chat, 1);
 
         for (p = buf, last = buf + len; p < last; /* void */ ) {
             end = (size_t) (last - p) > piece ? p + piece : last;

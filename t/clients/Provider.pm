@@ -152,6 +152,12 @@ sub streamed {
 # the type and two events
 sub start {
     my ($req) = @_;
+
+    return sse({ type => 'response.output_text.delta', delta => 'one ',
+                 item_id => 'msg_1', output_index => 0, content_index => 0,
+                 sequence_number => 0, logprobs => [] })
+        if $req->{path} =~ m{/responses$};
+
     return sse(map { chunk_of($req, { content => $_ }) } 'one ', 'two ');
 }
 

@@ -1,12 +1,12 @@
 /*
  * answer.c: libFuzzer target: an answer fed whole, byte by byte and in random
  * pieces says the same, event by event (REQ-2).  The first input byte chooses
- * the framing, the second one the pieces.  Build with
+ * the framing and the api, the second one the pieces.  Build with
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined \
  *         -DNGX_LLM_STANDALONE -Iinclude t/fuzz/answer.c \
  *         module/codec/ngx_llm_sse.c module/codec/ngx_llm_pull.c \
- *         module/codec/ngx_llm_answer.c
+ *         module/codec/ngx_llm_answer*.c module/codec/ngx_llm_api.c
  */
 
 #include <ngx_llm_answer.h>
@@ -28,12 +28,20 @@ typedef struct {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void feed(result_t *r, ngx_uint_t kind, const u_char *text, size_t len,
+static void feed(result_t *r, u_char how, const u_char *text, size_t len,
     uint32_t pieces);
 static void note(result_t *r, size_t position);
 static void compare(const result_t *x, const result_t *y);
 static void check(int good, const char *what);
 
+
+static const ngx_llm_api_t  *apis[] = {
+    &ngx_llm_api_chat,
+    &ngx_llm_api_responses,
+    &ngx_llm_api_messages,
+    &ngx_llm_api_images,
+    &ngx_llm_api_embeddings
+};
 
 static result_t  whole, cut;
 
@@ -41,20 +49,16 @@ static result_t  whole, cut;
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    ngx_uint_t  kind;
-
     if (size < 2) {
         return 0;
     }
 
-    kind = (data[0] & 1) ? NGX_LLM_ANSWER_STREAM : NGX_LLM_ANSWER_JSON;
+    feed(&whole, data[0], data + 2, size - 2, 0);
 
-    feed(&whole, kind, data + 2, size - 2, 0);
-
-    feed(&cut, kind, data + 2, size - 2, 1);
+    feed(&cut, data[0], data + 2, size - 2, 1);
     compare(&whole, &cut);
 
-    feed(&cut, kind, data + 2, size - 2, 2 + data[1]);
+    feed(&cut, data[0], data + 2, size - 2, 2 + data[1]);
     compare(&whole, &cut);
 
     return 0;
@@ -64,18 +68,20 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 /* pieces: 0 whole, 1 single bytes, else the seed of random ones */
 
 static void
-feed(result_t *r, ngx_uint_t kind, const u_char *text, size_t len,
-    uint32_t pieces)
+feed(result_t *r, u_char how, const u_char *text, size_t len, uint32_t pieces)
 {
-    u_char     *copy, *p, *last;
-    size_t      from, n, at;
-    uint32_t    seed;
-    ngx_int_t   rc;
+    u_char      *copy, *p, *last;
+    size_t       from, n, at;
+    uint32_t     seed;
+    ngx_int_t    rc;
+    ngx_uint_t   kind;
+
+    kind = (how & 3) % 3;
 
     r->n = 0;
     seed = pieces;
     memset(&r->a, 0xa5, sizeof(r->a));
-    ngx_llm_answer_init(&r->a, kind);
+    ngx_llm_answer_init(&r->a, kind, apis[(how >> 2) % 5], 1);
 
     for (from = 0; from < len; from += n) {
         n = len;
@@ -101,7 +107,7 @@ feed(result_t *r, ngx_uint_t kind, const u_char *text, size_t len,
         while (p < last) {
             rc = ngx_llm_answer_feed(&r->a, &p, last);
 
-            if (rc == NGX_AGAIN || kind == NGX_LLM_ANSWER_JSON) {
+            if (rc == NGX_AGAIN || r->a.kind == NGX_LLM_ANSWER_JSON) {
                 check(p == last, "consumes everything");
                 continue;
             }
@@ -152,6 +158,7 @@ compare(const result_t *x, const result_t *y)
               && e->object == f->object && e->error == f->error
               && e->error_object == f->error_object
               && e->usage_only == f->usage_only && e->terminal == f->terminal
+              && e->output == f->output
               && e->error_status == f->error_status, "event");
     }
 
@@ -166,8 +173,10 @@ compare(const result_t *x, const result_t *y)
     check(a->finish_len == b->finish_len
           && memcmp(a->finish_reason, b->finish_reason, a->finish_len) == 0,
           "finish reason");
-    check(ngx_llm_answer_complete(a, NGX_LLM_ENDS_CHOICES)
-          == ngx_llm_answer_complete(b, NGX_LLM_ENDS_CHOICES), "complete");
+    check(a->kind == b->kind && a->shown == b->shown && a->over == b->over
+          && a->failed == b->failed, "the answer");
+    check(ngx_llm_answer_complete(a) == ngx_llm_answer_complete(b),
+          "complete");
     check(ngx_llm_answer_boundary(a) == ngx_llm_answer_boundary(b),
           "boundary");
 }

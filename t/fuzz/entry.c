@@ -16,6 +16,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+
+static const ngx_llm_api_t  *apis[] = {
+    &ngx_llm_api_chat,
+    &ngx_llm_api_responses,
+    &ngx_llm_api_embeddings
+};
+
+
 static void read_any(const u_char *data, size_t size);
 static void prove_any(unsigned how, const u_char *data, size_t size);
 static ngx_int_t prove(unsigned how, const u_char *data, size_t size,
@@ -126,7 +134,7 @@ prove(unsigned how, const u_char *data, size_t size, ngx_llm_entry_t *entry)
     entry->body.len = size;
     why = NULL;
 
-    rc = ngx_llm_entry_prove(entry, (how >> 2) % 3, (how & 16) ? 1 : 0,
+    rc = ngx_llm_entry_prove(entry, apis[(how >> 2) % 3], (how & 16) ? 1 : 0,
                              (how & 2) == 0, finish, &why);
 
     check(rc == NGX_OK || why != NULL, "it says why not");
@@ -155,7 +163,7 @@ last_end(unsigned how, const u_char *data, size_t size)
         return end;
     }
 
-    ngx_llm_answer_init(&a, NGX_LLM_ANSWER_STREAM);
+    ngx_llm_answer_init(&a, NGX_LLM_ANSWER_STREAM, apis[(how >> 2) % 3], 0);
 
     p = (u_char *) data;
     last = p + size;
@@ -163,7 +171,7 @@ last_end(unsigned how, const u_char *data, size_t size)
 
     while (p < last && !a.terminal) {
         if (ngx_llm_answer_feed(&a, &p, last) == NGX_OK && a.terminal
-            && (how >> 2) % 3 == NGX_LLM_ENDS_RESPONSE)
+            && apis[(how >> 2) % 3] == &ngx_llm_api_responses)
         {
             end = p - data;
         }

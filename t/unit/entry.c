@@ -17,9 +17,10 @@
 #define JSON   0
 #define SSE    1
 
-#define CHAT   NGX_LLM_ENDS_CHOICES
-#define RESP   NGX_LLM_ENDS_RESPONSE
-#define ANY    NGX_LLM_ENDS_ANY
+#define CHAT   &ngx_llm_api_chat
+#define RESP   &ngx_llm_api_responses
+#define ANY    &ngx_llm_api_embeddings
+#define MODERATION  &ngx_llm_api_moderations
 
 #define USED   "\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4,"      \
                "\"total_tokens\":13}"
@@ -68,7 +69,7 @@
 typedef struct {
     const char  *claim;
     ngx_uint_t   stream;
-    ngx_uint_t   ends;
+    const ngx_llm_api_t  *api;
     ngx_int_t    n;              /* choices that were asked for, or 0 */
     const char  *text;
     const char  *want;           /* prompt/completion/total finish */
@@ -79,7 +80,7 @@ typedef struct {
 typedef struct {
     const char  *claim;
     ngx_uint_t   stream;
-    ngx_uint_t   ends;
+    const ngx_llm_api_t  *api;
     ngx_int_t    n;
     const char  *text;
     const char  *why;
@@ -191,7 +192,7 @@ static const refused_t  refused[] = {
     { "finish_reason function_call", JSON, CHAT, 0,
       DOC(SAYS(0, "\"function_call\"")), "finish_reason" },
     { "finish_reason error", JSON, CHAT, 0, DOC(SAYS(0, "\"error\"")),
-      "finish_reason" },
+      "error" },
     { "an unknown finish_reason", JSON, CHAT, 0, DOC(SAYS(0, "\"eos\"")),
       "finish_reason" },
     { "a longer one that starts well", JSON, CHAT, 0,
@@ -225,7 +226,13 @@ static const refused_t  refused[] = {
     { "usage alone", JSON, ANY, 0, "{" USED "}", "empty" },
 
     { "two documents", JSON, CHAT, 0,
-      DOC(SAYS(0, "\"stop\"")) DOC(SAYS(0, "\"stop\"")), "error" },
+      DOC(SAYS(0, "\"stop\"")) DOC(SAYS(0, "\"stop\"")), "partial" },
+    { "a chat that says nothing", JSON, CHAT, 0,
+      DOC("{\"index\":0,\"message\":{\"content\":null},\"finish_reason\":"
+          "\"stop\"}"), "empty" },
+    { "a chat that has only reasoned", JSON, CHAT, 0,
+      DOC("{\"index\":0,\"message\":{\"content\":\"\",\"reasoning\":\"hm\"},"
+          "\"finish_reason\":\"stop\"}"), "empty" },
     { "something behind the document", JSON, CHAT, 0,
       DOC(SAYS(0, "\"stop\"")) "\nx", "error" },
     { "a brace behind the document", JSON, CHAT, 0,
@@ -305,7 +312,7 @@ static const refused_t  refused[] = {
     { "embeddings as a stream", SSE, ANY, 0, USAGE_CHUNK DONE, "partial" },
 
     { "a response that failed, as a stream", SSE, RESP, 0,
-      STARTED ENDED("failed", "failed"), "finish_reason" },
+      STARTED ENDED("failed", "failed"), "error" },
     { "one that is incomplete, as a stream", SSE, RESP, 0,
       STARTED ENDED("incomplete", "incomplete"), "finish_reason" },
     { "one without its last event", SSE, RESP, 0, STARTED DONE,
@@ -449,7 +456,7 @@ test_refused(void)
         row = &refused[i];
 
         s.stream = row->stream;
-        s.ends = row->ends;
+        s.api = row->api;
         s.n = row->n;
 
         rc = prove(&s, row->text, strlen(row->text), 1, &entry, &why);
@@ -469,7 +476,7 @@ test_moderation(void)
     const char       *why;
     ngx_llm_entry_t   entry;
 
-    static const sample_t  s = { "", JSON, ANY, 0, NULL, NULL, NULL };
+    static const sample_t  s = { "", JSON, MODERATION, 0, NULL, NULL, NULL };
 
     size_t  i;
 
@@ -696,7 +703,7 @@ prove(const sample_t *s, const char *text, size_t len, ngx_uint_t usage,
     entry->body.data = copy;
     entry->body.len = len;
 
-    rc = ngx_llm_entry_prove(entry, s->ends, s->n, usage, finish, why);
+    rc = ngx_llm_entry_prove(entry, s->api, s->n, usage, finish, why);
 
     free(copy);
 

@@ -95,7 +95,7 @@ sub blackhole {
 
 sub _bare {
     my ($class, %opt) = @_;
-    my $self = bless { answer => sub { json({}) }, host => '127.0.0.1', %opt,
+    my $self = bless { answer => sub { json({ fine() }) }, host => '127.0.0.1', %opt,
                        owner => $$ }, $class;
     $self->{port} ||= reserve_port();
     $self->{dir} = tempdir();
