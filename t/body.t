@@ -275,6 +275,12 @@ for ([ 'a good one', $good, 200 ],
         is($r->status, $status, "$what with another behind it");
         is($r->clean_end, 1, '  is answered');
 
+        if ($status == 400) {
+            ok($c->wait_close, '  nginx closes the connection after a 400');
+            $c->close;
+            next;
+        }
+
         $r = $c->send_request(raw => "\r\n");
         is($c->read_response->status, 200, '  and so is the other');
         is($r->clean_end && $r->json->{sha},
@@ -282,6 +288,8 @@ for ([ 'a good one', $good, 200 ],
            '  whose body is its own');
         $c->close;
     }
+
+    next if $status == 400;
 
     my $c = LLM::Client->connect($gw);
     for (1 .. 3) {
