@@ -73,6 +73,15 @@ typedef struct {
 } ngx_http_llm_quota_charge_t;
 
 
+/*
+ * Is 1 for the client's own request, 0 for a subrequest and for post_action,
+ * which runs on r->main after the response.
+ */
+
+#define ngx_http_llm_is_client(r)                                             \
+    ((r) == (r)->main && !(r)->post_action)
+
+
 /* the record of a client request, owned by the cleanup of r->main */
 
 typedef struct {
@@ -100,6 +109,9 @@ typedef struct {
                                                     ngx_llm_api.h */
     unsigned                       timed:1;      /* ttft is valid */
     unsigned                       settled:1;
+    unsigned                       ended:1;      /* counted as well */
+    unsigned                       aside:1;      /* neither is done: not the
+                                                    client's own request */
     ngx_llm_facts_t                facts;        /* the last: not zeroed */
 } ngx_http_llm_charge_t;
 

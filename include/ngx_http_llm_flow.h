@@ -44,13 +44,24 @@ ngx_int_t ngx_http_llm_models(ngx_http_request_t *r);
 
 
 /*
- * The ctx of this pass, made if there is none, with the charge of the client
- * request, found again after an internal redirect.  A subrequest gets a
- * charge of its own, which nobody settles.  NULL: out of memory.
+ * Returns the ctx of this pass, created if there is none, with the charge of
+ * the client request, which internal redirects keep.  A subrequest and
+ * post_action have a charge of their own, which is neither settled nor
+ * counted.  Returns NULL if memory is short.
  */
 ngx_http_llm_ctx_t *ngx_http_llm_settle_ctx(ngx_http_request_t *r);
 
-/* the charge of r->main at any time, also in the access log, or NULL */
+/*
+ * Phase handler, SERVER_REWRITE and REWRITE: where post_action begins, ends the
+ * charge of the client request, whose response is complete or aborted, and
+ * cancels its timers and its calls of Redis.  Returns NGX_DECLINED.
+ */
+ngx_int_t ngx_http_llm_settle_post_action(ngx_http_request_t *r);
+
+/*
+ * Returns the charge of the client request at any time, also in post_action and
+ * in the access log, or NULL.
+ */
 ngx_http_llm_charge_t *ngx_http_llm_settle_find(ngx_http_request_t *r);
 
 /*

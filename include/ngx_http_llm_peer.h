@@ -26,5 +26,8 @@ ngx_int_t ngx_http_llm_peer_init(ngx_http_request_t *r,
 ngx_int_t ngx_http_llm_peer_wait(ngx_http_request_t *r,
     void (*resume)(ngx_http_request_t *r));
 
+/* ends the wait without a call of resume; is idempotent */
+void ngx_http_llm_peer_done(ngx_http_llm_ctx_t *ctx);
+
 
 #endif /* _NGX_HTTP_LLM_PEER_H_INCLUDED_ */

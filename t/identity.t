@@ -53,7 +53,11 @@ limit_req_zone $llm_consumer zone=late:1m rate=%%RATE%%r/m;
 server {
     listen 127.0.0.1:%%PORT%%;
     location / { llm_auth on; llm_pass; }
-    location /labels/ { llm_auth on; llm_require region=$llm_consumer_region; llm_pass; }
+    location /labels/ {
+        llm_auth on;
+        llm_require region=$llm_consumer_region;
+        llm_pass;
+    }
     location /quota/ { llm_auth on; llm_quota mine; llm_pass; }
     location /cache/ { llm_auth on; llm_cache on; llm_pass; }
     location /late/ { llm_auth on; limit_req zone=late burst=5; llm_pass; }
@@ -75,7 +79,8 @@ CONF
 my $gw = LLM::Nginx->new(
     vars => { P => $p, DIR2 => $dir, RATE => int(60 / (4 + 3 * slow())) },
     access_format => '$status|$llm_consumer|$llm_consumer_region'
-                     . '|$llm_provider|$llm_cache_status $llm_cache_key|$uri|$http_x_id|', http => $HTTP);
+                     . '|$llm_provider|$llm_cache_status $llm_cache_key|$uri'
+                     . '|$http_x_id|', http => $HTTP);
 $gw->expect_error(qr/auth request unexpected status: 404/,
                   qr/delaying request/, qr/llm_provider "\w+"/);
 
@@ -170,7 +175,8 @@ like(logged($slow{'/labels'}), qr/^200\|short\|eu\|eu\|/,
 
 $r = end($slow{'/quota'});
 is($r->status, 200, 'a quota of the consumer accepts the request');
-is($r->header('x-ratelimit-limit-requests'), 2, '  with the limit of the consumer');
+is($r->header('x-ratelimit-limit-requests'), 2,
+   '  with the limit of the consumer');
 
 end($slow{'/cache'});
 my $key = (split /\|/, logged($slow{'/cache'}))[4];

@@ -92,8 +92,9 @@ my %POLICY = (local => '200|ok', open => '200|unenforced',
 
 my @ERRORS = (
     [ OOM => "OOM command not allowed when used memory > 'maxmemory'." ],
-    [ 'OOM inside the script before Redis 7' => 'ERR Error running script (call '
-      . "to f_0123): \@user_script:1: \@user_script: 1: -OOM command not allowed" ],
+    [ 'OOM inside the script before Redis 7' => 'ERR Error running script '
+      . '(call to f_0123): @user_script:1: @user_script: 1: -OOM command not '
+      . 'allowed' ],
     [ LOADING => 'LOADING Redis is loading the dataset in memory' ],
     [ READONLY => "READONLY You can't write against a read only replica." ],
     [ BUSY => 'BUSY Redis is busy running a script.' ],

@@ -86,7 +86,9 @@ ngx_http_llm_admit_handler(ngx_http_request_t *r)
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if ((!llcf->pass && !llcf->meter && !llcf->quota) || r != r->main) {
+    if ((!llcf->pass && !llcf->meter && !llcf->quota)
+        || !ngx_http_llm_is_client(r))
+    {
         return NGX_DECLINED;
     }
 

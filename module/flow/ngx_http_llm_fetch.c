@@ -38,7 +38,7 @@ ngx_http_llm_fetch(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     cache = &ctx->charge->cache;
 
-    if (cache->replayed || !cache->keyed || r != r->main) {
+    if (cache->replayed || !cache->keyed || !ngx_http_llm_is_client(r)) {
         return NGX_OK;
     }
 

@@ -77,7 +77,7 @@ ngx_http_llm_pass_handler(ngx_http_request_t *r)
     ngx_int_t            rc;
     ngx_http_llm_ctx_t  *ctx;
 
-    if (r != r->main) {
+    if (!ngx_http_llm_is_client(r)) {
         rc = ngx_http_llm_admit_subrequest(r);
 
         if (rc != NGX_OK) {
@@ -93,9 +93,12 @@ ngx_http_llm_pass_handler(ngx_http_request_t *r)
 
     if (ngx_http_llm_peer_wait(r, ngx_http_llm_pass_resume) == NGX_AGAIN) {
 
-        /* a client that leaves meanwhile is noticed */
+        /* post_action goes on without the client */
 
-        r->read_event_handler = ngx_http_test_reading;
+        if (!r->post_action) {
+            r->read_event_handler = ngx_http_test_reading;
+        }
+
         r->main->count++;
 
         return NGX_DONE;
@@ -570,7 +573,18 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
     ngx_http_llm_limits_done(r);
     ngx_http_llm_ping_done(r);
 
-    if (r->upstream->header_sent) {
+    if (r->upstream->header_sent && r->header_only) {
+
+        /*
+         * ngx_http_upstream_send_response() has closed the upstream after the
+         * header, as for a mirror: the body is neither cut nor complete, and
+         * output of a background subrequest would never be sent
+         */
+
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm response without a body, not judged");
+
+    } else if (r->upstream->header_sent) {
         ngx_http_llm_finish(r, ctx, rc);
 
     } else if (!ctx->upstream.committed

@@ -35,7 +35,7 @@ ngx_http_llm_recall(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     charge = ctx->charge;
     cache = &charge->cache;
 
-    if (r != r->main) {
+    if (!ngx_http_llm_is_client(r)) {
         return NGX_OK;
     }
 

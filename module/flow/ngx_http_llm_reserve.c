@@ -42,7 +42,7 @@ ngx_http_llm_reserve(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
     charge = ctx->charge;
 
-    if (llcf->quota == NULL || r != r->main) {
+    if (llcf->quota == NULL || !ngx_http_llm_is_client(r)) {
         return NGX_OK;
     }
 

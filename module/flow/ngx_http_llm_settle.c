@@ -7,6 +7,8 @@
 
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_meter.h>
+#include <ngx_http_llm_peer.h>
+#include <ngx_http_llm_ping.h>
 #include <ngx_http_llm_relay.h>
 #include <ngx_http_llm_route.h>
 #include <ngx_http_llm_tee.h>
@@ -20,6 +22,7 @@ static ngx_int_t ngx_http_llm_settle_init(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_settle_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static void ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_settle_end(ngx_http_llm_charge_t *charge);
 static void ngx_http_llm_settle_cleanup(void *data);
 
 
@@ -90,7 +93,7 @@ ngx_http_llm_settle_ctx(ngx_http_request_t *r)
         return ctx;
     }
 
-    if (r == r->main) {
+    if (ngx_http_llm_is_client(r)) {
         charge = ngx_http_llm_settle_find(r);
 
         if (charge == NULL) {
@@ -102,6 +105,10 @@ ngx_http_llm_settle_ctx(ngx_http_request_t *r)
 
         if (charge && ngx_http_llm_settle_init(r, charge) != NGX_OK) {
             return NULL;
+        }
+
+        if (charge) {
+            charge->aside = 1;
         }
     }
 
@@ -145,7 +152,7 @@ ngx_http_llm_settle_find(ngx_http_request_t *r)
     r = r->main;
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    if (ctx && ctx->charge) {
+    if (ctx && ctx->charge && !ctx->charge->aside) {
         return ctx->charge;
     }
 
@@ -268,18 +275,45 @@ ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge)
 }
 
 
-/* the access log comes next, and finds the charge by the ctx only */
+ngx_int_t
+ngx_http_llm_settle_post_action(ngx_http_request_t *r)
+{
+    ngx_http_llm_charge_t  *charge;
+
+    if (!r->post_action) {
+        return NGX_DECLINED;
+    }
+
+    charge = ngx_http_llm_settle_find(r);
+
+    if (charge && !charge->ended) {
+
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm request ends before post_action");
+
+        ngx_http_llm_settle_end(charge);
+    }
+
+    return NGX_DECLINED;
+}
+
+
+/*
+ * Ends the client request: after this, no timer, queue or call of Redis refers
+ * to it.  An aborted request may have been waiting.
+ */
 
 static void
-ngx_http_llm_settle_cleanup(void *data)
+ngx_http_llm_settle_end(ngx_http_llm_charge_t *charge)
 {
-    ngx_http_llm_charge_t  *charge = data;
-
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = charge->ctx;
+    charge->ended = 1;
 
     ngx_http_llm_fetch_done(charge->request, ctx);
+    ngx_http_llm_peer_done(ctx);
+    ngx_http_llm_ping_stop(ctx);
     ngx_http_llm_meter_done(charge->request, charge);
 
     if (ctx->tee.active) {
@@ -289,6 +323,19 @@ ngx_http_llm_settle_cleanup(void *data)
     ngx_http_llm_land(charge->request, charge);
     ngx_http_llm_settle_charge(charge);
     ngx_http_llm_count(charge->request, charge);
+}
 
-    ngx_http_set_ctx(charge->request, ctx, ngx_http_llm_module);
+
+/* the access log comes next, and finds the charge by the ctx only */
+
+static void
+ngx_http_llm_settle_cleanup(void *data)
+{
+    ngx_http_llm_charge_t  *charge = data;
+
+    if (!charge->ended) {
+        ngx_http_llm_settle_end(charge);
+    }
+
+    ngx_http_set_ctx(charge->request, charge->ctx, ngx_http_llm_module);
 }

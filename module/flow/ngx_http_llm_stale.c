@@ -24,7 +24,7 @@ ngx_http_llm_stale_wanted(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     cache = &ctx->charge->cache;
 
     return cache->entry && !cache->replayed && llcf->cache.stale
-           && r == r->main && !ctx->drain.active
+           && ngx_http_llm_is_client(r) && !ctx->drain.active
            && (status == NGX_HTTP_TOO_MANY_REQUESTS || status >= 500);
 }
 

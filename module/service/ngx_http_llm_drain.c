@@ -38,8 +38,7 @@ ngx_http_llm_drain_watch(ngx_http_request_t *r,
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (llcf->drain == 0 || r != r->main || r->post_action || ctx->drain.read)
-    {
+    if (llcf->drain == 0 || !ngx_http_llm_is_client(r) || ctx->drain.read) {
         return;
     }
 

@@ -309,8 +309,13 @@ ngx_http_llm_peer_resolved(void *data)
 static void
 ngx_http_llm_peer_cancel(void *data)
 {
-    ngx_http_llm_ctx_t  *ctx = data;
+    ngx_http_llm_peer_done(data);
+}
 
+
+void
+ngx_http_llm_peer_done(ngx_http_llm_ctx_t *ctx)
+{
     ngx_llm_resolve_cancel(&ctx->wait.waiter);
 
     if (ctx->wait.timer.timer_set) {

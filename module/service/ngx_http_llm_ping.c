@@ -39,8 +39,8 @@ ngx_http_llm_ping_start(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (llcf->ping == 0 || !ctx->charge->facts.stream || r != r->main
-        || ctx->ping.timer.timer_set)
+    if (llcf->ping == 0 || !ctx->charge->facts.stream
+        || !ngx_http_llm_is_client(r) || ctx->ping.timer.timer_set)
     {
         return;
     }
@@ -67,10 +67,13 @@ ngx_http_llm_ping_start(ngx_http_request_t *r)
 void
 ngx_http_llm_ping_done(ngx_http_request_t *r)
 {
-    ngx_http_llm_ctx_t  *ctx;
+    ngx_http_llm_ping_stop(ngx_http_get_module_ctx(r, ngx_http_llm_module));
+}
 
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
+void
+ngx_http_llm_ping_stop(ngx_http_llm_ctx_t *ctx)
+{
     if (ctx->ping.timer.timer_set) {
         ngx_del_timer(&ctx->ping.timer);
     }
