@@ -24,10 +24,6 @@ ngx_int_t ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos,
  */
 ngx_int_t ngx_http_llm_relay_close(ngx_http_request_t *r);
 
-/* returns 1 for output of nginx behind the last buffer of such a response */
-ngx_uint_t ngx_http_llm_relay_behind(ngx_http_llm_ctx_t *ctx,
-    ngx_chain_t *in);
-
 /*
  * The body has ended with rc (as u->finalize_request) after the header was
  * sent: sends what was held back, and judges charge->end.  NGX_OK: complete,

@@ -167,11 +167,9 @@ ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char first, u_char last)
 
 
 /*
- * The shortcut: members that are here in one piece and without white space to
- * speak of, one after the other.  Most of a short object is read here.  What
- * is not that plain is left where it starts, for the general way.  A name
- * ends six bytes before last or earlier, a value two: so much is looked at
- * behind them.
+ * Reads members that are complete and without white space, as most of a short
+ * object; other members are left at their start to ngx_llm_pull_read().  A name
+ * ends six bytes before last or earlier, a value two: the code reads that far.
  */
 
 static u_char *

@@ -21,6 +21,8 @@ static ngx_int_t ngx_http_llm_settle_init(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_settle_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
+static ngx_int_t ngx_http_llm_settle_closed(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_chain_t *in);
 static void ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge);
 static void ngx_http_llm_settle_end(ngx_http_llm_charge_t *charge);
 static void ngx_http_llm_settle_cleanup(void *data);
@@ -205,8 +207,8 @@ ngx_http_llm_settle_init(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 
 
 /*
- * As soon as the answer is complete: a slow client, or lingering close, must
- * not hold what others could use.
+ * Settles as soon as the response is complete, so that a slow client or
+ * lingering close holds no quota and no slot.
  */
 
 static ngx_int_t
@@ -218,12 +220,8 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    if (ctx && ctx->relay.closed && r == r->main
-        && ngx_http_llm_relay_behind(ctx, in))
-    {
-        /* the client has the last buffer already */
-
-        return ngx_http_llm_next_body_filter(r, NULL);
+    if (ctx && ctx->relay.closed && r == r->main) {
+        return ngx_http_llm_settle_closed(r, ctx, in);
     }
 
     if (ctx == NULL || ctx->charge == NULL || r != r->main
@@ -258,6 +256,42 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     }
 
     return ngx_http_llm_next_body_filter(r, in);
+}
+
+
+/*
+ * Passes the last buffer of a response that its last event has ended, and drops
+ * the output of nginx that comes after it.  The addition filter sends a last
+ * buffer of its own while the first one is being passed.
+ */
+
+static ngx_int_t
+ngx_http_llm_settle_closed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_chain_t *in)
+{
+    ngx_int_t     rc;
+    ngx_uint_t    last;
+    ngx_chain_t  *cl;
+
+    if (ctx->relay.ended) {
+        return ngx_http_llm_next_body_filter(r, NULL);
+    }
+
+    last = 0;
+
+    for (cl = in; cl; cl = cl->next) {
+        last |= cl->buf->last_buf;
+    }
+
+    if (last && ctx->charge->quota.reserve.hold) {
+        ngx_http_llm_settle_charge(ctx->charge);
+    }
+
+    rc = ngx_http_llm_next_body_filter(r, in);
+
+    ctx->relay.ended |= last;
+
+    return rc;
 }
 
 

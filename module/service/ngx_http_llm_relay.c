@@ -592,21 +592,6 @@ ngx_http_llm_relay_ends(ngx_http_llm_charge_t *charge)
 }
 
 
-ngx_uint_t
-ngx_http_llm_relay_behind(ngx_http_llm_ctx_t *ctx, ngx_chain_t *in)
-{
-    if (ctx->relay.ended) {
-        return in != NULL;
-    }
-
-    for ( /* void */ ; in; in = in->next) {
-        ctx->relay.ended |= in->buf->last_buf;
-    }
-
-    return 0;
-}
-
-
 ngx_int_t
 ngx_http_llm_relay_close(ngx_http_request_t *r)
 {
