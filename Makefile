@@ -144,11 +144,13 @@ fleet:
 
 # Unit tests: the codec room, compiled without nginx.
 
-CODEC := $(notdir $(wildcard module/codec/*.c))
+CODEC := $(patsubst module/codec/%,%,$(wildcard module/codec/*/*.c))
 UNITS := $(notdir $(basename $(wildcard t/unit/*.c)))
 
 CODEC_FLAGS := -std=gnu11 -W -Wall -Wpointer-arith -Wno-unused-parameter \
-    -Werror -g -DNGX_LLM_STANDALONE -Iinclude
+    -Werror -g -DNGX_LLM_STANDALONE -Iinclude \
+    $(patsubst %/,-I%,$(sort $(dir $(wildcard module/codec/*.h \
+    module/codec/*/*.h))))
 
 # units FOLDER,FLAGS
 define units
@@ -156,7 +158,7 @@ $(1)/%: t/unit/%.c $(wildcard t/unit/*.h) $(CODEC:%.c=$(1)/codec/%.o)
 	$(CC) $(CODEC_FLAGS) $(2) -It/unit -o $$@ $$(filter %.c %.o,$$^) -lm
 
 $(1)/codec/%.o: module/codec/%.c $(HEADERS) | packages
-	@mkdir -p $(1)/codec
+	@mkdir -p $$(@D)
 	$(CC) $(CODEC_FLAGS) $(2) -c -o $$@ $$<
 endef
 

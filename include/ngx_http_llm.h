@@ -25,7 +25,8 @@
 /* bytes of an answer that are held back before it is judged */
 #define NGX_HTTP_LLM_HOLD             65536
 
-/* service/ngx_http_llm_body.c: the request body as one contiguous view */
+/* service/client/ngx_http_llm_body.c: the request body as one contiguous
+   view */
 
 typedef struct {
     u_char                        *data;
@@ -33,7 +34,7 @@ typedef struct {
 } ngx_http_llm_view_t;
 
 
-/* service/ngx_http_llm_balance.c: whose turn it is */
+/* service/attempt/ngx_http_llm_balance.c: whose turn it is */
 
 typedef struct {
     uint64_t                       allowed;      /* targets, by llm_require */
@@ -44,7 +45,7 @@ typedef struct {
 } ngx_http_llm_balance_ctx_t;
 
 
-/* service/ngx_http_llm_upstream.c: the attempts of one pass */
+/* service/attempt/ngx_http_llm_upstream.c: the attempts of one pass */
 
 typedef struct {
     const ngx_http_llm_exchange_t *exchange;
@@ -75,7 +76,7 @@ typedef struct {
 } ngx_http_llm_upstream_ctx_t;
 
 
-/* service/ngx_http_llm_limits.c: the timeouts, one timer */
+/* service/attempt/ngx_http_llm_limits.c: the timeouts, one timer */
 
 typedef struct {
     ngx_event_t                    timer;
@@ -97,7 +98,7 @@ typedef struct {
 } ngx_http_llm_limits_ctx_t;
 
 
-/* service/ngx_http_llm_response.c: status line and headers */
+/* service/attempt/ngx_http_llm_response.c: status line and headers */
 
 typedef struct {
     ngx_int_t                    (*step)(ngx_http_request_t *r);
@@ -114,7 +115,7 @@ typedef struct {
 } ngx_http_llm_response_ctx_t;
 
 
-/* service/ngx_http_llm_peer.c: the wait for a name's first address */
+/* service/attempt/ngx_http_llm_peer.c: the wait for a name's first address */
 
 typedef struct {
     ngx_llm_waiter_t               waiter;
@@ -124,7 +125,7 @@ typedef struct {
 } ngx_http_llm_wait_ctx_t;
 
 
-/* service/ngx_http_llm_ping.c: comment lines into a silent stream */
+/* service/client/ngx_http_llm_ping.c: comment lines into a silent stream */
 
 typedef struct {
     ngx_event_t                    timer;
@@ -138,7 +139,7 @@ typedef struct {
 } ngx_http_llm_ping_ctx_t;
 
 
-/* service/ngx_http_llm_drain.c: an answer whose client is gone */
+/* service/client/ngx_http_llm_drain.c: an answer whose client is gone */
 
 typedef struct {
     void                         (*started)(ngx_http_request_t *r);
@@ -149,7 +150,7 @@ typedef struct {
 } ngx_http_llm_drain_ctx_t;
 
 
-/* service/ngx_http_llm_error.c: our page instead of nginx's */
+/* service/client/ngx_http_llm_error.c: our page instead of nginx's */
 
 typedef struct {
     ngx_str_t                      body;

@@ -52,7 +52,7 @@ typedef enum {
 } ngx_http_llm_quota_e;
 
 
-/* service/ngx_http_llm_quota.c: what was reserved */
+/* service/client/ngx_http_llm_quota.c: what was reserved */
 
 typedef struct {
     ngx_llm_reserve_t              reserve;

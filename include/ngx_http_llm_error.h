@@ -5,7 +5,7 @@
  * ngx_http_llm_fault() and returns the HTTP status that gives; nginx's own
  * machinery (error_page, access log) sees that status, and the page it would
  * make up is replaced by OpenAI's error object in the filters of
- * service/ngx_http_llm_error.c.
+ * service/client/ngx_http_llm_error.c.
  */
 
 #ifndef _NGX_HTTP_LLM_ERROR_H_INCLUDED_

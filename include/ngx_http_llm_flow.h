@@ -7,7 +7,6 @@
 
 
 #include <ngx_http_llm.h>
-#include <ngx_http_llm_recall.h>
 
 
 /* phase handler, ACCESS: with llm_auth nobody passes without a key */

@@ -18,7 +18,7 @@
 #define NGX_HTTP_LLM_METER_HEAD  8
 
 
-/* service/ngx_http_llm_framing.c: where the body ends */
+/* service/attempt/ngx_http_llm_framing.c: where the body ends */
 
 typedef struct {
     ngx_http_chunked_t             chunked;
@@ -31,7 +31,7 @@ typedef struct {
 } ngx_http_llm_framing_ctx_t;
 
 
-/* service/ngx_http_llm_judge.c: is it an answer? */
+/* service/attempt/ngx_http_llm_judge.c: is it an answer? */
 
 typedef struct {
     ngx_uint_t                     verdict;      /* NGX_HTTP_LLM_NEXT_... */
@@ -48,7 +48,7 @@ typedef struct {
 } ngx_http_llm_judge_ctx_t;
 
 
-/* service/ngx_http_llm_relay.c: the answer's way to the client */
+/* service/attempt/ngx_http_llm_relay.c: the answer's way to the client */
 
 typedef struct {
     ngx_buf_t                     *tail;         /* start of an event, held */
@@ -70,7 +70,7 @@ typedef struct {
 } ngx_http_llm_relay_ctx_t;
 
 
-/* service/ngx_http_llm_meter.c: an answer that is not llm_pass's */
+/* service/client/ngx_http_llm_meter.c: an answer that is not llm_pass's */
 
 typedef struct {
     size_t                         len;          /* of head */

@@ -11,7 +11,7 @@
 #define _NGX_LLM_BLAME_H_INCLUDED_
 
 
-#include "ngx_llm_codec.h"
+#include <ngx_llm_codec.h>
 
 
 #define NGX_LLM_BLAME_MAX   86400000  /* ms: no peer may ask for more */

@@ -13,7 +13,7 @@
 #define _NGX_LLM_BUCKET_H_INCLUDED_
 
 
-#include "ngx_llm_codec.h"
+#include <ngx_llm_codec.h>
 
 
 /* the largest limit and the longest wait */

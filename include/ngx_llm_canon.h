@@ -20,7 +20,7 @@
 #define _NGX_LLM_CANON_H_INCLUDED_
 
 
-#include "ngx_llm_codec.h"
+#include <ngx_llm_codec.h>
 
 
 #define NGX_LLM_CANON_DEPTH      64  /* containers, the outer one included */

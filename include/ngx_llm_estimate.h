@@ -12,7 +12,7 @@
 #define _NGX_LLM_ESTIMATE_H_INCLUDED_
 
 
-#include "ngx_llm_facts.h"
+#include <ngx_llm_facts.h>
 
 
 #define NGX_LLM_ESTIMATE_STEPS   96  /* of a histogram */

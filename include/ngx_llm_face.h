@@ -11,7 +11,7 @@
 #define _NGX_LLM_FACE_H_INCLUDED_
 
 
-#include "ngx_llm_codec.h"
+#include <ngx_llm_codec.h>
 
 
 /* what was asked */

@@ -7,7 +7,7 @@
 #define _NGX_LLM_FACTS_H_INCLUDED_
 
 
-#include "ngx_llm_codec.h"
+#include <ngx_llm_codec.h>
 
 
 #define NGX_LLM_MODEL_LEN       256   /* longest model name, decoded */

@@ -12,7 +12,7 @@
 #define _NGX_LLM_FORM_H_INCLUDED_
 
 
-#include "ngx_llm_json.h"
+#include <ngx_llm_json.h>
 
 
 #define NGX_LLM_FORM_BOUNDARY   70    /* longest, by RFC 2046 */

@@ -10,7 +10,7 @@
 #define _NGX_LLM_JSON_H_INCLUDED_
 
 
-#include "ngx_llm_facts.h"
+#include <ngx_llm_facts.h>
 
 
 #define NGX_LLM_JSON_DEPTH      256   /* containers, the outer one included */

@@ -7,7 +7,7 @@
 #define _NGX_LLM_LIMIT_H_INCLUDED_
 
 
-#include "ngx_llm_bucket.h"
+#include <ngx_llm_bucket.h>
 
 
 #define NGX_LLM_LIMIT_DURATION  32   /* of a duration as text, at most */

@@ -7,7 +7,7 @@
 #define _NGX_LLM_PARAM_H_INCLUDED_
 
 
-#include "ngx_llm_codec.h"
+#include <ngx_llm_codec.h>
 
 
 typedef struct {

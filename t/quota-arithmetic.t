@@ -373,7 +373,7 @@ cmp_ok(scalar @ops, '>=', 20_000, 'operations enough');
 my $program = "$dir/bucket";
 my @cc = (qw(cc -std=gnu11 -O1 -Wall -Werror -DNGX_LLM_STANDALONE),
           "-I$Bin/../include", '-o', $program, "$Bin/tools/bucket.c",
-          "$Bin/../module/codec/ngx_llm_bucket.c");
+          "$Bin/../module/codec/account/ngx_llm_bucket.c");
 is(system(@cc), 0, 'the program compiles') or BAIL_OUT("@cc");
 
 spew("$dir/ops", join '', map { "$_\n" } @ops);

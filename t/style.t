@@ -23,6 +23,15 @@ my %ROOM = (
     surface => 4,
 );
 
+# Wings that other wings of their room may call.  A wing of this list may call
+# the wings that stand before it.
+my @FOUNDATION = qw(
+    codec/json
+    runtime/files
+    runtime/state
+    runtime/redis
+);
+
 my @files   = files('include', 'module', 't/simulator', 't/caller');
 my %text    = map { $_ => slurp($_) } @files;
 my %code    = map { $_ => code($text{$_}) } @files;
@@ -37,6 +46,9 @@ claim('no file longer than it may be', too_long());
 claim('every source lies in a room',
     grep { !exists $ROOM{ room($_) } } @sources);
 claim('calls go down only', calls_up());
+claim('no call crosses the wings of a room', calls_across());
+claim('no header is included from outside its wing or room',
+    private_headers());
 claim('codec: no request, pool, log or clock',
     mentions(qr{^module/codec/}, qr/\b(?:
         ngx_http(?:_\w+|\.h) | ngx_pool\w* | ngx_p[cn]?alloc | \w*->pool
@@ -95,6 +107,15 @@ sub room {
     my ($path) = @_;
 
     return $path =~ m{^module/([^/]+)/} ? $1 : '';
+}
+
+
+# Returns the folder of a file below module/: its wing, or its room if the file
+# lies on top of the room.
+sub wing {
+    my ($path) = @_;
+
+    return dirname($path) =~ m{^module/(.+)} ? $1 : '';
 }
 
 
@@ -169,9 +190,10 @@ sub exports {
 }
 
 
-# A call may go down, or stay inside codec, runtime, flow or surface;
-# service and dialect files do not know each other.
-sub calls_up {
+# Returns the calls from one file to another that the rule forbids.  The rule
+# gets the paths of the two files.
+sub calls {
+    my ($forbidden) = @_;
     my (%owner, @found);
 
     for my $path (@sources) {
@@ -186,11 +208,55 @@ sub calls_up {
 
             next if !$other || $other eq $path || $seen{$name}++;
 
-            my ($from, $to) = map { $ROOM{ room($_) } // -1 } $path, $other;
+            push @found, "$path -> $other ($name)"
+                if $forbidden->($path, $other);
+        }
+    }
 
-            if ($to > $from || ($to == 2 && $from == 2)) {
-                push @found, "$path -> $other ($name)";
-            }
+    return @found;
+}
+
+
+# A call may go down, or stay inside codec, runtime, flow or surface;
+# service and dialect files do not know each other.
+sub calls_up {
+    return calls(sub {
+        my ($from, $to) = map { $ROOM{ room($_) } // -1 } @_;
+
+        return $to > $from || ($to == 2 && $from == 2);
+    });
+}
+
+
+# A file on top of a room, as surface's module.c, may call all wings of its
+# room and be called by them.
+sub calls_across {
+    my %height = map { $FOUNDATION[$_] => $_ } 0 .. $#FOUNDATION;
+
+    return calls(sub {
+        my ($from, $to) = map { wing($_) } @_;
+
+        return room($_[0]) eq room($_[1]) && $from ne $to
+               && $from =~ m{/} && $to =~ m{/}
+               && ($height{$to} // @FOUNDATION)
+                  >= ($height{$from} // @FOUNDATION);
+    });
+}
+
+
+# A header in a wing is private to the wing, a header on top of a room is
+# private to the room.
+sub private_headers {
+    my %home = map { basename($_) => $_ } grep { m{^module/.*\.h$} } @files;
+    my @found;
+
+    for my $path (grep { m{^(?:include|module)/} } @files) {
+        while ($text{$path} =~ m{^\s*#\s*include\s+[<"](?:[\w.]*/)*(\w+\.h)}mg) {
+            my $header = $home{$1} // next;
+            my $wing   = wing($header);
+
+            push @found, "$path includes $header"
+                if wing($path) !~ m{^\Q$wing\E(?:/|$)};
         }
     }
 

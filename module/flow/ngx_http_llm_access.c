@@ -5,7 +5,7 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_auth.h>
+#include <ngx_http_llm_client.h>
 
 
 ngx_int_t

@@ -6,10 +6,9 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_auth.h>
+#include "ngx_http_llm_recall.h"
+#include <ngx_http_llm_client.h>
 #include <ngx_http_llm_body.h>
-#include <ngx_http_llm_require.h>
-#include <ngx_http_llm_route.h>
 #include <ngx_http_llm_dialect.h>
 #include <ngx_llm_form.h>
 

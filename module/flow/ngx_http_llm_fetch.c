@@ -8,7 +8,8 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_ping.h>
+#include "ngx_http_llm_recall.h"
+#include <ngx_http_llm_filter.h>
 
 
 static ngx_int_t ngx_http_llm_fetch_alone(ngx_http_llm_ctx_t *ctx);

@@ -5,11 +5,10 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_finish.h>
-#include <ngx_http_llm_balance.h>
-#include <ngx_http_llm_blame.h>
-#include <ngx_http_llm_limits.h>
-#include <ngx_http_llm_ping.h>
+#include "ngx_http_llm_recall.h"
+#include "ngx_http_llm_finish.h"
+#include <ngx_http_llm_attempt.h>
+#include <ngx_http_llm_filter.h>
 #include <ngx_http_llm_relay.h>
 
 

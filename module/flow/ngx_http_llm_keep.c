@@ -7,7 +7,8 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_tee.h>
+#include "ngx_http_llm_recall.h"
+#include <ngx_http_llm_copy.h>
 
 
 static const char *ngx_http_llm_keep_refused(ngx_http_request_t *r,

@@ -5,6 +5,7 @@
 
 
 #include <ngx_http_llm_flow.h>
+#include "ngx_http_llm_recall.h"
 
 
 void

@@ -5,8 +5,7 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_auth.h>
-#include <ngx_http_llm_route.h>
+#include <ngx_http_llm_client.h>
 
 
 static ngx_int_t ngx_http_llm_models_list(ngx_http_request_t *r,

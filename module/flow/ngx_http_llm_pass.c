@@ -7,22 +7,16 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_finish.h>
-#include <ngx_http_llm_balance.h>
-#include <ngx_http_llm_blame.h>
-#include <ngx_http_llm_splice.h>
+#include "ngx_http_llm_recall.h"
+#include "ngx_http_llm_finish.h"
+#include <ngx_http_llm_attempt.h>
 #include <ngx_http_llm_request.h>
-#include <ngx_http_llm_upstream.h>
-#include <ngx_http_llm_limits.h>
-#include <ngx_http_llm_peer.h>
-#include <ngx_http_llm_ping.h>
-#include <ngx_http_llm_drain.h>
+#include <ngx_http_llm_endpoint.h>
+#include <ngx_http_llm_filter.h>
 #include <ngx_http_llm_response.h>
-#include <ngx_http_llm_framing.h>
-#include <ngx_http_llm_judge.h>
 #include <ngx_http_llm_relay.h>
 #include <ngx_http_llm_dialect.h>
-#include <ngx_http_llm_tee.h>
+#include <ngx_http_llm_copy.h>
 
 
 static void ngx_http_llm_pass_resume(ngx_http_request_t *r);

@@ -6,10 +6,10 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_auth.h>
-#include <ngx_http_llm_control.h>
-#include <ngx_http_llm_key.h>
-#include <ngx_http_llm_replay.h>
+#include "ngx_http_llm_recall.h"
+#include <ngx_http_llm_client.h>
+#include <ngx_http_llm_cache_key.h>
+#include <ngx_http_llm_copy.h>
 
 
 static ngx_uint_t ngx_http_llm_recall_wanted(ngx_http_request_t *r,

@@ -7,7 +7,7 @@
 
 #include <ngx_http_llm_flow.h>
 #include <ngx_http_llm_dialect.h>
-#include <ngx_http_llm_header.h>
+#include <ngx_http_llm_filter.h>
 #include <ngx_http_llm_quota.h>
 
 

@@ -6,12 +6,12 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_meter.h>
-#include <ngx_http_llm_peer.h>
-#include <ngx_http_llm_ping.h>
+#include "ngx_http_llm_recall.h"
+#include <ngx_http_llm_filter.h>
+#include <ngx_http_llm_endpoint.h>
 #include <ngx_http_llm_relay.h>
-#include <ngx_http_llm_route.h>
-#include <ngx_http_llm_tee.h>
+#include <ngx_http_llm_client.h>
+#include <ngx_http_llm_copy.h>
 
 
 static ngx_int_t ngx_http_llm_settle_header_filter(ngx_http_request_t *r);

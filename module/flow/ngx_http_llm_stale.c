@@ -6,7 +6,8 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_replay.h>
+#include "ngx_http_llm_recall.h"
+#include <ngx_http_llm_copy.h>
 
 
 static void ngx_http_llm_stale_use(ngx_http_request_t *r,

@@ -4,16 +4,13 @@
  */
 
 
-#include <ngx_http_llm_surface.h>
-#include <ngx_http_llm_cache_conf.h>
-#include <ngx_http_llm_provider_conf.h>
+#include "ngx_http_llm_surface.h"
+#include "ngx_http_llm_cache_conf.h"
+#include "ngx_http_llm_provider_conf.h"
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_header.h>
-#include <ngx_http_llm_meter.h>
-#include <ngx_http_llm_ping.h>
+#include <ngx_http_llm_filter.h>
 #include <ngx_http_llm_quota.h>
-#include <ngx_http_llm_drain.h>
-#include <ngx_http_llm_control.h>
+#include <ngx_http_llm_cache_key.h>
 
 
 static ngx_int_t ngx_http_llm_preconfiguration(ngx_conf_t *cf);
@@ -148,14 +145,14 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("llm_metrics"),
       NGX_HTTP_LLM_PASS_CONF|NGX_CONF_NOARGS,
-      ngx_http_llm_conf_page,
+      ngx_http_llm_page_conf,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       &ngx_http_llm_metrics },
 
     { ngx_string("llm_status"),
       NGX_HTTP_LLM_PASS_CONF|NGX_CONF_NOARGS,
-      ngx_http_llm_conf_page,
+      ngx_http_llm_page_conf,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       &ngx_http_llm_status },

@@ -4,11 +4,11 @@
  */
 
 
-#include <ngx_http_llm_surface.h>
+#include "ngx_http_llm_surface.h"
 #include <ngx_http_llm_flow.h>
-#include <ngx_http_llm_auth.h>
-#include <ngx_http_llm_header.h>
-#include <ngx_http_llm_key.h>
+#include <ngx_http_llm_client.h>
+#include <ngx_http_llm_filter.h>
+#include <ngx_http_llm_cache_key.h>
 
 
 typedef ngx_int_t (*ngx_http_llm_value_pt)(ngx_http_request_t *r,

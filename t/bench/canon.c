@@ -4,8 +4,9 @@
  * is what a cache's key costs, of which the hash is 1.  The best of many
  * rounds is printed: the machine may be shared.
  *
- *   gcc -std=gnu11 -O2 -DNGX_LLM_STANDALONE -Iinclude t/bench/canon.c \
- *       module/codec/ngx_llm_canon*.c -o bench-canon -lcrypto
+ *   gcc -std=gnu11 -O2 -DNGX_LLM_STANDALONE -Iinclude -Imodule/codec \
+ *       t/bench/canon.c \
+ *       $(find module/codec -name '*.c') -o bench-canon -lcrypto
  */
 
 #include <openssl/evp.h>

@@ -3,8 +3,9 @@
  * to a plain SSE2 scan of the same bytes for quotes, backslashes and control
  * bytes.  The best of many rounds is printed: the machine may be shared.
  *
- *   gcc -std=gnu11 -O2 -DNGX_LLM_STANDALONE -Iinclude t/bench/json.c \
- *       module/codec/ngx_llm_{json,walk,string,string_avx2}.c -o bench-json
+ *   gcc -std=gnu11 -O2 -DNGX_LLM_STANDALONE -Iinclude -Imodule/codec \
+ *       t/bench/json.c \
+ *       $(find module/codec -name '*.c') -o bench-json
  */
 
 #include <stdio.h>

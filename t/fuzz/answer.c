@@ -4,9 +4,8 @@
  * the framing and the api, the second one the pieces.  Build with
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined \
- *         -DNGX_LLM_STANDALONE -Iinclude t/fuzz/answer.c \
- *         module/codec/ngx_llm_sse.c module/codec/ngx_llm_pull.c \
- *         module/codec/ngx_llm_answer*.c module/codec/ngx_llm_api.c
+ *         -DNGX_LLM_STANDALONE -Iinclude -Imodule/codec t/fuzz/answer.c \
+ *         $(find module/codec -name '*.c')
  */
 
 #include <ngx_llm_answer.h>

@@ -5,8 +5,8 @@
  * size, so that the sanitizer sees a byte too far.
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -DNGX_LLM_STANDALONE \
- *       -Iinclude t/fuzz/blame.c module/codec/ngx_llm_{blame,blame_read}.c \
- *       module/codec/ngx_llm_{walk,string,string_avx2}.c -o fuzz-blame
+ *       -Iinclude -Imodule/codec t/fuzz/blame.c \
+ *       $(find module/codec -name '*.c') -o fuzz-blame
  */
 
 #include <stdlib.h>

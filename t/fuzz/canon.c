@@ -7,8 +7,8 @@
  * memory of their exact size, so that the sanitizer sees a byte too far.
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -DNGX_LLM_STANDALONE \
- *       -Iinclude t/fuzz/canon.c \
- *       module/codec/ngx_llm_{canon*,json,walk,string,string_avx2}.c \
+ *       -Iinclude -Imodule/codec t/fuzz/canon.c \
+ *       $(find module/codec -name '*.c') \
  *       -o fuzz-canon
  */
 

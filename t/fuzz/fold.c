@@ -4,7 +4,8 @@
  * kind.  Build with
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined \
- *         -DNGX_LLM_STANDALONE -Iinclude t/fuzz/fold.c module/codec/[a-z]*.c
+ *         -DNGX_LLM_STANDALONE -Iinclude -Imodule/codec t/fuzz/fold.c \
+ *         $(find module/codec -name '*.c')
  */
 
 #define _GNU_SOURCE

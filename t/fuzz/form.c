@@ -6,7 +6,8 @@
  * its exact size, so that the sanitizer sees a byte too far.
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -DNGX_LLM_STANDALONE \
- *       -Iinclude t/fuzz/form.c module/codec/ngx_llm_{form,param}.c \
+ *       -Iinclude -Imodule/codec t/fuzz/form.c \
+ *       $(find module/codec -name '*.c') \
  *       -o fuzz-form
  */
 

@@ -5,8 +5,8 @@
  * to memory of its exact size, so that the sanitizer sees a byte too far.
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -DNGX_LLM_STANDALONE \
- *       -Iinclude t/fuzz/json.c \
- *       module/codec/ngx_llm_{json,walk,string,string_avx2}.c -o fuzz-json
+ *       -Iinclude -Imodule/codec t/fuzz/json.c \
+ *       $(find module/codec -name '*.c') -o fuzz-json
  */
 
 #include <stdlib.h>

@@ -4,7 +4,8 @@
  * first input byte chooses the kind and the usage chunk.  Build with
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined \
- *         -DNGX_LLM_STANDALONE -Iinclude t/fuzz/unroll.c module/codec/[a-z]*.c
+ *         -DNGX_LLM_STANDALONE -Iinclude -Imodule/codec t/fuzz/unroll.c \
+ *         $(find module/codec -name '*.c')
  */
 
 #include <ngx_llm_face.h>

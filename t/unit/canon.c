@@ -6,7 +6,9 @@
  * read (each ends where a forbidden page starts), and that no body is slow.
  *
  *   gcc -std=gnu11 -O2 -Wall -Wextra -Werror -DNGX_LLM_STANDALONE -Iinclude \
- *       -It/unit t/unit/canon.c module/codec/ngx_llm_canon*.c
+ *       -Imodule/codec \
+ *       -It/unit t/unit/canon.c \
+ *       $(find module/codec -name '*.c')
  */
 
 #include <stdlib.h>

@@ -5,7 +5,9 @@
  * starts), and that hostile bodies are refused in bounded time.
  *
  *   gcc -std=gnu11 -O2 -Wall -Wextra -Werror -DNGX_LLM_STANDALONE -Iinclude \
- *       t/unit/json.c module/codec/ngx_llm_{json,walk,string,string_avx2}.c
+ *       -Imodule/codec \
+ *       t/unit/json.c \
+ *       $(find module/codec -name '*.c')
  */
 
 #include <stdlib.h>

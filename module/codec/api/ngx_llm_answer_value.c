@@ -1,0 +1,537 @@
+/*
+ * ngx_llm_answer_value.c: the values of an answer, as the scanner tells them,
+ * become notes in the draft of the event that is being read.
+ *
+ * Called by the scanner.  The event may still be cut: ngx_llm_answer.c decides
+ * whether it counts when it has ended.
+ */
+
+#include <ngx_llm_answer.h>
+
+#include "ngx_llm_answer_keys.h"
+
+
+#define ngx_llm_answer_is(value, text)                                        \
+    ((value)->len == sizeof(text) - 1                                         \
+     && ngx_memcmp((value)->data, text, sizeof(text) - 1) == 0)
+
+
+static void ngx_llm_answer_remember(ngx_llm_answer_t *a, u_char *p,
+    u_char *last);
+static void ngx_llm_answer_token(ngx_llm_answer_t *a);
+static void ngx_llm_answer_read_usage(ngx_llm_answer_t *a);
+static void ngx_llm_answer_read_choices(ngx_llm_answer_t *a);
+static void ngx_llm_answer_read_choice(ngx_llm_answer_t *a);
+static void ngx_llm_answer_read_content(ngx_llm_answer_t *a);
+static void ngx_llm_answer_read_error(ngx_llm_answer_t *a);
+static void ngx_llm_answer_read_status(ngx_llm_answer_t *a);
+static void ngx_llm_answer_read_state(ngx_llm_answer_t *a);
+static void ngx_llm_answer_read_type(ngx_llm_answer_t *a);
+static void ngx_llm_answer_reason(ngx_llm_answer_t *a);
+
+
+void
+ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
+{
+    ngx_llm_answer_t        *a;
+    ngx_llm_answer_draft_t  *d;
+
+    a = pl->data;
+    d = &a->draft;
+
+    switch (pl->slot) {
+
+    case ngx_llm_answer_usage:
+        d->usage_object |= (pl->type == NGX_LLM_PULL_OBJECT);
+
+        /* fall through */
+
+    case ngx_llm_answer_inner_usage:
+        ngx_llm_answer_read_usage(a);
+        break;
+
+    case ngx_llm_answer_choices:
+        ngx_llm_answer_read_choices(a);
+        break;
+
+    case ngx_llm_answer_choice:
+    case ngx_llm_answer_finish:
+        ngx_llm_answer_read_choice(a);
+        break;
+
+    case ngx_llm_answer_index:
+        ngx_llm_answer_read_choice(a);
+
+        if (a->from) {
+            ngx_llm_answer_remember(a, a->from, p);
+            a->from = NULL;
+        }
+
+        break;
+
+    case ngx_llm_answer_choice_content:
+    case ngx_llm_answer_choice_thought:
+    case ngx_llm_answer_delta:
+    case ngx_llm_answer_text:
+    case ngx_llm_answer_piece:
+    case ngx_llm_answer_stop:
+    case ngx_llm_answer_content:
+    case ngx_llm_answer_rows:
+    case ngx_llm_answer_results:
+    case ngx_llm_answer_output:
+    case ngx_llm_answer_audio:
+        ngx_llm_answer_read_content(a);
+        break;
+
+    case ngx_llm_answer_error:
+    case ngx_llm_answer_choice_error:
+        ngx_llm_answer_read_error(a);
+        break;
+
+    case ngx_llm_answer_error_code:
+    case ngx_llm_answer_error_status:
+        ngx_llm_answer_read_status(a);
+
+        /* fall through */
+
+    case ngx_llm_answer_error_member:
+        d->error_filled |= ngx_llm_answer_truthy(pl);
+        break;
+
+    case ngx_llm_answer_root_code:
+        ngx_llm_answer_read_status(a);
+        break;
+
+    case ngx_llm_answer_root_status:
+        ngx_llm_answer_read_state(a);
+
+        if (a->kind != NGX_LLM_ANSWER_JSON) {
+            break;
+        }
+
+        /* fall through */
+
+    case ngx_llm_answer_response_status:
+
+        /* other servers' statuses do not hide a finish reason */
+
+        if ((a->ended | d->ended) == 0) {
+            ngx_llm_answer_reason(a);
+        }
+
+        break;
+
+    case ngx_llm_answer_type:
+        ngx_llm_answer_read_type(a);
+        break;
+
+    case ngx_llm_answer_object:
+        d->error_type |= (pl->type == NGX_LLM_PULL_STRING
+                          && ngx_llm_answer_is(&pl->value, "error"));
+        break;
+
+    case ngx_llm_answer_root_message:
+        d->message |= (pl->type == NGX_LLM_PULL_STRING && pl->value.len);
+        break;
+
+    case ngx_llm_answer_complaint:
+        d->complaint |= ngx_llm_answer_truthy(pl);
+        break;
+
+    default:
+        ngx_llm_answer_token(a);
+    }
+}
+
+
+/*
+ * The chunks of a stream begin alike: id, object, created, model, and so on
+ * to the index of the first choice.  These bytes are kept, with all that is
+ * known behind them; an event that starts with the same bytes is read from
+ * there.
+ */
+
+static void
+ngx_llm_answer_remember(ngx_llm_answer_t *a, u_char *p, u_char *last)
+{
+    size_t                   len;
+    ngx_llm_answer_draft_t  *d;
+
+    d = &a->draft;
+    len = last - p;
+
+    /*
+     * An index that no comma has ended may have more digits next time; a usage
+     * and a finish reason are not in the draft alone.
+     */
+
+    if (len > NGX_LLM_ANSWER_START || (last[-1] != ',' && last[-1] != ' ')
+        || d->usage_bad || d->usage_given || d->finish_len)
+    {
+        return;
+    }
+
+    ngx_memcpy(a->start, p, len);
+    a->start_len = len;
+    a->start_draft = *d;
+    a->start_place = a->pull.at;
+}
+
+
+/*
+ * A count in usage: a plain integer, or nothing of this usage is taken.
+ * Relays are known to send both families of names with zeros in one of them,
+ * so the larger of two aliases counts.
+ */
+
+static void
+ngx_llm_answer_token(ngx_llm_answer_t *a)
+{
+    int64_t          n, *token;
+    ngx_llm_pull_t  *pl;
+
+    pl = &a->pull;
+    token = &a->tokens[pl->slot];
+
+    n = (pl->type == NGX_LLM_PULL_NUMBER) ? ngx_llm_answer_integer(&pl->value)
+                                          : -1;
+    if (n < 0) {
+        a->draft.tokens_bad = 1;
+
+    } else if (n > *token) {
+        *token = n;
+    }
+}
+
+
+static void
+ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
+{
+    int64_t                 *n;
+    ngx_uint_t               i;
+    ngx_llm_answer_draft_t  *d;
+
+    d = &a->draft;
+    n = a->tokens;
+
+    if (a->pull.type == NGX_LLM_PULL_OBJECT) {
+
+        for (i = 0; i < NGX_LLM_ANSWER_TOKENS; i++) {
+            a->tokens[i] = -1;
+        }
+
+        d->tokens_bad = 0;
+
+        return;
+    }
+
+    if (a->pull.type != NGX_LLM_PULL_OBJECT_END) {
+        return;
+    }
+
+    if (d->tokens_bad) {
+        d->usage_bad = 1;
+        d->usage_given = 0;
+        return;
+    }
+
+    if (n[ngx_llm_answer_prompt] < 0 && n[ngx_llm_answer_completion] < 0
+        && n[ngx_llm_answer_total] < 0)
+    {
+        return;
+    }
+
+    d->usage_bad = 0;
+    d->usage_given = 1;
+
+    a->pending.prompt = n[ngx_llm_answer_prompt];
+    a->pending.completion = n[ngx_llm_answer_completion];
+    a->pending.total = n[ngx_llm_answer_total];
+    a->pending.cached = n[ngx_llm_answer_cached];
+    a->pending.cache_write = n[ngx_llm_answer_cache_write];
+    a->pending.reasoning = n[ngx_llm_answer_reasoning];
+
+    if (a->pending.total < 0) {
+        a->pending.total = (a->pending.prompt < 0) ? 0 : a->pending.prompt;
+
+        if (a->pending.completion > 0) {
+            a->pending.total += a->pending.completion;
+        }
+    }
+}
+
+
+static void
+ngx_llm_answer_read_choices(ngx_llm_answer_t *a)
+{
+    ngx_llm_answer_draft_t  *d;
+
+    d = &a->draft;
+
+    if (a->pull.type == NGX_LLM_PULL_ARRAY) {
+        d->seen = 0;
+        d->ended = 0;
+        d->position = 0;
+        d->beyond = 0;
+
+    } else if (a->pull.type == NGX_LLM_PULL_ARRAY_END) {
+        d->no_choices = a->pull.empty;
+
+        if (!a->pull.empty) {
+            d->seen_members |= NGX_LLM_SEEN_CHOICES;
+        }
+    }
+}
+
+
+/* a choice's start, a value in it that we read, or its end */
+
+static void
+ngx_llm_answer_read_choice(ngx_llm_answer_t *a)
+{
+    int64_t                  n;
+    uint64_t                 bit;
+    ngx_llm_pull_t          *pl;
+    ngx_llm_answer_draft_t  *d;
+
+    pl = &a->pull;
+    d = &a->draft;
+
+    switch (pl->type) {
+
+    case NGX_LLM_PULL_OBJECT:
+        d->index = d->position++;
+        d->choice_ended = 0;
+        return;
+
+    case NGX_LLM_PULL_NUMBER:
+        n = ngx_llm_answer_integer(&pl->value);
+
+        if (pl->slot == ngx_llm_answer_index && n >= 0) {
+            d->index = (n < 64) ? (int32_t) n : 64;
+        }
+
+        return;
+
+    case NGX_LLM_PULL_STRING:
+
+        /* some send "" where others send null */
+
+        if (pl->slot == ngx_llm_answer_finish && pl->value.len) {
+            d->choice_ended = 1;
+            d->choice_failed |= ngx_llm_answer_is(&pl->value, "error");
+            d->seen_members |= NGX_LLM_SEEN_FINISH;
+            ngx_llm_answer_reason(a);
+        }
+
+        return;
+
+    case NGX_LLM_PULL_OBJECT_END:
+        break;
+
+    default:
+        return;
+    }
+
+    if (d->index > 63) {
+        d->beyond |= !d->choice_ended;
+        return;
+    }
+
+    bit = (uint64_t) 1 << d->index;
+    d->seen |= bit;
+
+    if (d->choice_ended) {
+        d->ended |= bit;
+    }
+}
+
+
+/* the values that show an answer, or are its content */
+
+static void
+ngx_llm_answer_read_content(ngx_llm_answer_t *a)
+{
+    ngx_llm_pull_t          *pl;
+    ngx_llm_answer_draft_t  *d;
+
+    static const struct {
+        uint16_t  array;             /* seen if it is one, */
+        uint16_t  filled;            /* or has a value */
+        u_char    content;
+    } shows[] = {
+        { 0, NGX_LLM_SEEN_DELTA, 1 },                    /* choice_content */
+        { 0, NGX_LLM_SEEN_DELTA, 0 },                    /* choice_thought */
+        { 0, 0, 1 },                                     /* delta */
+        { 0, 0, 1 },                                     /* text */
+        { 0, 0, 0 },                                     /* piece */
+        { 0, NGX_LLM_SEEN_STOP, 0 },                     /* stop */
+        { 0, 0, 1 },                                     /* content */
+        { 0, NGX_LLM_SEEN_DATA, 1 },                     /* rows */
+        { 0, NGX_LLM_SEEN_RESULTS, 1 },                  /* results */
+        { NGX_LLM_SEEN_OUTPUT, NGX_LLM_SEEN_ITEMS, 1 },  /* output */
+        { 0, NGX_LLM_SEEN_AUDIO, 1 }                     /* audio */
+    };
+
+    const u_char  i = a->pull.slot - ngx_llm_answer_choice_content;
+
+    pl = &a->pull;
+    d = &a->draft;
+
+    if (pl->type == NGX_LLM_PULL_ARRAY) {
+        d->seen_members |= shows[i].array;
+
+    } else if (ngx_llm_answer_truthy(pl)) {
+        d->seen_members |= shows[i].filled;
+        d->content |= shows[i].content;
+    }
+
+    if (pl->type != NGX_LLM_PULL_STRING) {
+        return;
+    }
+
+    if (pl->slot <= ngx_llm_answer_piece) {
+        d->output = ngx_llm_answer_sum(d->output, pl->length);
+    }
+
+    if (pl->slot == ngx_llm_answer_text) {
+
+        /* silence is transcribed as well */
+
+        d->seen_members |= NGX_LLM_SEEN_TEXT;
+    }
+}
+
+
+/* the start of an error, its end, or one that is no object */
+
+static void
+ngx_llm_answer_read_error(ngx_llm_answer_t *a)
+{
+    ngx_uint_t               filled, object;
+    ngx_llm_pull_t          *pl;
+    ngx_llm_event_t         *ev;
+    ngx_llm_answer_draft_t  *d;
+
+    pl = &a->pull;
+    d = &a->draft;
+    ev = &d->event;
+
+    if (pl->type == NGX_LLM_PULL_OBJECT) {
+        d->error_filled = 0;
+
+        if (pl->slot == ngx_llm_answer_error) {
+            d->status[0] = 0;
+            d->status[1] = 0;
+        }
+    }
+
+    object = (pl->type == NGX_LLM_PULL_OBJECT_END);
+    filled = object ? d->error_filled : ngx_llm_answer_truthy(pl);
+
+    if (pl->slot == ngx_llm_answer_error) {
+        ev->error = filled;
+        ev->error_object = (filled && object);
+
+    } else {
+        d->choice_failed |= filled;
+    }
+}
+
+
+static void
+ngx_llm_answer_read_status(ngx_llm_answer_t *a)
+{
+    int64_t          n;
+    ngx_llm_pull_t  *pl;
+
+    pl = &a->pull;
+
+    n = (pl->type == NGX_LLM_PULL_NUMBER) ? ngx_llm_answer_integer(&pl->value)
+                                          : 0;
+
+    a->draft.status[pl->slot - ngx_llm_answer_error_code] =
+                                      (n >= 400 && n <= 599) ? (uint16_t) n : 0;
+}
+
+
+/* the status of a response, a member of the document */
+
+static void
+ngx_llm_answer_read_state(ngx_llm_answer_t *a)
+{
+    ngx_str_t  *value;
+
+    value = &a->pull.value;
+
+    if (a->pull.type == NGX_LLM_PULL_STRING
+        && (ngx_llm_answer_is(value, "completed")
+            || ngx_llm_answer_is(value, "incomplete")
+            || ngx_llm_answer_is(value, "in_progress")
+            || ngx_llm_answer_is(value, "queued")))
+    {
+        a->draft.seen_members |= NGX_LLM_SEEN_STATUS;
+    }
+}
+
+
+static void
+ngx_llm_answer_read_type(ngx_llm_answer_t *a)
+{
+    ngx_str_t               *value;
+    ngx_llm_answer_draft_t  *d;
+
+    d = &a->draft;
+    value = &a->pull.value;
+
+    if (a->pull.type != NGX_LLM_PULL_STRING) {
+        return;
+    }
+
+    d->typed = 1;
+    d->error_type |= ngx_llm_answer_is(value, "error");
+
+    if (ngx_llm_answer_is(value, "message")) {
+        d->seen_members |= NGX_LLM_SEEN_MESSAGE;
+    }
+
+    if (a->kind != NGX_LLM_ANSWER_JSON) {
+        d->means = ngx_llm_api_event(a->api, value->data, value->len);
+    }
+}
+
+
+/* a finish reason, or the status of a response that has ended */
+
+static void
+ngx_llm_answer_reason(ngx_llm_answer_t *a)
+{
+    size_t                   i;
+    u_char                   ch;
+    ngx_str_t               *value;
+
+    value = &a->pull.value;
+
+    if (a->pull.type != NGX_LLM_PULL_STRING
+        || ngx_llm_answer_is(value, "in_progress")
+        || ngx_llm_answer_is(value, "queued"))
+    {
+        return;
+    }
+
+    for (i = 0; i < value->len; i++) {
+        ch = value->data[i];
+        a->reason[i] = (ch >= 0x20 && ch <= 0x7e) ? ch : '?';
+    }
+
+    a->draft.finish_len = (u_char) value->len;
+
+    if (a->pull.slot == ngx_llm_answer_finish) {
+        a->draft.odd |= !ngx_llm_answer_is(value, "stop")
+                        && !ngx_llm_answer_is(value, "tool_calls")
+                        && !ngx_llm_answer_is(value, "length");
+
+    } else {
+        a->draft.odd |= !ngx_llm_answer_is(value, "completed");
+    }
+}

@@ -1,0 +1,311 @@
+/*
+ * What is said to a Redis before it is of use: who asks, which database, and
+ * whether it serves at all.  A table of commands, each sent once the one
+ * before was answered; a password is in no log, nor is what an error quotes.
+ */
+
+
+#include "ngx_llm_redis_link.h"
+
+
+#define NGX_LLM_REDIS_PONG   20      /* the least a PING is given, ms */
+#define NGX_LLM_REDIS_WORDS  5       /* of a command, at most */
+
+
+typedef struct {
+    /* how many words it has; 0: it is not needed */
+    ngx_uint_t   (*command)(ngx_llm_redis_link_t *link, ngx_str_t *words);
+    ngx_int_t    (*check)(ngx_llm_redis_link_t *link, redisReply *reply);
+    ngx_str_t      name;
+    const char    *refused;
+} ngx_llm_redis_step_t;
+
+
+static ngx_int_t ngx_llm_redis_hello_next(ngx_llm_redis_link_t *link);
+static ngx_uint_t ngx_llm_redis_hello_auth(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
+static ngx_uint_t ngx_llm_redis_hello_select(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
+static ngx_uint_t ngx_llm_redis_hello_cluster(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
+static ngx_uint_t ngx_llm_redis_hello_probe(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
+static ngx_uint_t ngx_llm_redis_hello_info(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
+static ngx_uint_t ngx_llm_redis_hello_ping(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
+static ngx_int_t ngx_llm_redis_hello_accepted(ngx_llm_redis_link_t *link,
+    redisReply *reply);
+static ngx_int_t ngx_llm_redis_hello_alone(ngx_llm_redis_link_t *link,
+    redisReply *reply);
+static ngx_int_t ngx_llm_redis_hello_written(ngx_llm_redis_link_t *link,
+    redisReply *reply);
+static ngx_int_t ngx_llm_redis_hello_memory(ngx_llm_redis_link_t *link,
+    redisReply *reply);
+static ngx_int_t ngx_llm_redis_hello_refused(ngx_llm_redis_link_t *link,
+    ngx_str_t *code);
+
+
+static const ngx_llm_redis_step_t  ngx_llm_redis_steps[] = {
+    { ngx_llm_redis_hello_auth, ngx_llm_redis_hello_accepted,
+      ngx_string("AUTH"), "AUTH was refused" },
+    { ngx_llm_redis_hello_select, ngx_llm_redis_hello_accepted,
+      ngx_string("SELECT"), "SELECT was refused" },
+    { ngx_llm_redis_hello_cluster, ngx_llm_redis_hello_alone,
+      ngx_string("CLUSTER"), "it is a cluster, which is not supported" },
+    { ngx_llm_redis_hello_probe, ngx_llm_redis_hello_written,
+      ngx_string("SET"), "it does not write" },
+    { ngx_llm_redis_hello_info, ngx_llm_redis_hello_memory,
+      ngx_string("INFO"), "" },
+    { ngx_llm_redis_hello_ping, ngx_llm_redis_hello_accepted,
+      ngx_string("PING"), "PING was refused" },
+    { NULL, NULL, ngx_null_string, NULL }
+};
+
+
+ngx_int_t
+ngx_llm_redis_hello(ngx_llm_redis_link_t *link)
+{
+    link->step = 0;
+
+    return ngx_llm_redis_hello_next(link);
+}
+
+
+/* sends the next command that is needed */
+
+static ngx_int_t
+ngx_llm_redis_hello_next(ngx_llm_redis_link_t *link)
+{
+    ngx_str_t                    words[NGX_LLM_REDIS_WORDS];
+    ngx_uint_t                   n;
+    const ngx_llm_redis_step_t  *step;
+
+    for (step = &ngx_llm_redis_steps[link->step]; step->command; step++) {
+
+        words[0] = step->name;
+        n = step->command(link, words);
+
+        if (n) {
+            link->step = step - ngx_llm_redis_steps;
+
+            if (ngx_llm_redis_wire_command(&link->wire, words, n, &link->log)
+                != NGX_OK)
+            {
+                ngx_llm_redis_wire_blame(&link->blame, 0, "no memory", NULL);
+                return NGX_ERROR;
+            }
+
+            return NGX_AGAIN;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_llm_redis_hello_reply(ngx_llm_redis_link_t *link, redisReply *reply)
+{
+    if (ngx_llm_redis_steps[link->step].check(link, reply) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    link->step++;
+
+    return ngx_llm_redis_hello_next(link);
+}
+
+
+static ngx_uint_t
+ngx_llm_redis_hello_auth(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    if (link->conf->password.len == 0) {
+        return 0;
+    }
+
+    if (link->conf->user.len == 0) {
+        words[1] = link->conf->password;
+        return 2;
+    }
+
+    words[1] = link->conf->user;
+    words[2] = link->conf->password;
+
+    return 3;
+}
+
+
+static ngx_uint_t
+ngx_llm_redis_hello_select(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    if (link->conf->db == 0) {
+        return 0;
+    }
+
+    /* in the place of a reason, there is none yet */
+
+    words[1].data = link->blame.text;
+    words[1].len = ngx_sprintf(link->blame.text, "%i", link->conf->db)
+                   - link->blame.text;
+    return 2;
+}
+
+
+/* after MOVED and the like: a server on its own has no such command */
+
+static ngx_uint_t
+ngx_llm_redis_hello_cluster(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    if (!(link->doubt & NGX_LLM_REDIS_CLUSTER)) {
+        return 0;
+    }
+
+    ngx_str_set(&words[1], "KEYSLOT");
+    ngx_str_set(&words[2], "0");
+
+    return 3;
+}
+
+
+/* after READONLY, OOM and the like, all of which a PING does not notice */
+
+static ngx_uint_t
+ngx_llm_redis_hello_probe(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    if (!(link->doubt & NGX_LLM_REDIS_WRITE)) {
+        return 0;
+    }
+
+    words[1].data = link->blame.text;
+    words[1].len = ngx_snprintf(link->blame.text, sizeof(link->blame.text),
+                                "%Vprobe", &link->conf->prefix)
+                   - link->blame.text;
+    ngx_str_set(&words[2], "1");
+    ngx_str_set(&words[3], "PX");
+    ngx_str_set(&words[4], "1000");
+
+    return 5;
+}
+
+
+/* one worker asks, once */
+
+static ngx_uint_t
+ngx_llm_redis_hello_info(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    if (ngx_worker || link->informed || link->conf->evicts) {
+        return 0;
+    }
+
+    ngx_str_set(&words[1], "memory");
+
+    return 2;
+}
+
+
+/* a server that takes longer than a call may is as good as none */
+
+static ngx_uint_t
+ngx_llm_redis_hello_ping(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    ngx_del_timer(&link->timer);
+    ngx_add_timer(&link->timer,
+                  ngx_max(link->conf->timeout, NGX_LLM_REDIS_PONG));
+
+    return 1;
+}
+
+
+static ngx_int_t
+ngx_llm_redis_hello_accepted(ngx_llm_redis_link_t *link, redisReply *reply)
+{
+    ngx_str_t  code;
+
+    if (reply->type == REDIS_REPLY_STATUS) {
+        return NGX_OK;
+    }
+
+    /* one word at most: an error may quote what was sent */
+
+    ngx_str_null(&code);
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+        ngx_llm_redis_wire_code(reply, &code);
+    }
+
+    return ngx_llm_redis_hello_refused(link, &code);
+}
+
+
+static ngx_int_t
+ngx_llm_redis_hello_alone(ngx_llm_redis_link_t *link, redisReply *reply)
+{
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        return ngx_llm_redis_hello_refused(link, NULL);
+    }
+
+    link->doubt &= ~NGX_LLM_REDIS_CLUSTER;
+
+    return NGX_OK;
+}
+
+
+/* whoever may not SET at all is not asked to */
+
+static ngx_int_t
+ngx_llm_redis_hello_written(ngx_llm_redis_link_t *link, redisReply *reply)
+{
+    ngx_str_t  code;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+
+        ngx_llm_redis_wire_code(reply, &code);
+
+        if (ngx_llm_redis_wire_fault(&code)) {
+            return ngx_llm_redis_hello_refused(link, &code);
+        }
+    }
+
+    link->doubt &= ~NGX_LLM_REDIS_WRITE;
+
+    return NGX_OK;
+}
+
+
+/* what it evicts is forgotten; who may not ask is not told */
+
+static ngx_int_t
+ngx_llm_redis_hello_memory(ngx_llm_redis_link_t *link, redisReply *reply)
+{
+    u_char  *text;
+
+    link->informed = 1;
+
+    if (reply->type != REDIS_REPLY_STRING) {
+        return NGX_OK;
+    }
+
+    text = (u_char *) reply->str;
+
+    if (ngx_strnstr(text, "maxmemory_policy:", reply->len)
+        && !ngx_strnstr(text, "maxmemory_policy:noeviction", reply->len)
+        && !ngx_strnstr(text, "\nmaxmemory:0\r", reply->len))
+    {
+        ngx_log_error(NGX_LOG_WARN, &link->log, 0,
+                      "redis evicts keys when its memory is full, and with "
+                      "them what is used of quotas: its maxmemory-policy "
+                      "should be noeviction");
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_llm_redis_hello_refused(ngx_llm_redis_link_t *link, ngx_str_t *code)
+{
+    ngx_llm_redis_wire_blame(&link->blame, 0,
+                             ngx_llm_redis_steps[link->step].refused, code);
+    return NGX_ERROR;
+}

@@ -1,0 +1,560 @@
+/*
+ * Decides whether a response is an answer: by its status, then by its body,
+ * which is held back until it has proved to be one (see ngx_llm_api.h): a
+ * document until it is complete, a stream until its first output.  Until then
+ * a failure can still become another attempt.  A failure that moves on may be
+ * kept for the case that no other provider answers.
+ */
+
+
+#include <ngx_http_llm_relay.h>
+#include <ngx_llm_inner_error.h>
+#include <ngx_llm_kind.h>
+
+
+static ngx_uint_t ngx_http_llm_judge_class(ngx_uint_t status);
+static ngx_int_t ngx_http_llm_judge_refusal(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_uint_t ngx_http_llm_judge_verdict(ngx_llm_blame_e blame,
+    ngx_uint_t status);
+static ngx_int_t ngx_http_llm_judge_kind(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_judge_json(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_judge_stream(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_judge_error(ngx_http_request_t *r,
+    u_char *start, u_char *last);
+static size_t ngx_http_llm_judge_data(u_char *start, u_char *last);
+static ngx_int_t ngx_http_llm_judge_inner(ngx_http_request_t *r,
+    ngx_str_t *body);
+static ngx_int_t ngx_http_llm_judge_none(ngx_http_request_t *r,
+    const char *reason);
+
+
+/* what the status alone decides */
+
+ngx_int_t
+ngx_http_llm_judge_status(ngx_http_request_t *r)
+{
+    ngx_uint_t           status;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    status = ctx->response.status.code;
+    ctx->judge.hint = -1;
+
+    if (status >= 300 && status < 400) {
+        return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
+                                       "a redirect");
+    }
+
+    if (status >= 400) {
+
+        /* whom it concerns, its body may know better */
+
+        ctx->judge.verdict = ngx_http_llm_judge_class(status);
+        ctx->judge.keeping = 1;
+
+        return NGX_OK;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_llm_judge_class(ngx_uint_t status)
+{
+    switch (status) {
+
+    case 401:
+    case 402:
+    case 403:
+        return NGX_HTTP_LLM_NEXT_CREDENTIAL;
+
+    case 404:
+    case 405:
+        return NGX_HTTP_LLM_NEXT_NOT_FOUND;
+
+    case 408:
+        return NGX_HTTP_LLM_NEXT_408;
+
+    case 429:
+        return NGX_HTTP_LLM_NEXT_429;
+
+    default:
+        return (status >= 500) ? NGX_HTTP_LLM_NEXT_5XX
+                               : NGX_HTTP_LLM_NEXT_OTHER;
+    }
+}
+
+
+ngx_int_t
+ngx_http_llm_judge_body(ngx_http_request_t *r)
+{
+    ngx_int_t            rc;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->judge.keeping) {
+
+        if (ctx->framing.complete) {
+            return ngx_http_llm_judge_refusal(r, ctx);
+        }
+
+        /* where the close is the end, only what moves on is waited for */
+
+        return (ctx->framing.rest == -1 && !r->upstream->headers_in.chunked
+                && ctx->framing.held
+                && !ctx->upstream.exchange->next(r, ctx->judge.verdict))
+               ? ngx_http_llm_judge_refusal(r, ctx) : NGX_AGAIN;
+    }
+
+    if (ctx->framing.complete && ctx->framing.held == 0) {
+        return ngx_http_llm_judge_none(r, "an empty answer");
+    }
+
+    if (ctx->response.coded) {
+
+        /* compressed: the first bytes are all there is to see */
+
+        return ctx->framing.held ? NGX_OK : NGX_AGAIN;
+    }
+
+    if (!ctx->judge.known) {
+        rc = ngx_http_llm_judge_kind(r, ctx);
+
+        if (rc != NGX_OK) {
+            return rc;
+        }
+    }
+
+    if (ctx->charge->answer == NULL) {
+
+        /* audio or text, as the api has it */
+
+        return NGX_OK;
+    }
+
+    return ctx->response.stream ? ngx_http_llm_judge_stream(r, ctx)
+                                : ngx_http_llm_judge_json(r, ctx);
+}
+
+
+/* the kind of the body, by the first bytes that are not blank */
+
+static ngx_int_t
+ngx_http_llm_judge_kind(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_uint_t              kind;
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ctx->charge;
+
+    kind = ngx_llm_kind(charge->operation->api, &ctx->response.content_type,
+                        charge->facts.stream, r->upstream->buffer.pos,
+                        ctx->framing.held);
+
+    if (kind == NGX_LLM_KIND_BLANK) {
+        return ctx->framing.complete
+               ? ngx_http_llm_judge_none(r, "an empty answer") : NGX_AGAIN;
+    }
+
+    if (kind == NGX_LLM_KIND_NONE) {
+        return ngx_http_llm_judge_none(r, "neither JSON nor an event stream");
+    }
+
+    ctx->judge.known = 1;
+    ctx->response.stream = (kind == NGX_LLM_ANSWER_STREAM
+                            || kind == NGX_LLM_ANSWER_LINES);
+    ctx->response.json = (kind == NGX_LLM_ANSWER_JSON);
+
+    if (kind == NGX_LLM_KIND_PLAIN) {
+        return NGX_OK;
+    }
+
+    /* ngx_palloc() would open another block of the pool for it */
+
+    charge->answer = ngx_pmemalign(r->pool, sizeof(ngx_llm_answer_t),
+                                   NGX_POOL_ALIGNMENT);
+    if (charge->answer == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_llm_answer_init(charge->answer, kind, charge->operation->api,
+                        ngx_max(charge->facts.n, 0));
+
+    return NGX_OK;
+}
+
+
+ngx_int_t
+ngx_http_llm_judge_full(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    if (ctx->judge.keeping) {
+        return ngx_http_llm_judge_refusal(r, ctx);
+    }
+
+    if (!ctx->judge.known) {
+        return ngx_http_llm_judge_none(r, "nothing but white space");
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm judge: %uz bytes are no answer yet, they are sent",
+                   ctx->framing.held);
+
+    ctx->judge.unproven = 1;
+
+    return NGX_OK;
+}
+
+
+/* an error, all of it or as much as is held: it moves on, or is passed */
+
+static ngx_int_t
+ngx_http_llm_judge_refusal(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_uint_t  status;
+
+    status = ctx->response.status.code;
+
+    ctx->judge.blame = ngx_llm_blame(status, r->upstream->buffer.pos,
+                                     ctx->framing.held, &ctx->judge.hint);
+    ctx->judge.verdict = ngx_http_llm_judge_verdict(ctx->judge.blame, status);
+
+    /* what concerns our key may quote it */
+
+    if (ctx->judge.verdict == NGX_HTTP_LLM_NEXT_CREDENTIAL
+        || ctx->upstream.exchange->next(r, ctx->judge.verdict))
+    {
+        return ngx_http_llm_judge_fail(r, ctx->judge.verdict, NULL);
+    }
+
+    ctx->judge.keeping = 0;
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_llm_judge_verdict(ngx_llm_blame_e blame, ngx_uint_t status)
+{
+    switch (blame) {
+
+    case NGX_LLM_BLAME_REQUEST:
+        return NGX_HTTP_LLM_NEXT_OTHER;
+
+    case NGX_LLM_BLAME_CREDENTIAL:
+        return NGX_HTTP_LLM_NEXT_CREDENTIAL;
+
+    case NGX_LLM_BLAME_QUOTA:
+        return (status == NGX_HTTP_TOO_MANY_REQUESTS)
+               ? NGX_HTTP_LLM_NEXT_429 : NGX_HTTP_LLM_NEXT_CREDENTIAL;
+
+    case NGX_LLM_BLAME_NOT_FOUND:
+        return NGX_HTTP_LLM_NEXT_NOT_FOUND;
+
+    case NGX_LLM_BLAME_RATE:
+        return NGX_HTTP_LLM_NEXT_429;
+
+    case NGX_LLM_BLAME_OVERLOAD:
+        return NGX_HTTP_LLM_NEXT_5XX;
+
+    case NGX_LLM_BLAME_TIMEOUT:
+        return (status < 500) ? NGX_HTTP_LLM_NEXT_408
+                              : NGX_HTTP_LLM_NEXT_5XX;
+
+    default:
+        return ngx_http_llm_judge_class(status);
+    }
+}
+
+
+static ngx_int_t
+ngx_http_llm_judge_json(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    u_char            *pos, *start, *last;
+    ngx_uint_t         complete;
+    ngx_llm_answer_t  *answer;
+
+    answer = ctx->charge->answer;
+
+    start = r->upstream->buffer.pos;
+    pos = start + ctx->judge.read;
+    last = start + ctx->framing.held;
+
+    (void) ngx_llm_answer_feed(answer, &pos, last);
+
+    ctx->judge.read = pos - start;
+
+    if (answer->kind == NGX_LLM_ANSWER_LINES) {
+
+        /* a second document has followed the first */
+
+        ctx->response.stream = 1;
+        ctx->response.json = 0;
+        ctx->judge.event = ctx->judge.read;
+
+        return ngx_http_llm_judge_stream(r, ctx);
+    }
+
+    /* where the close is the end, the last brace is */
+
+    complete = (ctx->framing.complete
+                || (ctx->framing.rest == -1 && !r->upstream->headers_in.chunked
+                    && answer->closed));
+
+    if (!complete && !answer->malformed) {
+        return NGX_AGAIN;
+    }
+
+    ngx_llm_answer_eof(answer);
+
+    if (answer->malformed) {
+        return ngx_http_llm_judge_none(r, "broken JSON");
+    }
+
+    if (answer->event.error) {
+        return ngx_http_llm_judge_error(r, start, last);
+    }
+
+    return answer->shown ? NGX_OK
+                         : ngx_http_llm_judge_none(r, "JSON that is no answer");
+}
+
+
+static ngx_int_t
+ngx_http_llm_judge_stream(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    u_char            *pos, *start, *last;
+    ngx_llm_answer_t  *answer;
+
+    answer = ctx->charge->answer;
+
+    start = r->upstream->buffer.pos;
+    pos = start + ctx->judge.read;
+    last = start + ctx->framing.held;
+
+    while (pos < last && !answer->shown) {
+
+        if (ngx_llm_answer_feed(answer, &pos, last) != NGX_OK) {
+            break;
+        }
+
+        if (answer->event.error && answer->event.data) {
+            return ngx_http_llm_judge_error(r, start + ctx->judge.event, pos);
+        }
+
+        if (answer->over && !answer->shown) {
+            return ngx_http_llm_judge_none(r, "a stream without output");
+        }
+
+        ctx->judge.event = pos - start;
+    }
+
+    ctx->judge.read = pos - start;
+
+    if (answer->shown) {
+        return NGX_OK;
+    }
+
+    if (!ctx->framing.complete) {
+        return ctx->judge.expired ? ngx_http_llm_judge_full(r) : NGX_AGAIN;
+    }
+
+    ngx_llm_answer_eof(answer);
+
+    if (answer->cut && answer->event.error) {
+        return ngx_http_llm_judge_error(r, start + ctx->judge.event, last);
+    }
+
+    if (answer->shown) {
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_judge_none(r, "a stream without output");
+}
+
+
+/*
+ * An error inside a 200.  With nothing left to try, the provider's error
+ * becomes the answer, under the status it names.
+ */
+
+static ngx_int_t
+ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
+{
+    ngx_int_t             rc;
+    ngx_str_t             body;
+    ngx_uint_t            status;
+    ngx_llm_event_t      *event;
+    ngx_http_llm_ctx_t   *ctx;
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    event = &ctx->charge->answer->event;
+    status = event->error_status ? event->error_status
+                                 : (ngx_uint_t) NGX_HTTP_BAD_GATEWAY;
+
+    body.data = start;
+    body.len = (ctx->charge->answer->kind == NGX_LLM_ANSWER_STREAM)
+               ? ngx_http_llm_judge_data(start, last)
+               : (size_t) (last - start);
+
+    rc = ngx_http_llm_judge_inner(r, &body);
+
+    if (rc == NGX_ERROR) {
+        return NGX_ERROR;
+    }
+
+    ctx->judge.blame = ngx_llm_blame(ctx->response.status.code, body.data,
+                                     body.len, &ctx->judge.hint);
+
+    if (ctx->upstream.exchange->next(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER)
+        || rc != NGX_OK)
+    {
+        return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER,
+                                       "an error inside a 200");
+    }
+
+    if (ctx->judge.blame == NGX_LLM_BLAME_CREDENTIAL
+        || ngx_http_llm_judge_class(status) == NGX_HTTP_LLM_NEXT_CREDENTIAL)
+    {
+        return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_CREDENTIAL, NULL);
+    }
+
+    ctx->judge.substitute = body;
+
+    if (u->headers_in.content_type) {
+        ngx_str_set(&u->headers_in.content_type->value, "application/json");
+    }
+
+    u->headers_in.status_n = status;
+    ngx_str_null(&u->headers_in.status_line);
+    u->headers_in.content_length_n = body.len;
+
+    return NGX_OK;
+}
+
+
+/* the error in OpenAI's shape; NGX_DECLINED: there is nothing to tell */
+
+static ngx_int_t
+ngx_http_llm_judge_inner(ngx_http_request_t *r, ngx_str_t *body)
+{
+    ngx_int_t  rc;
+    ngx_str_t  out;
+
+    out.data = ngx_pnalloc(r->pool, body->len + NGX_LLM_INNER_ERROR_EXTRA);
+    if (out.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    rc = ngx_llm_inner_error(body->data, body->len, &out);
+
+    if (rc == NGX_OK) {
+        *body = out;
+    }
+
+    return (rc == NGX_DECLINED) ? NGX_DECLINED : NGX_OK;
+}
+
+
+/* joins the data of the event in [start, last) at start: its length */
+
+static size_t
+ngx_http_llm_judge_data(u_char *start, u_char *last)
+{
+    u_char         *p, *pos;
+    ngx_str_t       data;
+    ngx_int_t       rc;
+    ngx_llm_sse_t   sse;
+
+    ngx_llm_sse_init(&sse);
+
+    p = start;
+    pos = start;
+
+    do {
+        rc = ngx_llm_sse_next(&sse, &pos, last, &data);
+
+        if (rc == NGX_DECLINED) {
+            p = ngx_movemem(p, data.data, data.len);
+        }
+
+    } while (rc == NGX_DECLINED || (rc == NGX_OK && p == start));
+
+    return p - start;
+}
+
+
+static ngx_int_t
+ngx_http_llm_judge_none(ngx_http_request_t *r, const char *reason)
+{
+    return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER, reason);
+}
+
+
+ngx_int_t
+ngx_http_llm_judge_fail(ngx_http_request_t *r, ngx_uint_t verdict,
+    const char *reason)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ctx->judge.verdict = verdict;
+    ctx->judge.failed = 1;
+    ngx_str_null(&ctx->judge.substitute);
+
+    if (reason) {
+        ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
+                      "llm_provider \"%V\" sent %s",
+                      &ctx->upstream.target->provider->name, reason);
+    }
+
+    return NGX_HTTP_UPSTREAM_INVALID_HEADER;
+}
+
+
+ngx_int_t
+ngx_http_llm_judge_keep(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
+{
+    ngx_connection_t    *c;
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    c = r->upstream->peer.connection;
+
+    if (!ctx->judge.keeping) {
+        return NGX_DECLINED;
+    }
+
+    if (!ctx->framing.complete
+        && !(ctx->framing.rest == -1 && !r->upstream->headers_in.chunked
+             && c && c->read->eof))
+    {
+        return NGX_DECLINED;
+    }
+
+    kept->body.len = ctx->framing.held;
+    kept->body.data = ngx_pnalloc(r->pool, ctx->framing.held + 1);
+    if (kept->body.data == NULL) {
+        return NGX_ERROR;
+    }
+
+    ngx_memcpy(kept->body.data, r->upstream->buffer.pos, ctx->framing.held);
+
+    kept->status = ctx->response.status.code;
+    kept->content_type = ctx->response.content_type;
+    kept->headers = r->upstream->headers_in.headers;
+
+    return NGX_OK;
+}

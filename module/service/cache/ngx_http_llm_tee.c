@@ -1,0 +1,282 @@
+/*
+ * A copy of the answer on its way to the client, and the decision to keep it.
+ * The transfer has ended well when this file is asked to store; whether the
+ * answer itself is whole is read off its bytes once more, all by themselves.
+ */
+
+
+#include <ngx_http_llm_copy.h>
+#include <ngx_http_llm_list.h>
+
+
+#define NGX_HTTP_LLM_TEE_FIRST  4096     /* bytes, then twice as many */
+
+/* a part of the lifetime, so that not all that came together goes together */
+#define NGX_HTTP_LLM_TEE_JITTER  10      /* of a hundred, to both sides */
+
+
+static void ngx_http_llm_tee_share(ngx_http_request_t *r,
+    ngx_http_llm_cache_charge_t *cache, ngx_str_t *pieces, int64_t ttl);
+static void ngx_http_llm_tee_lifetime(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_llm_entry_t *entry);
+
+
+const char *
+ngx_http_llm_tee_refused(ngx_list_t *headers)
+{
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor = ngx_http_llm_list_start(headers);
+
+    for ( ;; ) {
+        h = ngx_http_llm_list_next(&cursor);
+
+        if (h == NULL) {
+            return NULL;
+        }
+
+        if (h->key.len == sizeof("Set-Cookie") - 1
+            && ngx_strncasecmp(h->key.data, (u_char *) "Set-Cookie",
+                               h->key.len)
+               == 0)
+        {
+            return "set_cookie";
+        }
+
+        if (h->key.len == sizeof("Cache-Control") - 1
+            && ngx_strncasecmp(h->key.data, (u_char *) "Cache-Control",
+                               h->key.len)
+               == 0
+            && (ngx_strlcasestrn(h->value.data, h->value.data + h->value.len,
+                                 (u_char *) "no-store", 8 - 1)
+                || ngx_strlcasestrn(h->value.data,
+                                    h->value.data + h->value.len,
+                                    (u_char *) "private", 7 - 1)))
+        {
+            return "cache_control";
+        }
+    }
+}
+
+
+void
+ngx_http_llm_tee_start(ngx_http_llm_ctx_t *ctx)
+{
+    ctx->tee.active = 1;
+    ctx->tee.len = 0;
+}
+
+
+void
+ngx_http_llm_tee_drop(ngx_http_llm_ctx_t *ctx, const char *why)
+{
+    ctx->tee.active = 0;
+    ctx->charge->cache.write = 0;
+    ctx->charge->cache.refused = why;
+}
+
+
+void
+ngx_http_llm_tee_feed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    u_char *pos, u_char *last)
+{
+    size_t                    len, size;
+    u_char                   *p;
+    ngx_http_llm_tee_ctx_t   *tee;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    tee = &ctx->tee;
+    len = last - pos;
+
+    if (!tee->active || len == 0) {
+        return;
+    }
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (len > llcf->cache.max_size - tee->len) {
+        ngx_http_llm_tee_drop(ctx, "size");
+        return;
+    }
+
+    if (tee->len + len > tee->size) {
+
+        size = ngx_max(2 * (tee->len + len), NGX_HTTP_LLM_TEE_FIRST);
+        size = ngx_min(size, llcf->cache.max_size);
+
+        p = ngx_palloc(r->pool, size);
+        if (p == NULL) {
+            ngx_http_llm_tee_drop(ctx, "memory");
+            return;
+        }
+
+        if (tee->len) {
+            ngx_memcpy(p, tee->data, tee->len);
+            (void) ngx_pfree(r->pool, tee->data);
+        }
+
+        tee->data = p;
+        tee->size = size;
+    }
+
+    ngx_memcpy(tee->data + tee->len, pos, len);
+    tee->len += len;
+}
+
+
+void
+ngx_http_llm_tee_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_chain_t *in)
+{
+    for ( /* void */ ; in && ctx->tee.active; in = in->next) {
+
+        if (ngx_buf_in_memory(in->buf)) {
+            ngx_http_llm_tee_feed(r, ctx, in->buf->pos, in->buf->last);
+
+        } else if (ngx_buf_size(in->buf)) {
+            ngx_http_llm_tee_drop(ctx, "file");
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_http_llm_tee_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_llm_entry_t *entry, u_char *finish)
+{
+    ngx_int_t                  rc;
+    ngx_uint_t                 usage;
+    const char                *why;
+    ngx_http_llm_charge_t     *charge;
+    ngx_http_llm_loc_conf_t   *llcf;
+    ngx_http_llm_operation_t  *operation;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    charge = ctx->charge;
+    operation = charge->operation;
+
+    if (entry->body.len > llcf->cache.max_size) {
+        ngx_http_llm_tee_drop(ctx, "size");
+        return NGX_DECLINED;
+    }
+
+    usage = (operation->cached != NGX_HTTP_LLM_CACHED_UNCOUNTED);
+
+    /* of a stream it has to be known where its usage stands */
+
+    rc = entry->stream
+         ? ngx_llm_entry_prove(entry, operation->api, charge->facts.n, usage,
+                               finish, &why)
+         : ngx_llm_entry_judge(entry, charge->answer, usage, finish, &why);
+
+    if (rc == NGX_OK) {
+        return NGX_OK;
+    }
+
+    ngx_http_llm_tee_drop(ctx, why);
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_llm_tee_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_llm_entry_t *entry)
+{
+    u_char                        head[NGX_LLM_ENTRY_HEAD];
+    ngx_str_t                     pieces[2];
+    ngx_http_llm_main_conf_t     *lmcf;
+    ngx_http_llm_cache_charge_t  *cache;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    cache = &ctx->charge->cache;
+
+    ngx_http_llm_tee_lifetime(r, ctx->charge, entry);
+
+    ngx_memcpy(entry->tags, cache->tags, sizeof(entry->tags));
+    ngx_memcpy(entry->generations, cache->generations,
+               sizeof(entry->generations));
+
+    pieces[0].data = head;
+    pieces[0].len = ngx_llm_entry_write(entry, head);
+    pieces[1] = entry->body;
+
+    if (pieces[0].len == 0
+        || ngx_llm_cache_put(lmcf->cache.store, cache->key, pieces, 2,
+                             r->connection->log)
+           != NGX_OK)
+    {
+        ngx_http_llm_tee_drop(ctx, "size");
+        return NGX_DECLINED;
+    }
+
+    ctx->tee.active = 0;
+    cache->write = 0;
+    cache->stored = 1;
+
+    ngx_llm_flight_stored(lmcf->cache.flight, cache->key);
+
+    if (lmcf->cache.fleet) {
+        ngx_http_llm_tee_share(r, cache, pieces, entry->ttl + entry->stale);
+    }
+
+    return NGX_OK;
+}
+
+
+/* the same for other nodes; whether it arrives is of no matter to the client */
+
+static void
+ngx_http_llm_tee_share(ngx_http_request_t *r,
+    ngx_http_llm_cache_charge_t *cache, ngx_str_t *pieces, int64_t ttl)
+{
+    ngx_str_t                  sealed;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    sealed.len = pieces[0].len + pieces[1].len + NGX_LLM_SEAL_EXTRA;
+
+    if (sealed.len > NGX_LLM_CACHE_FLEET_VALUE) {
+        return;
+    }
+
+    sealed.data = ngx_pnalloc(r->pool, sealed.len);
+    if (sealed.data == NULL) {
+        return;
+    }
+
+    if (ngx_llm_seal(lmcf->cache.seal, &cache->scope, cache->key, pieces, 2,
+                     sealed.data)
+        == NGX_OK)
+    {
+        ngx_llm_cache_fleet_put(lmcf->cache.fleet, cache->key, &sealed,
+                                (ngx_msec_t) ttl);
+    }
+
+    (void) ngx_pfree(r->pool, sealed.data);
+}
+
+
+/* each key has its own part of the jitter, on every node the same */
+
+static void
+ngx_http_llm_tee_lifetime(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_llm_entry_t *entry)
+{
+    int64_t                   ttl, jitter;
+    u_char                   *key;
+    ngx_time_t               *tp;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    tp = ngx_timeofday();
+    entry->created = (int64_t) tp->sec * 1000 + tp->msec;
+
+    key = charge->cache.key;
+    ttl = (int64_t) llcf->cache.ttl;
+    jitter = (key[2] << 8 | key[3]) % (2 * NGX_HTTP_LLM_TEE_JITTER + 1);
+
+    entry->ttl = ttl + ttl * (jitter - NGX_HTTP_LLM_TEE_JITTER) / 100;
+    entry->stale = (int64_t) llcf->cache.stale;
+}

@@ -1,0 +1,211 @@
+/*
+ * Which operation a path names, and which llm_model a name resolves to.
+ * Called by the flow while it admits a request; decides nothing else.
+ */
+
+
+#include <ngx_http_llm_client.h>
+
+
+static ngx_int_t ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf,
+    ngx_log_t *log, ngx_str_t *name, ngx_http_llm_model_t **model);
+
+
+#define ngx_http_llm_op(name, suffix, methods, allow, api, usage, form,       \
+                        generates, cached)                                    \
+    { ngx_string(name), ngx_string(suffix), methods, allow, api, usage,       \
+      form, generates, NGX_HTTP_LLM_CACHED_##cached }
+
+#define NGX_HTTP_LLM_GET   (NGX_HTTP_GET|NGX_HTTP_HEAD)
+
+
+/* a longer suffix stands before one that it ends in */
+
+static ngx_http_llm_operation_t  ngx_http_llm_operations[] = {
+
+    ngx_http_llm_op("chat", "chat/completions", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_chat, 1, 0, 1, SAMPLED),
+    ngx_http_llm_op("completions", "completions", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_completions, 1, 0, 1, SAMPLED),
+    ngx_http_llm_op("embeddings", "embeddings", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_embeddings, 0, 0, 0, FIXED),
+    ngx_http_llm_op("responses", "responses", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_responses, 0, 0, 1, SAMPLED),
+    ngx_http_llm_op("moderations", "moderations", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_moderations, 0, 0, 0, UNCOUNTED),
+    ngx_http_llm_op("images", "images/generations", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_images, 0, 0, 0, NEVER),
+    ngx_http_llm_op("images", "images/edits", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_images, 0, 1, 0, NEVER),
+    ngx_http_llm_op("audio", "audio/transcriptions", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_transcriptions, 0, 1, 0, NEVER),
+    ngx_http_llm_op("audio", "audio/translations", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_translations, 0, 1, 0, NEVER),
+    ngx_http_llm_op("audio", "audio/speech", NGX_HTTP_POST, "POST",
+                    &ngx_llm_api_speech, 0, 0, 0, NEVER),
+    ngx_http_llm_op("models", "models", NGX_HTTP_LLM_GET, "GET, HEAD",
+                    &ngx_llm_api_models, 0, 0, 0, NEVER),
+
+    { ngx_null_string, ngx_null_string, 0, NULL, NULL, 0, 0, 0,
+      NGX_HTTP_LLM_CACHED_NEVER }
+};
+
+
+ngx_http_llm_operation_t *
+ngx_http_llm_route_operation(ngx_http_request_t *r)
+{
+    size_t                     len;
+    u_char                    *p;
+    ngx_str_t                  name;
+    ngx_http_llm_operation_t  *op;
+
+    for (op = ngx_http_llm_operations; op->name.len; op++) {
+
+        len = op->suffix.len;
+
+        if (r->uri.len <= len) {
+            continue;
+        }
+
+        p = r->uri.data + r->uri.len - len;
+
+        if (p[-1] == '/' && ngx_memcmp(p, op->suffix.data, len) == 0) {
+            return op;
+        }
+    }
+
+    ngx_http_llm_route_models_name(r, &name);
+
+    /* the last one of the table is models */
+
+    return name.len ? op - 1 : NULL;
+}
+
+
+void
+ngx_http_llm_route_models_name(ngx_http_request_t *r, ngx_str_t *name)
+{
+    u_char  *p, *last;
+
+    ngx_str_null(name);
+
+    last = r->uri.data + r->uri.len;
+
+    for (p = r->uri.data; (size_t) (last - p) > sizeof("/models/") - 1; p++) {
+
+        if (ngx_memcmp(p, "/models/", sizeof("/models/") - 1) == 0) {
+            name->data = p + sizeof("/models/") - 1;
+            name->len = last - name->data;
+            return;
+        }
+    }
+}
+
+
+ngx_int_t
+ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf, ngx_log_t *log,
+    ngx_str_t *name, ngx_http_llm_model_t **model, ngx_str_t *rest)
+{
+    ngx_int_t             rc;
+    ngx_uint_t            i, left, right, middle;
+    ngx_http_llm_name_t  *exact, *prefix;
+
+    ngx_str_null(rest);
+
+    exact = lmcf->exact.elts;
+    left = 0;
+    right = lmcf->exact.nelts;
+
+    while (left < right) {
+        middle = left + (right - left) / 2;
+        rc = ngx_http_llm_route_compare(name, &exact[middle].name);
+
+        if (rc == 0) {
+            *model = exact[middle].model;
+            return NGX_OK;
+        }
+
+        if (rc < 0) {
+            right = middle;
+
+        } else {
+            left = middle + 1;
+        }
+    }
+
+    prefix = lmcf->prefixes.elts;
+
+    for (i = 0; i < lmcf->prefixes.nelts; i++) {
+
+        if (name->len >= prefix[i].name.len
+            && ngx_memcmp(name->data, prefix[i].name.data, prefix[i].name.len)
+               == 0)
+        {
+            rest->data = name->data + prefix[i].name.len;
+            rest->len = name->len - prefix[i].name.len;
+            *model = prefix[i].model;
+            return NGX_OK;
+        }
+    }
+
+    rc = ngx_http_llm_route_regex(lmcf, log, name, model);
+
+    if (rc != NGX_DECLINED) {
+        return rc;
+    }
+
+    *model = lmcf->fallback;
+
+    return *model ? NGX_OK : NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf, ngx_log_t *log,
+    ngx_str_t *name, ngx_http_llm_model_t **model)
+{
+#if (NGX_PCRE)
+
+    ngx_int_t              rc;
+    ngx_uint_t             i;
+    ngx_http_llm_regex_t  *regex;
+
+    regex = lmcf->regexes.elts;
+
+    for (i = 0; i < lmcf->regexes.nelts; i++) {
+
+        rc = ngx_regex_exec(regex[i].regex, name, NULL, 0);
+
+        if (rc >= 0) {
+            *model = regex[i].model;
+            return NGX_OK;
+        }
+
+        if (rc == NGX_REGEX_NO_MATCHED) {
+            continue;
+        }
+
+        /* it is unknown whether the name matches: no later model may have it */
+
+        ngx_log_error(NGX_LOG_ERR, log, 0,
+                      ngx_regex_exec_n " failed: %i on \"%V\" using "
+                      "llm_model \"%V\"", rc, name, &regex[i].model->pattern);
+
+        return NGX_ERROR;
+    }
+
+#endif
+
+    return NGX_DECLINED;
+}
+
+
+ngx_int_t
+ngx_http_llm_route_compare(ngx_str_t *one, ngx_str_t *two)
+{
+    if (one->len != two->len) {
+        return (one->len < two->len) ? -1 : 1;
+    }
+
+    return ngx_memcmp(one->data, two->data, one->len);
+}

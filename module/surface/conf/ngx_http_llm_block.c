@@ -1,0 +1,70 @@
+/*
+ * What llm_provider and llm_model have in common: a name, and a block whose
+ * directives are rows of the module's table with a context of their own.
+ */
+
+
+#include "../ngx_http_llm_surface.h"
+
+
+char *
+ngx_http_llm_block_parse(ngx_conf_t *cf, ngx_uint_t cmd_type, void *conf)
+{
+    char                 *rv;
+    ngx_conf_t            save;
+    ngx_http_conf_ctx_t   ctx, *http;
+
+    http = cf->ctx;
+    ctx = *http;
+
+    ctx.loc_conf = ngx_pcalloc(cf->temp_pool,
+                               sizeof(void *) * ngx_http_max_module);
+    if (ctx.loc_conf == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ctx.loc_conf[ngx_http_llm_module.ctx_index] = conf;
+
+    save = *cf;
+    cf->ctx = &ctx;
+    cf->cmd_type = cmd_type;
+
+    rv = ngx_conf_parse(cf, NULL);
+
+    *cf = save;
+
+    return rv;
+}
+
+
+ngx_int_t
+ngx_http_llm_block_name(ngx_conf_t *cf, const char *what, ngx_str_t *name)
+{
+    size_t  i;
+    u_char  ch;
+
+    if ((name->len == 4 && ngx_strncmp(name->data, "none", 4) == 0)
+        || (name->len == 5 && ngx_strncmp(name->data, "other", 5) == 0))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "%s cannot be named \"%V\"", what, name);
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < name->len; i++) {
+        ch = name->data[i];
+
+        if (ch <= ' ' || ch >= 0x7f || ch == '"' || ch == '\\') {
+            break;
+        }
+    }
+
+    if (i == name->len && name->len && name->len <= NGX_LLM_MODEL_LEN) {
+        return NGX_OK;
+    }
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "invalid name of %s \"%V\"",
+                       what, name);
+
+    return NGX_ERROR;
+}

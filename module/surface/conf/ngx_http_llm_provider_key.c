@@ -1,0 +1,160 @@
+/*
+ * The credentials of a provider, a pool of them, and the header lines that are
+ * the same in every request made with one.
+ */
+
+
+#include "../ngx_http_llm_provider_conf.h"
+#include <ngx_http_llm_dialect.h>
+#include <ngx_llm_secret.h>
+
+
+static ngx_int_t ngx_http_llm_provider_key_head(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_key_t *key);
+static ngx_uint_t ngx_http_llm_provider_key_ours(
+    ngx_http_llm_provider_t *provider, const ngx_str_t *name);
+
+
+char *
+ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_provider_t  *provider = conf;
+
+    ngx_str_t           *value, secret;
+    ngx_uint_t           i;
+    ngx_http_llm_key_t  *key;
+
+    value = cf->args->elts;
+
+    if (ngx_llm_secret_read(cf, &value[1], &secret) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    key = provider->keys.elts;
+
+    for (i = 0; i < provider->keys.nelts; i++) {
+
+        if (key[i].secret.len == secret.len
+            && ngx_memcmp(key[i].secret.data, secret.data, secret.len) == 0)
+        {
+            /* one key counted as two would cool as one and be tried as two */
+
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "the same \"key\" twice in llm_provider "
+                               "\"%V\"", &provider->name);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    key = ngx_array_push(&provider->keys);
+    if (key == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    ngx_memzero(key, sizeof(ngx_http_llm_key_t));
+
+    key->secret = secret;
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_int_t
+ngx_http_llm_provider_key_done(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider)
+{
+    ngx_uint_t           i;
+    ngx_http_llm_key_t  *key;
+
+    if (provider->keys.nelts == 0) {
+        key = ngx_array_push(&provider->keys);
+        if (key == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(key, sizeof(ngx_http_llm_key_t));
+    }
+
+    key = provider->keys.elts;
+
+    for (i = 0; i < provider->keys.nelts; i++) {
+
+        if (ngx_http_llm_provider_key_head(cf, provider, &key[i]) != NGX_OK) {
+            return NGX_ERROR;
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_provider_key_head(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_key_t *key)
+{
+    u_char                        *p;
+    const ngx_http_llm_dialect_t  *dialect;
+
+    static ngx_str_t  host = ngx_string("Host");
+    static ngx_str_t  coding = ngx_string("Accept-Encoding");
+
+    dialect = provider->dialect;
+
+    p = ngx_pnalloc(cf->pool, sizeof("Host: " CRLF) + provider->host.len
+                              + sizeof("Accept-Encoding: identity" CRLF)
+                              + dialect->key_header.len + sizeof(": " CRLF)
+                              + dialect->key_prefix.len + key->secret.len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    key->head.data = p;
+
+    if (ngx_http_llm_provider_key_ours(provider, &host)) {
+        p = ngx_sprintf(p, "%V: %V" CRLF, &host, &provider->host);
+    }
+
+    if (ngx_http_llm_provider_key_ours(provider, &coding)) {
+        p = ngx_sprintf(p, "%V: identity" CRLF, &coding);
+    }
+
+    if (key->secret.len
+        && ngx_http_llm_provider_key_ours(provider, &dialect->key_header))
+    {
+        p = ngx_sprintf(p, "%V: %V%V" CRLF, &dialect->key_header,
+                        &dialect->key_prefix, &key->secret);
+    }
+
+    key->head.len = p - key->head.data;
+
+    return NGX_OK;
+}
+
+
+/* "header" of llm_provider wins over what is written here */
+
+static ngx_uint_t
+ngx_http_llm_provider_key_ours(ngx_http_llm_provider_t *provider,
+    const ngx_str_t *name)
+{
+    ngx_uint_t                  i;
+    ngx_http_llm_set_header_t  *header;
+
+    if (provider->headers == NULL) {
+        return 1;
+    }
+
+    header = provider->headers->elts;
+
+    for (i = 0; i < provider->headers->nelts; i++) {
+
+        if (header[i].name.len == name->len
+            && ngx_strncasecmp(header[i].name.data, name->data, name->len)
+               == 0)
+        {
+            return 0;
+        }
+    }
+
+    return 1;
+}

@@ -1,0 +1,104 @@
+/*
+ * ngx_http_llm_surface.h: directives, as the command table names them.
+ */
+
+#ifndef _NGX_HTTP_LLM_SURFACE_H_INCLUDED_
+#define _NGX_HTTP_LLM_SURFACE_H_INCLUDED_
+
+
+#include <ngx_http_llm.h>
+#include "ngx_http_llm_block.h"
+
+
+/* conf: main and location configuration */
+
+void *ngx_http_llm_create_main_conf(ngx_conf_t *cf);
+char *ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf);
+void *ngx_http_llm_create_loc_conf(ngx_conf_t *cf);
+char *ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+
+char *ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_llm_conf_on_abort(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+char *ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_llm_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_llm_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* warns of models without a target for what is required, if constant */
+void ngx_http_llm_require_check(ngx_conf_t *cf,
+    ngx_http_llm_loc_conf_t *llcf);
+
+/* page: llm_metrics, llm_status: cmd->post points to the content handler */
+char *ngx_http_llm_page_conf(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+char *ngx_http_llm_conf_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* post handler of llm_zone */
+char *ngx_http_llm_conf_zone_size(ngx_conf_t *cf, void *post, void *data);
+
+
+/* health_conf: records for providers, keys and targets; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_llm_health_init(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+
+/* redis_conf: once http {} is parsed, that the cache's has a secret, and who
+   is asked for their names.  NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_llm_redis_init(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+
+/* price_conf: llm_prices and price= */
+
+char *ngx_http_llm_price_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* value is what stands behind price= */
+char *ngx_http_llm_price_param(ngx_conf_t *cf, ngx_http_llm_target_t *target,
+    ngx_str_t *value);
+
+/* after model_init: the prices that no request can change */
+void ngx_http_llm_price_init(ngx_http_llm_main_conf_t *lmcf);
+
+
+/* quota_conf: llm_quota_zone and llm_quota */
+
+char *ngx_http_llm_quota_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_llm_quota_apply(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+
+/* all that is named is defined; then the store, if one is needed */
+char *ngx_http_llm_quota_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf);
+ngx_int_t ngx_http_llm_quota_store(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+/* of a location: who asks is known, and what it costs */
+char *ngx_http_llm_quota_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf);
+
+
+/* metrics_page, status, admin, purge: content handlers */
+
+ngx_int_t ngx_http_llm_metrics_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_llm_status_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_llm_admin_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_llm_purge_handler(ngx_http_request_t *r);
+
+/*
+ * page: answers with the fault's error object; allow: value of Allow, text: a
+ * message of its own, or NULL.  A content handler's return code.
+ */
+ngx_int_t ngx_http_llm_page_refuse(ngx_http_request_t *r,
+    ngx_http_llm_fault_e fault, const char *allow, const char *text);
+
+
+/* variables */
+
+ngx_int_t ngx_http_llm_variables_add(ngx_conf_t *cf);
+
+
+#endif /* _NGX_HTTP_LLM_SURFACE_H_INCLUDED_ */
