@@ -76,7 +76,7 @@ typedef struct {
 } ngx_http_llm_upstream_ctx_t;
 
 
-/* service/attempt/ngx_http_llm_limits.c: the timeouts, one timer */
+/* service/attempt/ngx_http_llm_timeouts.c: the timeouts, one timer */
 
 typedef struct {
     ngx_event_t                    timer;

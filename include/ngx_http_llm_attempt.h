@@ -53,7 +53,7 @@ void ngx_http_llm_balance_release(ngx_http_request_t *r);
 ngx_uint_t ngx_http_llm_balance_more(ngx_http_request_t *r);
 
 
-/* ngx_http_llm_limits.c */
+/* ngx_http_llm_timeouts.c */
 
 /* (re)starts the timer for what is awaited now; last: nobody comes after */
 void ngx_http_llm_limits_arm(ngx_http_request_t *r, ngx_uint_t last);
@@ -73,7 +73,7 @@ void ngx_http_llm_limits_finish(ngx_http_request_t *r, ngx_msec_t wait);
 void ngx_http_llm_limits_done(ngx_http_request_t *r);
 
 
-/* ngx_http_llm_blame.c */
+/* ngx_http_llm_health_report.c */
 
 /* the answer goes to the client: it was one, or an error that is passed */
 void ngx_http_llm_blame_answered(ngx_http_request_t *r,

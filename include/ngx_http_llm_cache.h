@@ -50,7 +50,7 @@ typedef struct {
 } ngx_http_llm_cache_charge_t;
 
 
-/* service/cache/ngx_http_llm_tee.c: a copy of the answer, as it comes */
+/* service/cache/ngx_http_llm_copy.c: a copy of the answer, as it comes */
 
 typedef struct {
     u_char                        *data;

@@ -9,7 +9,7 @@
 #include <ngx_http_llm.h>
 
 
-/* ngx_http_llm_key.c */
+/* ngx_http_llm_cache_key.c */
 
 /*
  * Computes the key of the request and what its entry can be purged by: who

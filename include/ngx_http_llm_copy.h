@@ -9,7 +9,7 @@
 #include <ngx_http_llm.h>
 
 
-/* ngx_http_llm_tee.c */
+/* ngx_http_llm_copy.c */
 
 /*
  * May an answer with these headers be kept?  NULL: it may; else why not, a

@@ -11,7 +11,7 @@
 #include <ngx_core.h>
 #include <ngx_http.h>
 
-#include <ngx_llm_blame.h>
+#include <ngx_llm_error_class.h>
 
 
 /* bytes of a body that decide its kind */

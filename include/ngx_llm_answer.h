@@ -13,7 +13,7 @@
 
 
 #include <ngx_llm_event.h>
-#include <ngx_llm_pull.h>
+#include <ngx_llm_reader.h>
 #include <ngx_llm_sse.h>
 #include <ngx_llm_usage.h>
 

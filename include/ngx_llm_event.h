@@ -14,7 +14,7 @@ typedef struct {
     unsigned        data:1;          /* it had a data line */
     unsigned        done:1;          /* data starts with [DONE] */
     unsigned        object:1;        /* data is one JSON object */
-    unsigned        error:1;         /* REQ-22, see ngx_llm_answer_keys.h */
+    unsigned        error:1;         /* REQ-22, see ngx_llm_members.h */
     unsigned        error_object:1;  /* the error is an object, or stands
                                         in one */
     unsigned        usage_only:1;    /* choices is [], usage is an object */

@@ -1,7 +1,7 @@
 /*
  * ngx_llm_health.h: the records of providers, their keys and their targets,
  * shared by all workers; in the state zone, so a reload keeps them.  What a
- * record says and is told is in ngx_llm_vital.h.
+ * record says and is told is in ngx_llm_health_record.h.
  */
 
 #ifndef _NGX_LLM_HEALTH_H_INCLUDED_
@@ -9,7 +9,7 @@
 
 
 #include <ngx_llm_zone.h>
-#include <ngx_llm_vital.h>
+#include <ngx_llm_health_record.h>
 
 
 typedef enum {

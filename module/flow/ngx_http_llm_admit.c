@@ -6,7 +6,7 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include "ngx_http_llm_recall.h"
+#include "ngx_http_llm_flow_cache.h"
 #include <ngx_http_llm_client.h>
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_dialect.h>

@@ -5,7 +5,7 @@
 
 
 #include <ngx_http_llm_flow.h>
-#include "ngx_http_llm_recall.h"
+#include "ngx_http_llm_flow_cache.h"
 #include "ngx_http_llm_finish.h"
 #include <ngx_http_llm_attempt.h>
 #include <ngx_http_llm_filter.h>

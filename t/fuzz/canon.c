@@ -14,7 +14,7 @@
 
 #include <stdlib.h>
 #include "ngx_llm_canon.h"
-#include "ngx_llm_walk.h"
+#include "ngx_llm_lexer.h"
 
 
 typedef struct {

@@ -8,7 +8,7 @@
 
 #include <ngx_llm_answer.h>
 
-#include <ngx_llm_answer_keys.h>
+#include <ngx_llm_members.h>
 
 #include <stdlib.h>
 
@@ -363,8 +363,8 @@ static const row_t  errors[] = {
     { "in a choice", "{\"choices\":[{\"error\":{\"code\":500}}]}", "oE500" },
     { "in a choice, an empty one is none",
       "{\"choices\":[{\"error\":{\"code\":null,\"message\":\"\"}}]}", "o" },
-    { "a choice that has failed", "{\"choices\":[{\"finish_reason\":\"error\"}]}",
-      "oE" },
+    { "a choice that has failed",
+      "{\"choices\":[{\"finish_reason\":\"error\"}]}", "oE" },
     { "an object of empty members is none",
       "{\"error\":{\"message\":\"\",\"type\":\"\",\"param\":null,\"code\":0,"
       "\"details\":[],\"inner\":{}}}", "o" },

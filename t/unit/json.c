@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
-#include "ngx_llm_walk.h"
+#include "ngx_llm_lexer.h"
 #include "tap.h"
 
 

@@ -10,7 +10,7 @@
 
 #include <ngx_llm_answer.h>
 
-#include "ngx_llm_answer_keys.h"
+#include "ngx_llm_members.h"
 
 
 static void ngx_llm_answer_data(ngx_llm_answer_t *a, u_char *p, u_char *last);

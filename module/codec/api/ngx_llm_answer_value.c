@@ -8,7 +8,7 @@
 
 #include <ngx_llm_answer.h>
 
-#include "ngx_llm_answer_keys.h"
+#include "ngx_llm_members.h"
 
 
 #define ngx_llm_answer_is(value, text)                                        \

@@ -2,7 +2,7 @@
  * ngx_llm_api.c: the members and events that show an answer, by api.
  *
  * A new api is a table here; the members it refers to are read by the tables
- * of ngx_llm_answer_keys.c.
+ * of ngx_llm_members.c.
  */
 
 #include <ngx_llm_api.h>

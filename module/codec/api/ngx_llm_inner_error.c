@@ -7,7 +7,7 @@
 
 #include <ngx_llm_inner_error.h>
 
-#include "../ngx_llm_walk.h"
+#include "../ngx_llm_lexer.h"
 
 
 #define NGX_LLM_INNER_ERROR_CHOICES  64

@@ -6,7 +6,7 @@
  * stream_options.
  */
 
-#include "../ngx_llm_walk.h"
+#include "../ngx_llm_lexer.h"
 
 
 typedef struct ngx_llm_json_member_s  ngx_llm_json_member_t;

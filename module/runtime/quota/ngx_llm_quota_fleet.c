@@ -6,7 +6,7 @@
  */
 
 
-#include "ngx_llm_hold.h"
+#include "ngx_llm_reservation.h"
 #include <ngx_llm_lua.h>
 
 

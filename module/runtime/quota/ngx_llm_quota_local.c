@@ -5,7 +5,7 @@
  */
 
 
-#include "ngx_llm_hold.h"
+#include "ngx_llm_reservation.h"
 
 
 #define NGX_LLM_QUOTA_SWEEP   32     /* holds looked at in a go */

@@ -5,7 +5,7 @@
  */
 
 
-#include "ngx_llm_hold.h"
+#include "ngx_llm_reservation.h"
 
 
 #define NGX_LLM_ROW_TRIES  32        /* rows looked at to evict one */

@@ -5,7 +5,7 @@
 
 
 #include <ngx_http_llm_copy.h>
-#include <ngx_llm_face.h>
+#include <ngx_llm_shape.h>
 
 
 typedef struct {

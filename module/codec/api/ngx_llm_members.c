@@ -1,0 +1,239 @@
+/*
+ * The paths that the answer reader reads, a table for each kind of object, and
+ * what values are to it.  A new field of an answer is a line here, beside the
+ * keys of its length (see ngx_llm_reader_members.h), and a case in
+ * ngx_llm_answer.c.
+ */
+
+
+#include "ngx_llm_members.h"
+
+
+#define ngx_llm_answer_node(node)                                             \
+    [ngx_llm_answer_##node##_node]
+
+#define ngx_llm_answer_key(n, name, slot, node)                               \
+    ngx_llm_pull_key(n, name, ngx_llm_answer_##slot,                          \
+                     ngx_llm_answer_##node##_node)
+
+#define ngx_llm_answer_twin(n, name, slot, node)                              \
+    ngx_llm_pull_twin(n, name, ngx_llm_answer_##slot,                         \
+                      ngx_llm_answer_##node##_node)
+
+#define ngx_llm_answer_element(slot, node)                                    \
+    ngx_llm_pull_element(ngx_llm_answer_##slot, ngx_llm_answer_##node##_node)
+
+
+/*
+ * The paths we read.  An error is a top-level member "error" that is not empty
+ * (for a document: unless it is an answer beside that), an error in a choice,
+ * an event named error, or one whose type or object is "error"; and an object
+ * that is nothing else and has a message, a detail or the like.
+ */
+
+const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
+
+    ngx_llm_answer_node(root) = {
+        ngx_llm_answer_key(1, "msg", complaint, none),
+        ngx_llm_answer_key(2, "type", type, none),
+        ngx_llm_answer_twin(3, "text", text, none),
+        ngx_llm_answer_twin(4, "data", rows, any),
+        ngx_llm_answer_twin(5, "code", root_code, none),
+        ngx_llm_answer_key(6, "usage", usage, usage),
+        ngx_llm_answer_twin(7, "error", error, error),
+        ngx_llm_answer_twin(8, "delta", delta, delta),
+        ngx_llm_answer_twin(9, "audio", audio, any),
+        ngx_llm_answer_key(10, "object", object, none),
+        ngx_llm_answer_twin(11, "status", root_status, none),
+        ngx_llm_answer_twin(12, "output", output, any),
+        ngx_llm_answer_twin(13, "x_groq", none, groq),
+        ngx_llm_answer_twin(14, "detail", complaint, any),
+        ngx_llm_answer_key(15, "choices", choices, choices),
+        ngx_llm_answer_twin(16, "results", results, any),
+        ngx_llm_answer_twin(17, "message", root_message, none),
+        ngx_llm_answer_twin(18, "content", content, any),
+        ngx_llm_answer_key(19, "response", none, response),
+        ngx_llm_answer_twin(20, "b64_json", content, none),
+        ngx_llm_answer_key(21, "base_resp", none, base)
+    },
+
+    /* in OpenAI's shape what a cache has to do with is part of prompt */
+
+    ngx_llm_answer_node(usage) = {
+        ngx_llm_answer_key(1, "total_tokens", total, none),
+        ngx_llm_answer_twin(2, "input_tokens", prompt, none),
+        ngx_llm_answer_key(3, "prompt_tokens", prompt, none),
+        ngx_llm_answer_twin(4, "output_tokens", completion, none),
+        ngx_llm_answer_key(5, "completion_tokens", completion, none),
+        ngx_llm_answer_key(6, "input_tokens_details", none, details),
+        ngx_llm_answer_key(7, "prompt_tokens_details", none, details),
+        ngx_llm_answer_twin(8, "output_tokens_details", none, details),
+        ngx_llm_answer_key(9, "prompt_cache_hit_tokens", cached, none),
+        ngx_llm_answer_twin(10, "cache_read_input_tokens", cached, none),
+        ngx_llm_answer_key(11, "completion_tokens_details", none, details),
+        ngx_llm_answer_key(12, "cache_creation_input_tokens", cache_write, none)
+    },
+
+    ngx_llm_answer_node(details) = {
+        ngx_llm_answer_key(1, "cached_tokens", cached, none),
+        ngx_llm_answer_key(2, "reasoning_tokens", reasoning, none),
+        ngx_llm_answer_key(3, "cache_write_tokens", cache_write, none),
+        ngx_llm_answer_key(4, "cache_creation_tokens", cache_write, none)
+    },
+
+    ngx_llm_answer_node(groq) = {
+        ngx_llm_answer_key(1, "usage", inner_usage, usage)
+    },
+
+    ngx_llm_answer_node(response) = {
+        ngx_llm_answer_key(1, "usage", inner_usage, usage),
+        ngx_llm_answer_key(2, "status", response_status, none),
+        ngx_llm_answer_twin(3, "output", content, any)
+    },
+
+    ngx_llm_answer_node(choices) = {
+        ngx_llm_answer_element(choice, choice)
+    },
+
+    ngx_llm_answer_node(choice) = {
+        ngx_llm_answer_key(1, "text", choice_content, none),
+        ngx_llm_answer_key(2, "index", index, none),
+        ngx_llm_answer_twin(3, "delta", none, message),
+        ngx_llm_answer_twin(4, "error", choice_error, error),
+        ngx_llm_answer_key(5, "message", none, message),
+        ngx_llm_answer_key(6, "finish_reason", finish, none)
+    },
+
+    ngx_llm_answer_node(message) = {
+        ngx_llm_answer_key(1, "audio", choice_content, any),
+        ngx_llm_answer_key(2, "content", choice_content, parts),
+        ngx_llm_answer_twin(3, "refusal", choice_content, none),
+        ngx_llm_answer_key(4, "reasoning", choice_thought, none),
+        ngx_llm_answer_key(5, "tool_calls", choice_content, calls),
+        ngx_llm_answer_key(6, "function_call", choice_content, function),
+        ngx_llm_answer_key(7, "reasoning_content", choice_thought, none),
+        ngx_llm_answer_twin(8, "reasoning_details", choice_thought, any)
+    },
+
+    /* a thinking part of Mistral has parts of its own */
+
+    ngx_llm_answer_node(parts) = {
+        ngx_llm_answer_element(none, part)
+    },
+
+    ngx_llm_answer_node(part) = {
+        ngx_llm_answer_key(1, "text", piece, none),
+        ngx_llm_answer_key(2, "thinking", piece, parts)
+    },
+
+    ngx_llm_answer_node(calls) = {
+        ngx_llm_answer_element(none, call)
+    },
+
+    ngx_llm_answer_node(call) = {
+        ngx_llm_answer_key(1, "function", none, function)
+    },
+
+    ngx_llm_answer_node(function) = {
+        ngx_llm_answer_key(1, "name", piece, none),
+        ngx_llm_answer_key(2, "arguments", piece, none)
+    },
+
+    ngx_llm_answer_node(delta) = {
+        ngx_llm_answer_key(1, "text", piece, none),
+        ngx_llm_answer_key(2, "thinking", piece, none),
+        ngx_llm_answer_key(3, "stop_reason", stop, none),
+        ngx_llm_answer_key(4, "partial_json", piece, none)
+    },
+
+    /* one whose members are all empty is no error */
+
+    ngx_llm_answer_node(error) = {
+        ngx_llm_answer_key(1, "code", error_code, any),
+        ngx_llm_answer_key(2, "status", error_status, any),
+        ngx_llm_pull_others(ngx_llm_answer_error_member,
+                            ngx_llm_answer_any_node)
+    },
+
+    /* MiniMax: 0 is success */
+
+    ngx_llm_answer_node(base) = {
+        ngx_llm_answer_key(1, "status_code", complaint, none)
+    },
+
+    /* only whether it is empty */
+
+    ngx_llm_answer_node(any) = {
+        ngx_llm_answer_element(none, none)
+    }
+};
+
+
+int64_t
+ngx_llm_answer_integer(const ngx_str_t *value)
+{
+    u_char    digit, *p, *last;
+    int64_t   n;
+
+    p = value->data;
+    last = p + value->len;
+
+    if (value->len == 0 || value->len > 16 || (*p == '0' && value->len > 1)) {
+        return -1;
+    }
+
+    n = 0;
+
+    do {
+        digit = *p++ - '0';
+
+        if (digit > 9) {
+            return -1;
+        }
+
+        n = n * 10 + digit;
+
+    } while (p < last);
+
+    return (n < (int64_t) 1 << 53) ? n : -1;
+}
+
+
+ngx_uint_t
+ngx_llm_answer_truthy(const ngx_llm_pull_t *pl)
+{
+    size_t  i;
+    u_char  ch;
+
+    switch (pl->type) {
+
+    case NGX_LLM_PULL_STRING:
+        return pl->value.len != 0;
+
+    case NGX_LLM_PULL_TRUE:
+        return 1;
+
+    case NGX_LLM_PULL_NUMBER:
+
+        for (i = 0; i < pl->value.len; i++) {
+            ch = pl->value.data[i];
+
+            if (ch == 'e' || ch == 'E') {
+                break;
+            }
+
+            if (ch >= '1' && ch <= '9') {
+                return 1;
+            }
+        }
+
+        return 0;
+
+    case NGX_LLM_PULL_OBJECT_END:
+    case NGX_LLM_PULL_ARRAY_END:
+        return !pl->empty;
+
+    default:
+        return 0;
+    }
+}

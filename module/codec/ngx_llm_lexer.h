@@ -1,0 +1,80 @@
+/*
+ * ngx_llm_lexer.h: strict JSON (RFC 8259), walked without recursion.  The
+ * caller opens the objects whose members it wants to see, all else is walked
+ * over by ngx_llm_walk_value().  NULL is an error: error and reason are set.
+ */
+
+#ifndef _NGX_LLM_LEXER_H_INCLUDED_
+#define _NGX_LLM_LEXER_H_INCLUDED_
+
+
+#include "ngx_llm_string.h"
+
+
+#define NGX_LLM_WALK_DEPTH  NGX_LLM_JSON_DEPTH
+
+
+typedef struct {
+    ngx_llm_string_t         string;       /* bounds of the text, counts */
+    ngx_llm_string_scan_pt   scan;         /* for the inside of strings */
+
+    const u_char            *key;          /* raw key of the last member, */
+    const u_char            *key_end;      /* without quotes; NULL: none */
+
+    const u_char            *error;        /* the wrong byte, end if missing */
+    const char              *reason;       /* static text */
+
+    ngx_uint_t               depth;        /* open containers, the caller's
+                                              counted by the caller */
+    u_char                   closers[NGX_LLM_WALK_DEPTH];
+} ngx_llm_walk_t;
+
+
+/* level: NGX_LLM_SCAN_... */
+void ngx_llm_walk_init(ngx_llm_walk_t *w, ngx_uint_t level,
+    const u_char *start, const u_char *end);
+
+/*
+ * p is behind the '{' of an object (first = 1), or behind a value in it.
+ * Sets key and returns where the value must start; at the end of the object
+ * sets key to NULL and returns what is behind the '}'.
+ */
+const u_char *ngx_llm_walk_next(ngx_llm_walk_t *w, const u_char *p,
+    ngx_uint_t first);
+
+/* p is where a value must start; returns what is behind it */
+const u_char *ngx_llm_walk_value(ngx_llm_walk_t *w, const u_char *p);
+
+
+/* sets what is wrong at p and returns NULL; at the end something is missing */
+const u_char *ngx_llm_walk_invalid(ngx_llm_walk_t *w, const u_char *p,
+    const char *reason);
+
+
+/* the same as ngx_llm_walk_space(), for where there may be some */
+const u_char *ngx_llm_walk_spaces(ngx_llm_walk_t *w, const u_char *p);
+
+
+/* the byte at p, or NUL at the end: right nowhere outside of a string */
+
+static ngx_inline u_char
+ngx_llm_walk_peek(ngx_llm_walk_t *w, const u_char *p)
+{
+    return p < w->string.end ? *p : '\0';
+}
+
+
+/* returns what is behind white space; mostly there is none */
+
+static ngx_inline const u_char *
+ngx_llm_walk_space(ngx_llm_walk_t *w, const u_char *p)
+{
+    if (p < w->string.end && *p > ' ') {
+        return p;
+    }
+
+    return ngx_llm_walk_spaces(w, p);
+}
+
+
+#endif /* _NGX_LLM_LEXER_H_INCLUDED_ */

@@ -1,0 +1,254 @@
+/*
+ * The step of admission that looks for an answer that is there already: its
+ * key, then the cache in shared memory.  Trouble of the cache is a miss, never
+ * an error.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+#include "ngx_http_llm_flow_cache.h"
+#include <ngx_http_llm_client.h>
+#include <ngx_http_llm_cache_key.h>
+#include <ngx_http_llm_copy.h>
+
+
+static ngx_uint_t ngx_http_llm_recall_wanted(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_control_t *control);
+static ngx_int_t ngx_http_llm_recall_key(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_http_llm_cache_e ngx_http_llm_recall_age(
+    ngx_http_llm_cache_charge_t *cache, ngx_llm_entry_t *entry);
+static ngx_uint_t ngx_http_llm_recall_purged(ngx_http_request_t *r,
+    ngx_http_llm_cache_charge_t *cache, ngx_llm_entry_t *entry);
+
+
+ngx_int_t
+ngx_http_llm_recall(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_charge_t        *charge;
+    ngx_http_llm_control_t        control;
+    ngx_http_llm_loc_conf_t      *llcf;
+    ngx_http_llm_cache_charge_t  *cache;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    charge = ctx->charge;
+    cache = &charge->cache;
+
+    if (!ngx_http_llm_is_client(r)) {
+        return NGX_OK;
+    }
+
+    /* of the pass before nothing is left but what it has stored */
+
+    ngx_http_llm_land(r, charge);
+    ngx_memzero(cache, sizeof(ngx_http_llm_cache_charge_t));
+
+    if (!llcf->cache.on || charge->operation == NULL
+        || !(charge->operation->methods & NGX_HTTP_POST))
+    {
+        return NGX_OK;
+    }
+
+    cache->status = NGX_HTTP_LLM_CACHE_BYPASS;
+    cache->max_age = -1;
+
+    if (!ngx_http_llm_recall_wanted(r, ctx, &control)
+        || ngx_http_llm_recall_key(r, ctx) != NGX_OK)
+    {
+        return NGX_OK;
+    }
+
+    cache->write = (llcf->cache.max_size > 0);
+    cache->only = control.only_if_cached;
+    cache->max_age = control.max_age;
+
+    if (control.no_cache) {
+        return NGX_OK;
+    }
+
+    cache->read = 1;
+    cache->status = NGX_HTTP_LLM_CACHE_MISS;
+
+    (void) ngx_http_llm_recall_local(r, ctx);
+
+    return NGX_OK;
+}
+
+
+static ngx_uint_t
+ngx_http_llm_recall_wanted(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_control_t *control)
+{
+    ngx_http_llm_charge_t    *charge;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    charge = ctx->charge;
+
+    ngx_http_llm_control(r, control);
+
+    return charge->parsed && !charge->facts.form && !ctx->stateful
+           && charge->operation->cached != NGX_HTTP_LLM_CACHED_NEVER
+           && !control->no_store
+           && ngx_http_test_predicates(r, llcf->cache.bypass) == NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_recall_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_str_t            credential;
+    ngx_llm_consumer_t  *consumer;
+
+    if (ngx_http_llm_auth_consumer(r, &consumer) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    if (consumer || ngx_http_llm_auth_key(r, &credential) != NGX_OK) {
+        ngx_str_null(&credential);
+    }
+
+    return ngx_http_llm_key(r, ctx, consumer ? &consumer->name : NULL,
+                            &credential);
+}
+
+
+ngx_int_t
+ngx_http_llm_recall_local(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_str_t                  value;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    if (ngx_llm_cache_get(lmcf->cache.store, ctx->charge->cache.key, r->pool,
+                          &value)
+        != NGX_OK)
+    {
+        return NGX_DECLINED;
+    }
+
+    return ngx_http_llm_recall_value(r, ctx, &value);
+}
+
+
+ngx_int_t
+ngx_http_llm_recall_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_str_t *value)
+{
+    ngx_llm_entry_t              *entry;
+    ngx_http_llm_cache_e          found;
+    ngx_http_llm_cache_charge_t  *cache;
+
+    cache = &ctx->charge->cache;
+
+    entry = ngx_palloc(r->pool, sizeof(ngx_llm_entry_t));
+
+    if (entry == NULL
+        || ngx_llm_entry_read(entry, value->data, value->len) != NGX_OK
+        || ngx_http_llm_recall_purged(r, cache, entry))
+    {
+        return NGX_DECLINED;
+    }
+
+    found = ngx_http_llm_recall_age(cache, entry);
+
+    if (ngx_http_llm_replay_fit(r, ctx, entry) != NGX_OK) {
+        return NGX_DECLINED;
+    }
+
+    if (found == NGX_HTTP_LLM_CACHE_STALE) {
+        cache->entry = entry;
+    }
+
+    if (found != NGX_HTTP_LLM_CACHE_HIT) {
+        cache->status = NGX_HTTP_LLM_CACHE_EXPIRED;
+        return NGX_DECLINED;
+    }
+
+    ngx_http_llm_recalled(r, ctx, entry, NGX_HTTP_LLM_CACHE_HIT);
+    r->content_handler = ngx_http_llm_replay;
+
+    return NGX_OK;
+}
+
+
+/* fresh; stale, but better than nothing; or expired */
+
+static ngx_http_llm_cache_e
+ngx_http_llm_recall_age(ngx_http_llm_cache_charge_t *cache,
+    ngx_llm_entry_t *entry)
+{
+    int64_t  age;
+
+    age = ngx_http_llm_control_age(entry);
+
+    if (age >= entry->ttl + entry->stale) {
+        return NGX_HTTP_LLM_CACHE_EXPIRED;
+    }
+
+    if (age >= entry->ttl
+        || (cache->max_age >= 0 && age > cache->max_age * 1000))
+    {
+        return entry->stale ? NGX_HTTP_LLM_CACHE_STALE
+                            : NGX_HTTP_LLM_CACHE_EXPIRED;
+    }
+
+    return NGX_HTTP_LLM_CACHE_HIT;
+}
+
+
+/* by any of its tags, since it was asked for */
+
+static ngx_uint_t
+ngx_http_llm_recall_purged(ngx_http_request_t *r,
+    ngx_http_llm_cache_charge_t *cache, ngx_llm_entry_t *entry)
+{
+    ngx_uint_t                 i;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    for (i = 0; i < NGX_LLM_ENTRY_TAGS; i++) {
+
+        if (entry->tags[i] != cache->tags[i]
+            || entry->generations[i]
+               != ngx_llm_cache_generation(lmcf->cache.store, cache->tags[i]))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+void
+ngx_http_llm_recalled(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_llm_entry_t *entry, ngx_http_llm_cache_e status)
+{
+    ngx_http_llm_charge_t     *charge;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    charge = ctx->charge;
+
+    charge->cache.entry = entry;
+    charge->cache.status = status;
+    charge->cache.replayed = 1;
+    charge->cache.write = 0;
+
+    charge->stream = entry->stream;
+    charge->end = NGX_HTTP_LLM_END_COMPLETE;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    ngx_llm_cache_saved(lmcf->cache.store,
+                        ngx_http_llm_amount_total(&entry->usage),
+                        entry->cost);
+
+    if (!charge->timed) {
+        charge->timed = 1;
+        charge->ttft = ngx_current_msec - charge->start;
+    }
+}

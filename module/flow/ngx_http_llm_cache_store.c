@@ -1,0 +1,181 @@
+/*
+ * Which answers are kept in the cache: those of a target that is no backup,
+ * whole, and in a form that can be read.  A document that is held complete
+ * before its header goes out is stored then, so that the header can say so;
+ * everything else once it has ended well.
+ */
+
+
+#include <ngx_http_llm_flow.h>
+#include "ngx_http_llm_flow_cache.h"
+#include <ngx_http_llm_copy.h>
+
+
+static const char *ngx_http_llm_keep_refused(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_keep_store(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry);
+
+
+void
+ngx_http_llm_keep_begin(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    const char  *why;
+
+    if (!ctx->charge->cache.write) {
+        return;
+    }
+
+    why = ngx_http_llm_keep_refused(r, ctx);
+
+    if (why) {
+        ngx_http_llm_tee_drop(ctx, why);
+        ngx_http_llm_land(r, ctx->charge);
+        return;
+    }
+
+    ngx_http_llm_tee_start(ctx);
+}
+
+
+static const char *
+ngx_http_llm_keep_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    if (!llcf->pass) {
+
+        if (r->headers_out.status != NGX_HTTP_OK) {
+            return "status";
+        }
+
+        if (ctx->charge->answer == NULL) {
+            return "unread";
+        }
+
+        /* a part of it may be cut out before we see it, one that looks whole */
+
+        if (r->headers_in.range && r->allow_ranges) {
+            return "partial";
+        }
+
+        return ngx_http_llm_tee_refused(&r->headers_out.headers);
+    }
+
+    if (ctx->response.status.code != NGX_HTTP_OK) {
+        return "status";
+    }
+
+    if (ctx->judge.substitute.data) {
+        return "error";
+    }
+
+    if (ctx->charge->answer == NULL) {
+        return "unread";
+    }
+
+    if (ctx->upstream.target->backup) {
+        return "backup";
+    }
+
+    return ngx_http_llm_tee_refused(&r->upstream->headers_in.headers);
+}
+
+
+void
+ngx_http_llm_keep_whole(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    u_char *body, size_t len)
+{
+    ngx_llm_entry_t  entry;
+
+    if (!ctx->tee.active) {
+        return;
+    }
+
+    ngx_memzero(&entry, sizeof(ngx_llm_entry_t));
+
+    entry.stream = ctx->response.stream;
+    entry.body.data = body;
+    entry.body.len = len;
+
+    ngx_http_llm_keep_store(r, ctx, &entry);
+}
+
+
+void
+ngx_http_llm_keep_end(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_llm_entry_t         entry;
+    ngx_http_llm_charge_t  *charge;
+
+    charge = ctx->charge;
+
+    if (ctx->tee.active) {
+
+        if (charge->end != NGX_HTTP_LLM_END_COMPLETE
+            && charge->end != NGX_HTTP_LLM_END_DRAINED)
+        {
+            ngx_http_llm_tee_drop(ctx, charge->end == NGX_HTTP_LLM_END_ERROR
+                                       ? "error" : "partial");
+
+        } else if (charge->answer == NULL) {
+
+            /* the body is of another kind than its Content-Type */
+
+            ngx_http_llm_tee_drop(ctx, "unread");
+
+        } else {
+            ngx_memzero(&entry, sizeof(ngx_llm_entry_t));
+
+            entry.stream = charge->stream;
+            entry.body.data = ctx->tee.data;
+            entry.body.len = ctx->tee.len;
+
+            ngx_http_llm_keep_store(r, ctx, &entry);
+        }
+    }
+
+    ngx_http_llm_land(r, charge);
+}
+
+
+static void
+ngx_http_llm_keep_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    ngx_llm_entry_t *entry)
+{
+    u_char                   finish[NGX_LLM_FINISH_REASON];
+    ngx_http_llm_charge_t   *charge;
+    ngx_http_llm_attempt_t  *attempt;
+
+    charge = ctx->charge;
+
+    if (ngx_http_llm_tee_prove(r, ctx, entry, finish) == NGX_OK) {
+
+        if (!ctx->include_usage
+            && charge->facts.include_usage != NGX_LLM_USAGE_TRUE)
+        {
+            /* nobody has asked for it: it is part of what they always say */
+            entry->usage_len = 0;
+        }
+
+        entry->cost = ngx_http_llm_amount_price(charge, &entry->usage);
+        entry->type = ctx->meter.active ? r->headers_out.content_type
+                                        : ctx->response.content_type;
+
+        if (charge->attempts.nelts) {
+            attempt = charge->attempts.elts;
+            attempt += charge->attempts.nelts - 1;
+
+            entry->provider = attempt->provider->name;
+            entry->model = attempt->model;
+        }
+
+        (void) ngx_http_llm_tee_store(r, ctx, entry);
+    }
+
+    /* who waits finds it there, or goes */
+
+    ngx_http_llm_land(r, charge);
+}

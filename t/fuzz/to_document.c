@@ -1,0 +1,122 @@
+/*
+ * to_document.c: libFuzzer target: whatever is folded is JSON, and where that
+ * can be unrolled it folds to itself (REQ-30).  The first input byte chooses
+ * the kind.  Build with
+ *
+ *     clang -g -O1 -fsanitize=fuzzer,address,undefined \
+ *         -DNGX_LLM_STANDALONE -Iinclude -Imodule/codec t/fuzz/to_document.c \
+ *         $(find module/codec -name '*.c')
+ */
+
+#define _GNU_SOURCE
+
+#include <ngx_llm_shape.h>
+#include <ngx_llm_lexer.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+
+#define SIZE  (4 * 1024 * 1024)
+
+
+typedef struct {
+    size_t   len;
+    u_char   text[SIZE];
+} text_t;
+
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void put(void *data, const u_char *p, size_t len);
+static int is_json(const text_t *text);
+static void check(int good, const char *what);
+
+
+static text_t  stream, json, again;
+
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    u_char      *copy;
+    ngx_int_t    rc;
+    ngx_uint_t   kind;
+
+    if (size < 1) {
+        return 0;
+    }
+
+    kind = data[0] % 3;
+
+    copy = malloc(size);
+    memcpy(copy, data + 1, size - 1);
+
+    json.len = stream.len = again.len = 0;
+    rc = ngx_llm_fold(kind, copy, size - 1, put, &json);
+    check(rc == NGX_OK || rc == NGX_DECLINED, "fold returns");
+
+    free(copy);
+
+    if (rc != NGX_OK) {
+        return 0;
+    }
+
+    check(is_json(&json), "what is folded is JSON");
+    check(json.len < size + 1024, "and no longer than the stream");
+
+    rc = ngx_llm_unroll(kind, json.text, json.len,
+                        memmem(json.text, json.len, "],\"usage\":{", 11)
+                        != NULL, put, &stream);
+
+    if (rc != NGX_OK || stream.len >= SIZE) {
+        return 0;
+    }
+
+    rc = ngx_llm_fold(kind, stream.text, stream.len, put, &again);
+    check(rc == NGX_OK && again.len == json.len
+          && memcmp(again.text, json.text, json.len) == 0,
+          "which unrolls and folds to itself");
+
+    return 0;
+}
+
+
+static void
+put(void *data, const u_char *p, size_t len)
+{
+    text_t  *out = data;
+
+    check(len > 0, "no empty piece");
+
+    if (len > SIZE - out->len) {
+        len = SIZE - out->len;
+    }
+
+    memcpy(out->text + out->len, p, len);
+    out->len += len;
+}
+
+
+static int
+is_json(const text_t *text)
+{
+    const u_char    *end;
+    ngx_llm_walk_t   w;
+
+    end = text->text + text->len;
+    ngx_llm_walk_init(&w, NGX_LLM_SCAN_SCALAR, text->text, end);
+
+    return ngx_llm_walk_value(&w, text->text) == end;
+}
+
+
+static void
+check(int good, const char *what)
+{
+    if (!good) {
+        fprintf(stderr, "failed: %s\n%.*s\n%.*s\n", what, (int) json.len,
+                json.text, (int) again.len, again.text);
+        abort();
+    }
+}
