@@ -39,7 +39,7 @@ typedef struct {
 typedef struct {
     uint64_t                       allowed;      /* targets, by llm_require */
     ngx_http_llm_target_t         *target;       /* chosen last */
-    ngx_http_llm_key_t            *key;
+    ngx_http_llm_credential_t     *credential;
     unsigned                       held:1;       /* in flight there */
     unsigned                       forced:1;     /* although it rests */
 } ngx_http_llm_balance_ctx_t;
@@ -95,7 +95,7 @@ typedef struct {
     unsigned                       heard:1;      /* a stream has begun */
     unsigned                       holding:1;    /* until hold_end */
     unsigned                       ending:1;     /* until end */
-} ngx_http_llm_limits_ctx_t;
+} ngx_http_llm_timeouts_ctx_t;
 
 
 /* service/attempt/ngx_http_llm_response.c: status line and headers */
@@ -146,7 +146,7 @@ typedef struct {
     ngx_http_event_handler_pt      read;         /* upstream's own */
     ngx_http_event_handler_pt      write;
     unsigned                       active:1;     /* the client is gone */
-    unsigned                       told:1;       /* it had a header */
+    unsigned                       reported:1;   /* it had a header */
 } ngx_http_llm_drain_ctx_t;
 
 
@@ -160,7 +160,7 @@ typedef struct {
 } ngx_http_llm_page_ctx_t;
 
 
-typedef struct ngx_http_llm_fetch_s  ngx_http_llm_fetch_t;
+typedef struct ngx_http_llm_cache_wait_s  ngx_http_llm_cache_wait_t;
 
 
 typedef struct {
@@ -176,13 +176,13 @@ typedef struct {
     ngx_http_llm_wait_ctx_t        wait;
     ngx_http_llm_balance_ctx_t     balance;
     ngx_http_llm_upstream_ctx_t    upstream;
-    ngx_http_llm_limits_ctx_t      limits;
+    ngx_http_llm_timeouts_ctx_t    timeouts;
     ngx_http_llm_response_ctx_t    response;
     ngx_http_llm_framing_ctx_t     framing;
     ngx_http_llm_judge_ctx_t       judge;
     ngx_http_llm_relay_ctx_t       relay;
-    ngx_http_llm_tee_ctx_t         tee;
-    ngx_http_llm_fetch_t          *fetch;        /* while it waits for one */
+    ngx_http_llm_copy_ctx_t        copy;
+    ngx_http_llm_cache_wait_t     *cache_wait;   /* while it waits for one */
     ngx_uint_t                     step;         /* of admit, the next */
     unsigned                       read:1;       /* the body is there */
     unsigned                       reserving:1;  /* the store was asked */

@@ -56,35 +56,35 @@ ngx_uint_t ngx_http_llm_balance_more(ngx_http_request_t *r);
 /* ngx_http_llm_timeouts.c */
 
 /* (re)starts the timer for what is awaited now; last: nobody comes after */
-void ngx_http_llm_limits_arm(ngx_http_request_t *r, ngx_uint_t last);
-void ngx_http_llm_limits_keep(ngx_http_request_t *r);
+void ngx_http_llm_timeouts_arm(ngx_http_request_t *r, ngx_uint_t last);
+void ngx_http_llm_timeouts_keep(ngx_http_request_t *r);
 
 /* from now on T of llm_on_abort counts, too; its end is a read event */
-void ngx_http_llm_limits_drain(ngx_http_request_t *r);
+void ngx_http_llm_timeouts_drain(ngx_http_request_t *r);
 
 /* bytes of a stream without output have come; release is called if it is not
    committed within hold milliseconds */
-void ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
+void ngx_http_llm_timeouts_hold(ngx_http_request_t *r, ngx_msec_t hold,
     void (*release)(ngx_http_request_t *r));
 
 /* the stream is complete: waits so long for its last chunk, at most */
-void ngx_http_llm_limits_finish(ngx_http_request_t *r, ngx_msec_t wait);
+void ngx_http_llm_timeouts_finish(ngx_http_request_t *r, ngx_msec_t wait);
 
-void ngx_http_llm_limits_done(ngx_http_request_t *r);
+void ngx_http_llm_timeouts_done(ngx_http_request_t *r);
 
 
 /* ngx_http_llm_health_report.c */
 
 /* the answer goes to the client: it was one, or an error that is passed */
-void ngx_http_llm_blame_answered(ngx_http_request_t *r,
+void ngx_http_llm_health_report_answered(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt);
 
 /* the attempt gave no answer; attempt->failure says why */
-void ngx_http_llm_blame_failed(ngx_http_request_t *r,
+void ngx_http_llm_health_report_failed(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt);
 
 /* an answer that had begun has ended; whole, or cut by the provider */
-void ngx_http_llm_blame_ended(ngx_http_request_t *r,
+void ngx_http_llm_health_report_ended(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt);
 
 

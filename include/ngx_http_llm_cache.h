@@ -57,7 +57,7 @@ typedef struct {
     size_t                         len;
     size_t                         size;
     unsigned                       active:1;
-} ngx_http_llm_tee_ctx_t;
+} ngx_http_llm_copy_ctx_t;
 
 
 /* a scope that the worker knows the key of */

@@ -22,7 +22,7 @@
 typedef struct {
     ngx_http_llm_provider_t       *provider;
     ngx_http_llm_target_t         *target;
-    ngx_http_llm_key_t            *key;
+    ngx_http_llm_credential_t     *credential;
     ngx_str_t                      model;        /* as the provider calls it */
     ngx_str_t                      outcome;      /* "200", "timeout", ... */
     ngx_msec_t                     start;        /* ngx_current_msec */
@@ -69,7 +69,7 @@ typedef struct {
     void                         (*resume)(ngx_http_request_t *r);
     unsigned                       declared:1;   /* output is as asked for */
     unsigned                       waiting:1;    /* for the store */
-    unsigned                       told:1;       /* claims have an answer */
+    unsigned                       reported:1;   /* claims have an answer */
 } ngx_http_llm_quota_charge_t;
 
 
@@ -86,26 +86,26 @@ typedef struct {
 
 typedef struct {
     ngx_http_llm_operation_t      *operation;
-    ngx_str_t                      asked;        /* model, by the client */
-    ngx_http_llm_model_t          *model;        /* what that resolved to */
-    ngx_array_t                    attempts;     /* attempt_t */
-    ngx_uint_t                     passes;       /* through llm_pass */
-    ngx_llm_answer_t              *answer;       /* NULL: could not be read */
-    void                          *ctx;          /* of the last pass */
-    ngx_http_request_t            *request;      /* the client's */
-    ngx_msec_t                     start;        /* ngx_current_msec */
-    ngx_msec_t                     ttft;         /* of the first event, ms */
+    ngx_str_t                      requested;     /* model, by the client */
+    ngx_http_llm_model_t          *model;         /* what that resolved to */
+    ngx_array_t                    attempts;      /* attempt_t */
+    ngx_uint_t                     passes;        /* through llm_pass */
+    ngx_llm_answer_t              *answer;        /* NULL: could not be read */
+    void                          *ctx;           /* of the last pass */
+    ngx_http_request_t            *request;       /* the client's */
+    ngx_msec_t                     start;         /* ngx_current_msec */
+    ngx_msec_t                     ttft;          /* of the first event, ms */
     ngx_http_llm_end_e             end;
     ngx_str_t                      upstream_request_id;
-    ngx_http_llm_error_t           error;        /* ours, of the last pass */
-    ngx_http_llm_kept_t            kept;         /* a provider's, for later */
+    ngx_http_llm_error_t           error;         /* ours, of the last pass */
+    ngx_http_llm_kept_t            kept;          /* a provider's, for later */
     ngx_http_llm_quota_charge_t    quota;
     ngx_http_llm_cache_charge_t    cache;
-    unsigned                       parsed:1;     /* facts are valid */
-    unsigned                       stream:1;     /* the answer is one */
-    unsigned                       unread:1;     /* a line too long */
-    unsigned                       answered:1;   /* with 2xx, so has usage */
-    unsigned                       bad_answer:1; /* it was none, see
+    unsigned                       parsed:1;      /* facts are valid */
+    unsigned                       stream:1;      /* the answer is one */
+    unsigned                       unread:1;      /* a line too long */
+    unsigned                       answered:1;    /* with 2xx, so has usage */
+    unsigned                       bad_answer:1;  /* it was none, see
                                                     ngx_llm_api.h */
     unsigned                       timed:1;      /* ttft is valid */
     unsigned                       settled:1;

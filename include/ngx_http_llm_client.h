@@ -35,8 +35,8 @@ ngx_int_t ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key);
  * llm_auth is off.  A request without a consumer may use each model if the
  * location has "satisfy any", else none.
  */
-ngx_uint_t ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *asked,
-    ngx_http_llm_model_t *model);
+ngx_uint_t ngx_http_llm_auth_allowed(ngx_http_request_t *r,
+    ngx_str_t *requested, ngx_http_llm_model_t *model);
 
 /* WWW-Authenticate, as nginx's own modules set it: "satisfy any" drops it */
 ngx_int_t ngx_http_llm_auth_challenge(ngx_http_request_t *r);

@@ -15,20 +15,20 @@
  * May an answer with these headers be kept?  NULL: it may; else why not, a
  * static word.  headers: as they came from upstream.
  */
-const char *ngx_http_llm_tee_refused(ngx_list_t *headers);
+const char *ngx_http_llm_copy_refused(ngx_list_t *headers);
 
 /* the answer begins: what is fed from now on is copied */
-void ngx_http_llm_tee_start(ngx_http_llm_ctx_t *ctx);
+void ngx_http_llm_copy_start(ngx_http_llm_ctx_t *ctx);
 
 /* nothing is kept of it: why, a static word; memory stays the request's */
-void ngx_http_llm_tee_drop(ngx_http_llm_ctx_t *ctx, const char *why);
+void ngx_http_llm_copy_drop(ngx_http_llm_ctx_t *ctx, const char *why);
 
 /* copies; an answer longer than llm_cache_max_size is dropped */
-void ngx_http_llm_tee_feed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+void ngx_http_llm_copy_feed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     u_char *pos, u_char *last);
 
 /* the same of all that is in memory of a chain */
-void ngx_http_llm_tee_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+void ngx_http_llm_copy_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_chain_t *in);
 
 /*
@@ -36,12 +36,12 @@ void ngx_http_llm_tee_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
  * Then usage, its place and finish are set, the last in the buffer of
  * NGX_LLM_FINISH_REASON bytes.  NGX_OK, or NGX_DECLINED: it is dropped.
  */
-ngx_int_t ngx_http_llm_tee_prove(ngx_http_request_t *r,
+ngx_int_t ngx_http_llm_copy_prove(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry, u_char *finish);
 
 /* keeps it, with the names and the cost that are in entry; NGX_OK, or
    NGX_DECLINED: dropped */
-ngx_int_t ngx_http_llm_tee_store(ngx_http_request_t *r,
+ngx_int_t ngx_http_llm_copy_store(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry);
 
 

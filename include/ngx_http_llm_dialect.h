@@ -22,7 +22,7 @@ typedef struct {
 /* one attempt's request, as the dialect wants it written */
 
 typedef struct {
-    ngx_http_llm_key_t            *key;
+    ngx_http_llm_credential_t     *credential;
     ngx_str_t                      operation;    /* "chat/completions" */
     ngx_str_t                      model;        /* what this provider calls
                                                     it; JSON-safe ASCII */

@@ -48,7 +48,7 @@ ngx_int_t ngx_http_llm_models(ngx_http_request_t *r);
  * post_action have a charge of their own, which is neither settled nor
  * counted.  Returns NULL if memory is short.
  */
-ngx_http_llm_ctx_t *ngx_http_llm_settle_ctx(ngx_http_request_t *r);
+ngx_http_llm_ctx_t *ngx_http_llm_charge_ctx(ngx_http_request_t *r);
 
 /*
  * Phase handler, SERVER_REWRITE and REWRITE: where post_action begins, ends the
@@ -61,13 +61,16 @@ ngx_int_t ngx_http_llm_settle_post_action(ngx_http_request_t *r);
  * Returns the charge of the client request at any time, also in post_action and
  * in the access log, or NULL.
  */
-ngx_http_llm_charge_t *ngx_http_llm_settle_find(ngx_http_request_t *r);
+ngx_http_llm_charge_t *ngx_http_llm_charge_find(ngx_http_request_t *r);
 
 /*
  * Filters, the last ones of ours: they make the charge of what was answered
  * before admission, and settle what has been answered whole.
  */
 ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
+
+/* the cleanup handler of r->main that owns the charge */
+void ngx_http_llm_settle_cleanup(void *data);
 
 
 /* how the tokens of the answer are known */
@@ -80,37 +83,38 @@ typedef enum {
     NGX_HTTP_LLM_USAGE_CACHE         /* nobody was asked */
 } ngx_http_llm_usage_e;
 
-ngx_http_llm_usage_e ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge);
+ngx_http_llm_usage_e ngx_http_llm_cost_usage(ngx_http_llm_charge_t *charge);
 
 /*
  * What the answer costs, in nano-USD, by the tokens its provider has counted;
  * NGX_LLM_PRICE_UNKNOWN: there are none, or their price is not known.
  */
-int64_t ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge);
+int64_t ngx_http_llm_cost(ngx_http_llm_charge_t *charge);
 
 /* the tokens of the answer, of the one that was cached too, or NULL */
-const ngx_llm_usage_t *ngx_http_llm_amount_tokens_of(
+const ngx_llm_usage_t *ngx_http_llm_cost_tokens_of(
     ngx_http_llm_charge_t *charge);
 
 /* all of them */
-int64_t ngx_http_llm_amount_total(const ngx_llm_usage_t *usage);
+int64_t ngx_http_llm_cost_total(const ngx_llm_usage_t *usage);
 
 /* what so many tokens cost of the last target, or NGX_LLM_PRICE_UNKNOWN */
-int64_t ngx_http_llm_amount_price(ngx_http_llm_charge_t *charge,
+int64_t ngx_http_llm_cost_price(ngx_http_llm_charge_t *charge,
     const ngx_llm_usage_t *usage);
 
 /* what the request has used goes to its quotas; cost as counted */
-void ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost);
+void ngx_http_llm_cost_settle(ngx_http_llm_charge_t *charge, int64_t cost);
 
 /* the same as far as it is known, should this worker die before the end */
-void ngx_http_llm_amount_progress(ngx_http_llm_charge_t *charge);
+void ngx_http_llm_cost_progress(ngx_http_llm_charge_t *charge);
 
 /* what its tokens say about the next ones like it */
-void ngx_http_llm_amount_learn(ngx_http_llm_charge_t *charge);
+void ngx_http_llm_cost_learn(ngx_http_llm_charge_t *charge);
 
 
 /* adds a request that has ended to the metrics, once for each charge */
-void ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge);
+void ngx_http_llm_metrics_add(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
 
 
 #endif /* _NGX_HTTP_LLM_FLOW_H_INCLUDED_ */

@@ -42,7 +42,7 @@ typedef struct {
     ngx_int_t                      weight;
     const ngx_llm_price_t         *price;        /* price=, or of a constant
                                                     model; NULL: neither */
-    ngx_llm_vital_t               *vital;        /* NULL: nobody calls */
+    ngx_llm_health_record_t       *health;       /* NULL: nobody calls */
     ngx_int_t                      current;      /* a worker's, of its turn */
     uint64_t                       seed;         /* of its place in a hash */
     unsigned                       wildcard:1;   /* "*": what the * matched */

@@ -42,8 +42,8 @@ typedef struct {
 typedef struct {
     ngx_str_t                      secret;       /* "": none is sent */
     ngx_str_t                      head;         /* constant header lines */
-    ngx_llm_vital_t               *vital;        /* NULL: nobody calls */
-} ngx_http_llm_key_t;
+    ngx_llm_health_record_t       *health;       /* NULL: nobody calls */
+} ngx_http_llm_credential_t;
 
 
 /* what a server lacks of OpenAI's API, by its host or the quirks directive */
@@ -66,7 +66,7 @@ typedef struct {
     ngx_str_t                      endpoint;     /* as written */
     ngx_str_t                      host;         /* Host, and SNI less port */
     ngx_str_t                      path;         /* no slash at its end */
-    ngx_array_t                    keys;         /* key_t, one at least */
+    ngx_array_t                    credentials; /* credential_t, one at least */
     ngx_uint_t                     quirks;       /* NGX_HTTP_LLM_QUIRK_... */
     ngx_int_t                      max_concurrency;  /* 0: no limit */
 
@@ -94,7 +94,7 @@ typedef struct {
 
     unsigned                       ssl:1;
 
-    ngx_llm_vital_t               *vital;        /* NULL: nobody calls */
+    ngx_llm_health_record_t       *health;       /* NULL: nobody calls */
 
     /* what a worker learns */
 

@@ -35,7 +35,7 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t                     verdict;      /* NGX_HTTP_LLM_NEXT_... */
-    ngx_llm_blame_e                blame;        /* whose fault it is */
+    ngx_llm_error_class_e          error_class;  /* whose fault it is */
     int64_t                        hint;         /* ms to wait, or -1 */
     size_t                         read;         /* of held, by answer */
     size_t                         event;        /* of held: the event read */

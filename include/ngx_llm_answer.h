@@ -59,7 +59,7 @@ typedef struct {
     unsigned        beyond:1;        /* choice 64 or up was without reason */
     uint64_t        seen;            /* choices 0..63 */
     uint64_t        ended;           /* of them, with a finish reason */
-    ngx_llm_pull_t  pull;
+    ngx_llm_reader_t  reader;
     ngx_llm_sse_t   sse;
 
     /* of the event being read; what draft does not mark is not set */
@@ -75,7 +75,7 @@ typedef struct {
     size_t          start_len;
     u_char         *from;            /* the event's first byte, if it is here */
     ngx_llm_answer_draft_t  start_draft;
-    ngx_llm_pull_place_t  start_place;
+    ngx_llm_reader_place_t  start_place;
 } ngx_llm_answer_t;
 
 

@@ -18,7 +18,7 @@
 #define NGX_LLM_QUOTA_ID        48   /* longest id of a hold */
 #define NGX_LLM_QUOTA_CLAIMS    8    /* zones of one request */
 
-#define NGX_LLM_QUOTA_TOLD      2    /* limits a client is told of: the first */
+#define NGX_LLM_QUOTA_REPORTED  2    /* limits a client is told of: the first */
 
 #define NGX_LLM_QUOTA_AS_RESERVED  (-1)
 
@@ -34,7 +34,7 @@ typedef enum {
 } ngx_llm_quota_limit_e;
 
 
-typedef struct ngx_llm_hold_s        ngx_llm_hold_t;
+typedef struct ngx_llm_reservation_s        ngx_llm_reservation_t;
 
 
 typedef struct {
@@ -48,8 +48,8 @@ typedef struct {
 
     ngx_llm_quota_limit_e  refuses;  /* or would, in shadow; ..._NONE */
     int64_t                wait;     /* milliseconds until it would not */
-    int64_t                left[NGX_LLM_QUOTA_TOLD];
-    int64_t                reset[NGX_LLM_QUOTA_TOLD];
+    int64_t                left[NGX_LLM_QUOTA_REPORTED];
+    int64_t                reset[NGX_LLM_QUOTA_REPORTED];
 } ngx_llm_claim_t;
 
 
@@ -62,7 +62,7 @@ typedef struct {                     /* of one request */
     void                 (*handler)(void *data);
     void                  *data;
     ngx_int_t              rc;       /* the answer, when it has come */
-    ngx_llm_hold_t        *hold;     /* NGX_OK: to be settled */
+    ngx_llm_reservation_t *hold;     /* NGX_OK: to be settled */
     void                  *waiting;  /* the store's, until it answers */
 } ngx_llm_reserve_t;
 

@@ -14,19 +14,19 @@
 #include <ngx_llm_codec.h>
 
 
-#define NGX_LLM_BLAME_MAX   86400000  /* ms: no peer may ask for more */
+#define NGX_LLM_ERROR_CLASS_MAX  86400000  /* ms: no peer may ask for more */
 
 
 typedef enum {
-    NGX_LLM_BLAME_NOBODY = 0,         /* nothing known: pass it */
-    NGX_LLM_BLAME_REQUEST,            /* bad, too long, filtered: at once */
-    NGX_LLM_BLAME_CREDENTIAL,         /* our key is refused */
-    NGX_LLM_BLAME_QUOTA,              /* our key has no money left */
-    NGX_LLM_BLAME_NOT_FOUND,          /* no such model or deployment */
-    NGX_LLM_BLAME_RATE,               /* too many requests */
-    NGX_LLM_BLAME_OVERLOAD,           /* the provider is down or full */
-    NGX_LLM_BLAME_TIMEOUT             /* the provider has timed out */
-} ngx_llm_blame_e;
+    NGX_LLM_ERROR_CLASS_NOBODY = 0,   /* nothing known: pass it */
+    NGX_LLM_ERROR_CLASS_REQUEST,      /* bad, too long, filtered: at once */
+    NGX_LLM_ERROR_CLASS_CREDENTIAL,   /* our key is refused */
+    NGX_LLM_ERROR_CLASS_QUOTA,        /* our key has no money left */
+    NGX_LLM_ERROR_CLASS_NOT_FOUND,    /* no such model or deployment */
+    NGX_LLM_ERROR_CLASS_RATE,         /* too many requests */
+    NGX_LLM_ERROR_CLASS_OVERLOAD,     /* the provider is down or full */
+    NGX_LLM_ERROR_CLASS_TIMEOUT       /* the provider has timed out */
+} ngx_llm_error_class_e;
 
 
 /*
@@ -38,22 +38,23 @@ typedef enum {
  * only read, and may be NULL if len is 0.  One that is not JSON, or is cut,
  * says nothing: the status decides.
  *
- * *hint_ms: milliseconds to wait as the body asks, 0..NGX_LLM_BLAME_MAX, or
- * -1: it does not ask, or the blame is not RATE, OVERLOAD or QUOTA.
+ * *hint_ms: milliseconds to wait as the body asks, 0..NGX_LLM_ERROR_CLASS_MAX,
+ * or -1: it does not ask, or the blame is not RATE, OVERLOAD or QUOTA.
  *
  * A client can neither get a key nor a target blamed by what it writes: its
  * text may be quoted in a message, and messages are believed only where they
  * are one of the provider's own sentences as a whole.
  */
-ngx_llm_blame_e ngx_llm_blame(ngx_uint_t status, const u_char *body,
+ngx_llm_error_class_e ngx_llm_error_class(ngx_uint_t status, const u_char *body,
     size_t len, int64_t *hint_ms);
 
 /*
  * A duration as Go writes it: "6m0s", "2m59.56s", "7.66s", "20ms", or a bare
  * number of seconds.  NGX_OK: *ms is milliseconds, rounded up, at most
- * NGX_LLM_BLAME_MAX.  NGX_ERROR: it is none, *ms is untouched.
+ * NGX_LLM_ERROR_CLASS_MAX.  NGX_ERROR: it is none, *ms is untouched.
  */
-ngx_int_t ngx_llm_blame_duration(const u_char *p, size_t len, int64_t *ms);
+ngx_int_t ngx_llm_error_class_duration(const u_char *p, size_t len,
+    int64_t *ms);
 
 
 #endif /* _NGX_LLM_ERROR_CLASS_H_INCLUDED_ */

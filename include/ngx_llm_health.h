@@ -14,7 +14,7 @@
 
 typedef enum {
     NGX_LLM_HEALTH_PROVIDER = 0,
-    NGX_LLM_HEALTH_KEY,
+    NGX_LLM_HEALTH_CREDENTIAL,
     NGX_LLM_HEALTH_TARGET
 } ngx_llm_health_kind_e;
 
@@ -33,7 +33,7 @@ ngx_llm_health_t *ngx_llm_health_create(ngx_conf_t *cf, ngx_llm_zone_t *zone);
  */
 ngx_int_t ngx_llm_health_add(ngx_conf_t *cf, ngx_llm_health_t *health,
     ngx_llm_health_kind_e kind, ngx_str_t *provider, ngx_str_t *name,
-    ngx_llm_vital_t **vital);
+    ngx_llm_health_record_t **record);
 
 /*
  * When a worker starts: what its predecessor in the same process slot, killed

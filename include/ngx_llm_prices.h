@@ -34,7 +34,7 @@ const ngx_llm_price_t *ngx_llm_prices_find(const ngx_llm_prices_t *prices,
  */
 const ngx_llm_price_t *ngx_llm_prices_of(const ngx_llm_prices_t *prices,
     const ngx_llm_price_t *own, const ngx_str_t *type,
-    const ngx_str_t *model, const ngx_str_t *asked);
+    const ngx_str_t *model, const ngx_str_t *requested);
 
 
 #endif /* _NGX_LLM_PRICES_H_INCLUDED_ */

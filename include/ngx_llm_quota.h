@@ -37,7 +37,8 @@ typedef struct {
 
     /* amounts that were used, or ..._AS_RESERVED; frees the hold */
     void                 (*settle)(ngx_llm_quota_t *quota,
-                                   ngx_llm_hold_t *hold, int64_t *actual);
+                                   ngx_llm_reservation_t *hold,
+                                   int64_t *actual);
 } ngx_llm_quota_store_t;
 
 
@@ -74,11 +75,11 @@ uint64_t ngx_llm_row_hash(ngx_str_t *zone);
 ngx_int_t ngx_llm_quota_worker(ngx_llm_quota_t *quota, ngx_cycle_t *cycle);
 
 /* if its worker dies now, so much was used: tokens, nano-USD */
-void ngx_llm_hold_progress(ngx_llm_hold_t *hold, int64_t tokens,
+void ngx_llm_reservation_progress(ngx_llm_reservation_t *hold, int64_t tokens,
     int64_t cost);
 
 /* as the store's settle; actual is what was used */
-void ngx_llm_quota_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
+void ngx_llm_quota_settle(ngx_llm_quota_t *quota, ngx_llm_reservation_t *hold,
     int64_t *actual);
 
 

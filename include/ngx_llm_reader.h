@@ -6,7 +6,7 @@
  * that a piece's end cuts.  What the table does not name is skipped: there
  * only quotes, backslashes and brackets are looked at.
  *
- * Checked: one object, brackets paired by type to NGX_LLM_PULL_DEPTH, strings
+ * Checked: one object, brackets paired by type to NGX_LLM_READER_DEPTH, strings
  * closed, literals, and on named paths the commas and colons.  Not checked:
  * UTF-8, control bytes and escapes in strings, the grammar of numbers (beyond
  * their first byte), commas and colons in what is skipped.  Keys are compared
@@ -20,44 +20,44 @@
 #include <ngx_llm_reader_members.h>
 
 
-#define NGX_LLM_PULL_DEPTH    512    /* brackets open at a time */
-#define NGX_LLM_PULL_LEVELS   8      /* of them on a named path */
+#define NGX_LLM_READER_DEPTH   512   /* brackets open at a time */
+#define NGX_LLM_READER_LEVELS  8     /* of them on a named path */
 
 /* what a value is */
 
-#define NGX_LLM_PULL_STRING   1
-#define NGX_LLM_PULL_NUMBER   2
-#define NGX_LLM_PULL_TRUE     3
-#define NGX_LLM_PULL_FALSE    4
-#define NGX_LLM_PULL_OBJECT   5
-#define NGX_LLM_PULL_ARRAY    6
-#define NGX_LLM_PULL_OBJECT_END  7
-#define NGX_LLM_PULL_ARRAY_END   8
+#define NGX_LLM_READER_STRING   1
+#define NGX_LLM_READER_NUMBER   2
+#define NGX_LLM_READER_TRUE     3
+#define NGX_LLM_READER_FALSE    4
+#define NGX_LLM_READER_OBJECT   5
+#define NGX_LLM_READER_ARRAY    6
+#define NGX_LLM_READER_OBJECT_END  7
+#define NGX_LLM_READER_ARRAY_END   8
 
 
 typedef struct {                        /* a place in a document */
-    u_char                      state;
-    u_char                      escape; /* the string's next byte is quoted */
-    uint16_t                    depth;  /* open brackets */
-    uint16_t                    base;   /* of them outside of what we skip */
-    u_char                      node[NGX_LLM_PULL_LEVELS];
-    u_char                      name[NGX_LLM_PULL_LEVELS];   /* its slot */
-    u_char                      closer[NGX_LLM_PULL_LEVELS]; /* '}' or ']' */
-    const ngx_llm_pull_key_t   *key;    /* of the value to come */
-    uint64_t                    braces[NGX_LLM_PULL_DEPTH / 64]; /* skipped */
-} ngx_llm_pull_place_t;
+    u_char                          state;
+    u_char                          escape; /* next byte is quoted */
+    uint16_t                        depth;  /* open brackets */
+    uint16_t                        base;  /* of them outside of what we skip */
+    u_char                          node[NGX_LLM_READER_LEVELS];
+    u_char                          name[NGX_LLM_READER_LEVELS];  /* its slot */
+    u_char                          closer[NGX_LLM_READER_LEVELS]; /* } or ] */
+    const ngx_llm_reader_member_t  *key;  /* of the value to come */
+    uint64_t                    braces[NGX_LLM_READER_DEPTH / 64]; /* skipped */
+} ngx_llm_reader_place_t;
 
 
-typedef struct ngx_llm_pull_s  ngx_llm_pull_t;
+typedef struct ngx_llm_reader_s  ngx_llm_reader_t;
 
 /* p is behind the value, and behind the comma that ended it if that is here */
-typedef void (*ngx_llm_pull_handler_pt)(ngx_llm_pull_t *pl, u_char *p);
+typedef void (*ngx_llm_reader_handler_pt)(ngx_llm_reader_t *pl, u_char *p);
 
 
-struct ngx_llm_pull_s {
-    const ngx_llm_pull_node_t  *nodes;
-    ngx_llm_pull_handler_pt     handler;    /* set by the caller, once, */
-    void                       *data;       /* and so is this */
+struct ngx_llm_reader_s {
+    const ngx_llm_reader_node_t  *nodes;
+    ngx_llm_reader_handler_pt     handler;  /* set by the caller, once, */
+    void                         *data;     /* and so is this */
 
     /* what the handler is called about, valid until it returns */
 
@@ -72,16 +72,16 @@ struct ngx_llm_pull_s {
      * the same bytes.
      */
 
-    u_char                      kept;   /* bytes in buf; one more: too long */
-    uint32_t                    length; /* of the value, in bytes */
-    u_char                      buf[NGX_LLM_PULL_VALUE];
-    ngx_llm_pull_place_t        at;
+    u_char                      kept;    /* bytes in buf; one more: too long */
+    uint32_t                    length;  /* of the value, in bytes */
+    u_char                      buf[NGX_LLM_READER_VALUE];
+    ngx_llm_reader_place_t      at;
 };
 
 
 /* the table has to stay; handler and data are not touched */
-void ngx_llm_pull_init(ngx_llm_pull_t *pl,
-    const ngx_llm_pull_node_t *nodes);
+void ngx_llm_reader_init(ngx_llm_reader_t *pl,
+    const ngx_llm_reader_node_t *nodes);
 
 /*
  * Moves *pos on.  Before it returns, the handler has been called for each
@@ -94,11 +94,11 @@ void ngx_llm_pull_init(ngx_llm_pull_t *pl,
  *              call, behind the white space that follows;
  *   NGX_ERROR  it is no JSON object, or something follows it; *pos == last.
  */
-ngx_int_t ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last);
+ngx_int_t ngx_llm_reader_read(ngx_llm_reader_t *pl, u_char **pos, u_char *last);
 
 /* Returns the length of a string that has begun but not ended, if its slot is
    one of first..last. */
-size_t ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char first,
+size_t ngx_llm_reader_partial(const ngx_llm_reader_t *pl, u_char first,
     u_char last);
 
 

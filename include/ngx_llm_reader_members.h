@@ -10,8 +10,8 @@
 #include <ngx_llm_codec.h>
 
 
-#define NGX_LLM_PULL_VALUE    32     /* bytes kept of a key or value */
-#define NGX_LLM_PULL_KEYS     24     /* of a node */
+#define NGX_LLM_READER_VALUE    32   /* bytes kept of a key or value */
+#define NGX_LLM_READER_MEMBERS  24   /* of a node */
 
 
 typedef struct {
@@ -19,40 +19,41 @@ typedef struct {
     u_char                      len;
     u_char                      slot;   /* the value's name; 0: not told */
     u_char                      node;   /* inside of it; 0: skip that */
-} ngx_llm_pull_key_t;
+} ngx_llm_reader_member_t;
 
 
 /*
  * A node: what may be inside of an object or an array.  Its keys are numbered
  * from 1, keys of one length side by side: the first one of them is found by
  * the length, the others (twins) behind it.  Key 0 is of the names that a node
- * does not have, see ngx_llm_pull_others().  A table is an array of nodes, node
- * 1 is the document, node 0 is not used.  Of a key given twice both are told.
+ * does not have, see ngx_llm_reader_others().  A table is an array of nodes,
+ * node 1 is the document, node 0 is not used.  Of a key given twice both are
+ * told.
  */
 typedef struct {
-    u_char                      first[NGX_LLM_PULL_VALUE + 1];
-    ngx_llm_pull_key_t          keys[1 + NGX_LLM_PULL_KEYS + 1];
-    ngx_llm_pull_key_t          element;        /* each one of an array */
-} ngx_llm_pull_node_t;
+    u_char                      first[NGX_LLM_READER_VALUE + 1];
+    ngx_llm_reader_member_t     keys[1 + NGX_LLM_READER_MEMBERS + 1];
+    ngx_llm_reader_member_t     element;        /* each one of an array */
+} ngx_llm_reader_node_t;
 
 
-#define ngx_llm_pull_key(n, name, slot, node)                                 \
-    .first[sizeof(name) - 1] = n, ngx_llm_pull_twin(n, name, slot, node)
+#define ngx_llm_reader_member(n, name, slot, node)                            \
+    .first[sizeof(name) - 1] = n, ngx_llm_reader_twin(n, name, slot, node)
 
-#define ngx_llm_pull_twin(n, name, slot, node)                                \
+#define ngx_llm_reader_twin(n, name, slot, node)                              \
     .keys[n] = { name, sizeof(name) - 1, slot, node }
 
-#define ngx_llm_pull_others(slot, node)                                       \
+#define ngx_llm_reader_others(slot, node)                                     \
     .keys[0] = { NULL, 0, slot, node }
 
-#define ngx_llm_pull_element(slot, node)                                      \
+#define ngx_llm_reader_element(slot, node)                                    \
     .element = { NULL, 0, slot, node }
 
 
 /* n is a constant, 4 or 8: a comparison of two registers */
 
 static ngx_inline ngx_uint_t
-ngx_llm_pull_same(const void *a, const void *b, size_t n)
+ngx_llm_reader_same(const void *a, const void *b, size_t n)
 {
     uint64_t  x = 0, y = 0;
 
@@ -62,28 +63,28 @@ ngx_llm_pull_same(const void *a, const void *b, size_t n)
     return x == y;
 }
 
-
-/* len <= NGX_LLM_PULL_VALUE; what is compared may overlap */
+/* len <= NGX_LLM_READER_VALUE; what is compared may overlap */
 
 static ngx_inline ngx_uint_t
-ngx_llm_pull_equal(const char *a, u_char *b, size_t len)
+ngx_llm_reader_equal(const char *a, u_char *b, size_t len)
 {
     size_t  i;
 
     if (len >= 8) {
         i = len - 8;
 
-        return ngx_llm_pull_same(a, b, 8)
-               && ngx_llm_pull_same(a + i, b + i, 8)
+        return ngx_llm_reader_same(a, b, 8)
+               && ngx_llm_reader_same(a + i, b + i, 8)
                && (len <= 16
-                   || (ngx_llm_pull_same(a + 8, b + 8, 8)
-                       && ngx_llm_pull_same(a + i - 8, b + i - 8, 8)));
+                   || (ngx_llm_reader_same(a + 8, b + 8, 8)
+                       && ngx_llm_reader_same(a + i - 8, b + i - 8, 8)));
     }
 
     if (len >= 4) {
         i = len - 4;
 
-        return ngx_llm_pull_same(a, b, 4) && ngx_llm_pull_same(a + i, b + i, 4);
+        return ngx_llm_reader_same(a, b, 4)
+               && ngx_llm_reader_same(a + i, b + i, 4);
     }
 
     for (i = 0; i < len && a[i] == (char) b[i]; i++) { /* void */ }
@@ -91,20 +92,19 @@ ngx_llm_pull_equal(const char *a, u_char *b, size_t len)
     return i == len;
 }
 
-
 /* returns keys[0] for a name that the node does not have */
 
-static inline __attribute__((always_inline)) const ngx_llm_pull_key_t *
-ngx_llm_pull_find(const ngx_llm_pull_node_t *node, u_char *name, size_t len)
+static inline __attribute__((always_inline)) const ngx_llm_reader_member_t *
+ngx_llm_reader_find(const ngx_llm_reader_node_t *node, u_char *name, size_t len)
 {
-    ngx_uint_t                 n;
-    const ngx_llm_pull_key_t  *key;
+    ngx_uint_t                      n;
+    const ngx_llm_reader_member_t  *key;
 
-    n = (len > NGX_LLM_PULL_VALUE) ? 0 : node->first[len];
+    n = (len > NGX_LLM_READER_VALUE) ? 0 : node->first[len];
 
     for (key = &node->keys[n]; n; key++) {
 
-        if (ngx_llm_pull_equal(key->name, name, len)) {
+        if (ngx_llm_reader_equal(key->name, name, len)) {
             return key;
         }
 

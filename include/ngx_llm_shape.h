@@ -15,16 +15,17 @@
 
 
 /* what was asked */
-#define NGX_LLM_FACE_CHAT         0   /* chat/completions */
-#define NGX_LLM_FACE_COMPLETIONS  1
-#define NGX_LLM_FACE_RESPONSES    2
+#define NGX_LLM_SHAPE_CHAT         0  /* chat/completions */
+#define NGX_LLM_SHAPE_COMPLETIONS  1
+#define NGX_LLM_SHAPE_RESPONSES    2
 
 
 /*
  * Takes the next len bytes of the output, which are valid during this call
- * only.  Runs before ngx_llm_unroll() or ngx_llm_fold() returns, many times.
+ * only.  Runs before ngx_llm_to_stream() or ngx_llm_to_document() returns, many
+ * times.
  */
-typedef void (*ngx_llm_face_put_pt)(void *data, const u_char *p, size_t len);
+typedef void (*ngx_llm_shape_put_pt)(void *data, const u_char *p, size_t len);
 
 
 /*
@@ -35,8 +36,8 @@ typedef void (*ngx_llm_face_put_pt)(void *data, const u_char *p, size_t len);
  * can say; what was put is void.  The output is about 5 times as long as
  * json, at worst (a head of a kilobyte, texts of a byte) 100 times.
  */
-ngx_int_t ngx_llm_unroll(ngx_uint_t kind, const u_char *json, size_t len,
-    ngx_uint_t usage, ngx_llm_face_put_pt put, void *data);
+ngx_int_t ngx_llm_to_stream(ngx_uint_t kind, const u_char *json, size_t len,
+    ngx_uint_t usage, ngx_llm_shape_put_pt put, void *data);
 
 /*
  * The event stream sse, complete to its [DONE] (responses: to the event
@@ -45,8 +46,8 @@ ngx_int_t ngx_llm_unroll(ngx_uint_t kind, const u_char *json, size_t len,
  * NGX_OK, or NGX_DECLINED as above.  Not longer than sse by more than a
  * kilobyte.
  */
-ngx_int_t ngx_llm_fold(ngx_uint_t kind, const u_char *sse, size_t len,
-    ngx_llm_face_put_pt put, void *data);
+ngx_int_t ngx_llm_to_document(ngx_uint_t kind, const u_char *sse, size_t len,
+    ngx_llm_shape_put_pt put, void *data);
 
 
 #endif /* _NGX_LLM_SHAPE_H_INCLUDED_ */

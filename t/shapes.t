@@ -216,20 +216,20 @@ for my $name (sort keys %answer) {
            "data: [DONE]\n\n");
     my $json = $JSON->encode($answer{$name});
 
-    my $folded = convert($stream, 'fold', $kind);
+    my $folded = convert($stream, 'to_document', $kind);
     ok(defined $folded, "REQ-30: $name is folded")
         and is_deeply($JSON->decode($folded), $answer{$name},
                       '  to what the provider says without a stream');
-    $served{"$name-fold"} = { json => $folded, stream => $stream };
-    push @{ $models{$kind} }, "$name-fold";
+    $served{"$name-to_document"} = { json => $folded, stream => $stream };
+    push @{ $models{$kind} }, "$name-to_document";
     next if $kind == RESPONSES;
 
-    my $unrolled = convert($json, 'unroll', $kind, 1);
+    my $unrolled = convert($json, 'to_stream', $kind, 1);
     ok(defined $unrolled, "REQ-30: $name is unrolled") or next;
-    is_deeply($JSON->decode(convert($unrolled, 'fold', $kind)),
+    is_deeply($JSON->decode(convert($unrolled, 'to_document', $kind)),
               $answer{$name}, '  and folds to what it was');
-    $served{"$name-unroll"} = { json => $json, stream => $unrolled };
-    push @{ $models{$kind} }, "$name-unroll";
+    $served{"$name-to_stream"} = { json => $json, stream => $unrolled };
+    push @{ $models{$kind} }, "$name-to_stream";
 }
 
 sub convert {

@@ -1,7 +1,7 @@
 /*
  * ngx_llm_lexer.h: strict JSON (RFC 8259), walked without recursion.  The
  * caller opens the objects whose members it wants to see, all else is walked
- * over by ngx_llm_walk_value().  NULL is an error: error and reason are set.
+ * over by ngx_llm_lexer_value().  NULL is an error: error and reason are set.
  */
 
 #ifndef _NGX_LLM_LEXER_H_INCLUDED_
@@ -11,7 +11,7 @@
 #include "ngx_llm_string.h"
 
 
-#define NGX_LLM_WALK_DEPTH  NGX_LLM_JSON_DEPTH
+#define NGX_LLM_LEXER_DEPTH  NGX_LLM_JSON_DEPTH
 
 
 typedef struct {
@@ -26,12 +26,12 @@ typedef struct {
 
     ngx_uint_t               depth;        /* open containers, the caller's
                                               counted by the caller */
-    u_char                   closers[NGX_LLM_WALK_DEPTH];
-} ngx_llm_walk_t;
+    u_char                   closers[NGX_LLM_LEXER_DEPTH];
+} ngx_llm_lexer_t;
 
 
 /* level: NGX_LLM_SCAN_... */
-void ngx_llm_walk_init(ngx_llm_walk_t *w, ngx_uint_t level,
+void ngx_llm_lexer_init(ngx_llm_lexer_t *w, ngx_uint_t level,
     const u_char *start, const u_char *end);
 
 /*
@@ -39,26 +39,26 @@ void ngx_llm_walk_init(ngx_llm_walk_t *w, ngx_uint_t level,
  * Sets key and returns where the value must start; at the end of the object
  * sets key to NULL and returns what is behind the '}'.
  */
-const u_char *ngx_llm_walk_next(ngx_llm_walk_t *w, const u_char *p,
+const u_char *ngx_llm_lexer_next(ngx_llm_lexer_t *w, const u_char *p,
     ngx_uint_t first);
 
 /* p is where a value must start; returns what is behind it */
-const u_char *ngx_llm_walk_value(ngx_llm_walk_t *w, const u_char *p);
+const u_char *ngx_llm_lexer_value(ngx_llm_lexer_t *w, const u_char *p);
 
 
 /* sets what is wrong at p and returns NULL; at the end something is missing */
-const u_char *ngx_llm_walk_invalid(ngx_llm_walk_t *w, const u_char *p,
+const u_char *ngx_llm_lexer_invalid(ngx_llm_lexer_t *w, const u_char *p,
     const char *reason);
 
 
-/* the same as ngx_llm_walk_space(), for where there may be some */
-const u_char *ngx_llm_walk_spaces(ngx_llm_walk_t *w, const u_char *p);
+/* the same as ngx_llm_lexer_space(), for where there may be some */
+const u_char *ngx_llm_lexer_spaces(ngx_llm_lexer_t *w, const u_char *p);
 
 
 /* the byte at p, or NUL at the end: right nowhere outside of a string */
 
 static ngx_inline u_char
-ngx_llm_walk_peek(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_peek(ngx_llm_lexer_t *w, const u_char *p)
 {
     return p < w->string.end ? *p : '\0';
 }
@@ -67,13 +67,13 @@ ngx_llm_walk_peek(ngx_llm_walk_t *w, const u_char *p)
 /* returns what is behind white space; mostly there is none */
 
 static ngx_inline const u_char *
-ngx_llm_walk_space(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_space(ngx_llm_lexer_t *w, const u_char *p)
 {
     if (p < w->string.end && *p > ' ') {
         return p;
     }
 
-    return ngx_llm_walk_spaces(w, p);
+    return ngx_llm_lexer_spaces(w, p);
 }
 
 

@@ -34,7 +34,7 @@ ngx_http_llm_access_handler(ngx_http_request_t *r)
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
                   "llm request without a valid key");
 
-    ctx = ngx_http_llm_settle_ctx(r);
+    ctx = ngx_http_llm_charge_ctx(r);
 
     if (ctx == NULL || ngx_http_llm_auth_challenge(r) != NGX_OK) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;

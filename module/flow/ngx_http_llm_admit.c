@@ -56,9 +56,9 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
     ngx_http_llm_admit_allowed,
     ngx_http_llm_admit_policy,
     ngx_http_llm_admit_fits,
-    ngx_http_llm_recall,
+    ngx_http_llm_cache_lookup,
     ngx_http_llm_reserve,
-    ngx_http_llm_fetch,
+    ngx_http_llm_cache_wait,
     NULL
 };
 
@@ -69,9 +69,9 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
 static ngx_http_llm_step_pt  ngx_http_llm_admit_plain_steps[] = {
     ngx_http_llm_admit_plain,
     ngx_http_llm_admit_plain_facts,
-    ngx_http_llm_recall,
+    ngx_http_llm_cache_lookup,
     ngx_http_llm_reserve,
-    ngx_http_llm_fetch,
+    ngx_http_llm_cache_wait,
     NULL
 };
 
@@ -91,7 +91,7 @@ ngx_http_llm_admit_handler(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    ctx = ngx_http_llm_settle_ctx(r);
+    ctx = ngx_http_llm_charge_ctx(r);
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -146,7 +146,7 @@ ngx_http_llm_admit_subrequest(ngx_http_request_t *r)
     ngx_int_t            rc;
     ngx_http_llm_ctx_t  *ctx;
 
-    ctx = ngx_http_llm_settle_ctx(r);
+    ctx = ngx_http_llm_charge_ctx(r);
     if (ctx == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
@@ -279,8 +279,8 @@ ngx_http_llm_admit_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     charge->parsed = 1;
-    charge->asked.data = facts->model;
-    charge->asked.len = facts->model_len;
+    charge->requested.data = facts->model;
+    charge->requested.len = facts->model_len;
 
     ctx->stateful = (facts->stateful
                      && charge->operation->api == &ngx_llm_api_responses);
@@ -428,7 +428,7 @@ ngx_http_llm_admit_name(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         goto invalid;
     }
 
-    ctx->name = charge->asked;
+    ctx->name = charge->requested;
 
     if (llcf->model
         && ngx_http_complex_value(r, llcf->model, &ctx->name) != NGX_OK)
@@ -437,7 +437,7 @@ ngx_http_llm_admit_name(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (ctx->name.len == 0) {
-        ctx->name = charge->asked;
+        ctx->name = charge->requested;
     }
 
     if (ctx->name.len == 0 && charge->facts.model_size == 0) {

@@ -12,18 +12,18 @@
 #include <ngx_http_llm_copy.h>
 
 
-static ngx_uint_t ngx_http_llm_recall_wanted(ngx_http_request_t *r,
+static ngx_uint_t ngx_http_llm_cache_lookup_wanted(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_control_t *control);
-static ngx_int_t ngx_http_llm_recall_key(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_lookup_key(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static ngx_http_llm_cache_e ngx_http_llm_recall_age(
+static ngx_http_llm_cache_e ngx_http_llm_cache_lookup_age(
     ngx_http_llm_cache_charge_t *cache, ngx_llm_entry_t *entry);
-static ngx_uint_t ngx_http_llm_recall_purged(ngx_http_request_t *r,
+static ngx_uint_t ngx_http_llm_cache_lookup_purged(ngx_http_request_t *r,
     ngx_http_llm_cache_charge_t *cache, ngx_llm_entry_t *entry);
 
 
 ngx_int_t
-ngx_http_llm_recall(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_lookup(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_http_llm_charge_t        *charge;
     ngx_http_llm_control_t        control;
@@ -41,7 +41,7 @@ ngx_http_llm_recall(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     /* of the pass before nothing is left but what it has stored */
 
-    ngx_http_llm_land(r, charge);
+    ngx_http_llm_cache_release(r, charge);
     ngx_memzero(cache, sizeof(ngx_http_llm_cache_charge_t));
 
     if (!llcf->cache.on || charge->operation == NULL
@@ -53,8 +53,8 @@ ngx_http_llm_recall(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     cache->status = NGX_HTTP_LLM_CACHE_BYPASS;
     cache->max_age = -1;
 
-    if (!ngx_http_llm_recall_wanted(r, ctx, &control)
-        || ngx_http_llm_recall_key(r, ctx) != NGX_OK)
+    if (!ngx_http_llm_cache_lookup_wanted(r, ctx, &control)
+        || ngx_http_llm_cache_lookup_key(r, ctx) != NGX_OK)
     {
         return NGX_OK;
     }
@@ -70,14 +70,14 @@ ngx_http_llm_recall(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     cache->read = 1;
     cache->status = NGX_HTTP_LLM_CACHE_MISS;
 
-    (void) ngx_http_llm_recall_local(r, ctx);
+    (void) ngx_http_llm_cache_lookup_local(r, ctx);
 
     return NGX_OK;
 }
 
 
 static ngx_uint_t
-ngx_http_llm_recall_wanted(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_cache_lookup_wanted(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_control_t *control)
 {
     ngx_http_llm_charge_t    *charge;
@@ -96,7 +96,7 @@ ngx_http_llm_recall_wanted(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
 
 static ngx_int_t
-ngx_http_llm_recall_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_lookup_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_str_t            credential;
     ngx_llm_consumer_t  *consumer;
@@ -109,13 +109,14 @@ ngx_http_llm_recall_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         ngx_str_null(&credential);
     }
 
-    return ngx_http_llm_key(r, ctx, consumer ? &consumer->name : NULL,
-                            &credential);
+    return ngx_http_llm_cache_key_make(r, ctx,
+                                       consumer ? &consumer->name : NULL,
+                                       &credential);
 }
 
 
 ngx_int_t
-ngx_http_llm_recall_local(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_lookup_local(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_str_t                  value;
     ngx_http_llm_main_conf_t  *lmcf;
@@ -129,12 +130,12 @@ ngx_http_llm_recall_local(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_DECLINED;
     }
 
-    return ngx_http_llm_recall_value(r, ctx, &value);
+    return ngx_http_llm_cache_lookup_value(r, ctx, &value);
 }
 
 
 ngx_int_t
-ngx_http_llm_recall_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_cache_lookup_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_str_t *value)
 {
     ngx_llm_entry_t              *entry;
@@ -147,12 +148,12 @@ ngx_http_llm_recall_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (entry == NULL
         || ngx_llm_entry_read(entry, value->data, value->len) != NGX_OK
-        || ngx_http_llm_recall_purged(r, cache, entry))
+        || ngx_http_llm_cache_lookup_purged(r, cache, entry))
     {
         return NGX_DECLINED;
     }
 
-    found = ngx_http_llm_recall_age(cache, entry);
+    found = ngx_http_llm_cache_lookup_age(cache, entry);
 
     if (ngx_http_llm_replay_fit(r, ctx, entry) != NGX_OK) {
         return NGX_DECLINED;
@@ -167,7 +168,7 @@ ngx_http_llm_recall_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_DECLINED;
     }
 
-    ngx_http_llm_recalled(r, ctx, entry, NGX_HTTP_LLM_CACHE_HIT);
+    ngx_http_llm_cache_lookup_found(r, ctx, entry, NGX_HTTP_LLM_CACHE_HIT);
     r->content_handler = ngx_http_llm_replay;
 
     return NGX_OK;
@@ -177,7 +178,7 @@ ngx_http_llm_recall_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 /* fresh; stale, but better than nothing; or expired */
 
 static ngx_http_llm_cache_e
-ngx_http_llm_recall_age(ngx_http_llm_cache_charge_t *cache,
+ngx_http_llm_cache_lookup_age(ngx_http_llm_cache_charge_t *cache,
     ngx_llm_entry_t *entry)
 {
     int64_t  age;
@@ -202,7 +203,7 @@ ngx_http_llm_recall_age(ngx_http_llm_cache_charge_t *cache,
 /* by any of its tags, since it was asked for */
 
 static ngx_uint_t
-ngx_http_llm_recall_purged(ngx_http_request_t *r,
+ngx_http_llm_cache_lookup_purged(ngx_http_request_t *r,
     ngx_http_llm_cache_charge_t *cache, ngx_llm_entry_t *entry)
 {
     ngx_uint_t                 i;
@@ -225,7 +226,7 @@ ngx_http_llm_recall_purged(ngx_http_request_t *r,
 
 
 void
-ngx_http_llm_recalled(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_cache_lookup_found(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_llm_entry_t *entry, ngx_http_llm_cache_e status)
 {
     ngx_http_llm_charge_t     *charge;
@@ -244,7 +245,7 @@ ngx_http_llm_recalled(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
     ngx_llm_cache_saved(lmcf->cache.store,
-                        ngx_http_llm_amount_total(&entry->usage),
+                        ngx_http_llm_cost_total(&entry->usage),
                         entry->cost);
 
     if (!charge->timed) {

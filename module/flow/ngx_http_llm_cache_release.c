@@ -9,7 +9,7 @@
 
 
 void
-ngx_http_llm_land(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+ngx_http_llm_cache_release(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 {
     ngx_http_llm_main_conf_t  *lmcf;
 

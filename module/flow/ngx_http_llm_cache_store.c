@@ -11,14 +11,14 @@
 #include <ngx_http_llm_copy.h>
 
 
-static const char *ngx_http_llm_keep_refused(ngx_http_request_t *r,
+static const char *ngx_http_llm_cache_store_refused(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static void ngx_http_llm_keep_store(ngx_http_request_t *r,
+static void ngx_http_llm_cache_store_put(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry);
 
 
 void
-ngx_http_llm_keep_begin(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_store_begin(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     const char  *why;
 
@@ -26,20 +26,20 @@ ngx_http_llm_keep_begin(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return;
     }
 
-    why = ngx_http_llm_keep_refused(r, ctx);
+    why = ngx_http_llm_cache_store_refused(r, ctx);
 
     if (why) {
-        ngx_http_llm_tee_drop(ctx, why);
-        ngx_http_llm_land(r, ctx->charge);
+        ngx_http_llm_copy_drop(ctx, why);
+        ngx_http_llm_cache_release(r, ctx->charge);
         return;
     }
 
-    ngx_http_llm_tee_start(ctx);
+    ngx_http_llm_copy_start(ctx);
 }
 
 
 static const char *
-ngx_http_llm_keep_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_store_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_http_llm_loc_conf_t  *llcf;
 
@@ -61,7 +61,7 @@ ngx_http_llm_keep_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
             return "partial";
         }
 
-        return ngx_http_llm_tee_refused(&r->headers_out.headers);
+        return ngx_http_llm_copy_refused(&r->headers_out.headers);
     }
 
     if (ctx->response.status.code != NGX_HTTP_OK) {
@@ -80,17 +80,17 @@ ngx_http_llm_keep_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return "backup";
     }
 
-    return ngx_http_llm_tee_refused(&r->upstream->headers_in.headers);
+    return ngx_http_llm_copy_refused(&r->upstream->headers_in.headers);
 }
 
 
 void
-ngx_http_llm_keep_whole(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_cache_store_whole(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     u_char *body, size_t len)
 {
     ngx_llm_entry_t  entry;
 
-    if (!ctx->tee.active) {
+    if (!ctx->copy.active) {
         return;
     }
 
@@ -100,49 +100,49 @@ ngx_http_llm_keep_whole(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     entry.body.data = body;
     entry.body.len = len;
 
-    ngx_http_llm_keep_store(r, ctx, &entry);
+    ngx_http_llm_cache_store_put(r, ctx, &entry);
 }
 
 
 void
-ngx_http_llm_keep_end(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_store_end(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_llm_entry_t         entry;
     ngx_http_llm_charge_t  *charge;
 
     charge = ctx->charge;
 
-    if (ctx->tee.active) {
+    if (ctx->copy.active) {
 
         if (charge->end != NGX_HTTP_LLM_END_COMPLETE
             && charge->end != NGX_HTTP_LLM_END_DRAINED)
         {
-            ngx_http_llm_tee_drop(ctx, charge->end == NGX_HTTP_LLM_END_ERROR
-                                       ? "error" : "partial");
+            ngx_http_llm_copy_drop(ctx, charge->end == NGX_HTTP_LLM_END_ERROR
+                                        ? "error" : "partial");
 
         } else if (charge->answer == NULL) {
 
             /* the body is of another kind than its Content-Type */
 
-            ngx_http_llm_tee_drop(ctx, "unread");
+            ngx_http_llm_copy_drop(ctx, "unread");
 
         } else {
             ngx_memzero(&entry, sizeof(ngx_llm_entry_t));
 
             entry.stream = charge->stream;
-            entry.body.data = ctx->tee.data;
-            entry.body.len = ctx->tee.len;
+            entry.body.data = ctx->copy.data;
+            entry.body.len = ctx->copy.len;
 
-            ngx_http_llm_keep_store(r, ctx, &entry);
+            ngx_http_llm_cache_store_put(r, ctx, &entry);
         }
     }
 
-    ngx_http_llm_land(r, charge);
+    ngx_http_llm_cache_release(r, charge);
 }
 
 
 static void
-ngx_http_llm_keep_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_cache_store_put(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_llm_entry_t *entry)
 {
     u_char                   finish[NGX_LLM_FINISH_REASON];
@@ -151,7 +151,7 @@ ngx_http_llm_keep_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     charge = ctx->charge;
 
-    if (ngx_http_llm_tee_prove(r, ctx, entry, finish) == NGX_OK) {
+    if (ngx_http_llm_copy_prove(r, ctx, entry, finish) == NGX_OK) {
 
         if (!ctx->include_usage
             && charge->facts.include_usage != NGX_LLM_USAGE_TRUE)
@@ -160,7 +160,7 @@ ngx_http_llm_keep_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             entry->usage_len = 0;
         }
 
-        entry->cost = ngx_http_llm_amount_price(charge, &entry->usage);
+        entry->cost = ngx_http_llm_cost_price(charge, &entry->usage);
         entry->type = ctx->meter.active ? r->headers_out.content_type
                                         : ctx->response.content_type;
 
@@ -172,10 +172,10 @@ ngx_http_llm_keep_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             entry->model = attempt->model;
         }
 
-        (void) ngx_http_llm_tee_store(r, ctx, entry);
+        (void) ngx_http_llm_copy_store(r, ctx, entry);
     }
 
     /* who waits finds it there, or goes */
 
-    ngx_http_llm_land(r, charge);
+    ngx_http_llm_cache_release(r, charge);
 }

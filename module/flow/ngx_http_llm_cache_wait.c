@@ -12,27 +12,27 @@
 #include <ngx_http_llm_filter.h>
 
 
-static ngx_int_t ngx_http_llm_fetch_alone(ngx_http_llm_ctx_t *ctx);
-static ngx_int_t ngx_http_llm_fetch_create(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_wait_alone(ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_cache_wait_create(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static ngx_int_t ngx_http_llm_fetch_ask(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_wait_ask(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static void ngx_http_llm_fetch_answered(void *data, ngx_int_t rc,
+static void ngx_http_llm_cache_wait_answered(void *data, ngx_int_t rc,
     ngx_str_t *value);
-static ngx_int_t ngx_http_llm_fetch_open(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_wait_open(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_str_t *value);
-static ngx_int_t ngx_http_llm_fetch_lead(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_wait_lead(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static ngx_int_t ngx_http_llm_fetch_follow(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_wait_follow(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static void ngx_http_llm_fetch_timeout(ngx_event_t *ev);
-static void ngx_http_llm_fetch_look(void *data);
-static void ngx_http_llm_fetch_resume(ngx_http_request_t *r,
+static void ngx_http_llm_cache_wait_timeout(ngx_event_t *ev);
+static void ngx_http_llm_cache_wait_look(void *data);
+static void ngx_http_llm_cache_wait_resume(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 
 
 ngx_int_t
-ngx_http_llm_fetch(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_wait(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_int_t                     rc;
     ngx_http_llm_cache_charge_t  *cache;
@@ -44,28 +44,30 @@ ngx_http_llm_fetch(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (!cache->read) {
-        return ngx_http_llm_fetch_alone(ctx);
+        return ngx_http_llm_cache_wait_alone(ctx);
     }
 
-    if (ctx->fetch == NULL && ngx_http_llm_fetch_create(r, ctx) != NGX_OK) {
+    if (ctx->cache_wait == NULL
+        && ngx_http_llm_cache_wait_create(r, ctx) != NGX_OK)
+    {
         return NGX_OK;
     }
 
-    rc = ngx_http_llm_fetch_ask(r, ctx);
+    rc = ngx_http_llm_cache_wait_ask(r, ctx);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    return cache->only ? ngx_http_llm_fetch_alone(ctx)
-                       : ngx_http_llm_fetch_lead(r, ctx);
+    return cache->only ? ngx_http_llm_cache_wait_alone(ctx)
+                       : ngx_http_llm_cache_wait_lead(r, ctx);
 }
 
 
 /* nobody has it: may a provider be asked? */
 
 static ngx_int_t
-ngx_http_llm_fetch_alone(ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_wait_alone(ngx_http_llm_ctx_t *ctx)
 {
     if (!ctx->charge->cache.only) {
         return NGX_OK;
@@ -77,62 +79,62 @@ ngx_http_llm_fetch_alone(ngx_http_llm_ctx_t *ctx)
 
 
 static ngx_int_t
-ngx_http_llm_fetch_create(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_wait_create(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_fetch_t  *fetch;
+    ngx_http_llm_cache_wait_t  *wait;
 
-    fetch = ngx_pcalloc(r->pool, sizeof(ngx_http_llm_fetch_t));
-    if (fetch == NULL) {
+    wait = ngx_pcalloc(r->pool, sizeof(ngx_http_llm_cache_wait_t));
+    if (wait == NULL) {
         return NGX_ERROR;
     }
 
-    fetch->request = r;
+    wait->request = r;
 
-    fetch->timer.handler = ngx_http_llm_fetch_timeout;
-    fetch->timer.data = fetch;
-    fetch->timer.log = r->connection->log;
+    wait->timer.handler = ngx_http_llm_cache_wait_timeout;
+    wait->timer.data = wait;
+    wait->timer.log = r->connection->log;
 
-    fetch->wait.key = ctx->charge->cache.key;
-    fetch->wait.handler = ngx_http_llm_fetch_look;
-    fetch->wait.data = fetch;
+    wait->wait.key = ctx->charge->cache.key;
+    wait->wait.handler = ngx_http_llm_cache_wait_look;
+    wait->wait.data = wait;
 
-    fetch->ask.handler = ngx_http_llm_fetch_answered;
-    fetch->ask.data = fetch;
+    wait->ask.handler = ngx_http_llm_cache_wait_answered;
+    wait->ask.data = wait;
 
-    ctx->fetch = fetch;
+    ctx->cache_wait = wait;
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_llm_fetch_ask(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_wait_ask(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_fetch_t       *fetch;
+    ngx_http_llm_cache_wait_t  *wait;
     ngx_http_llm_main_conf_t   *lmcf;
     ngx_http_llm_cache_main_t  *cache;
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    fetch = ctx->fetch;
+    wait = ctx->cache_wait;
     cache = &lmcf->cache;
 
-    if (fetch->asked || cache->fleet == NULL
+    if (wait->requested || cache->fleet == NULL
         || !ngx_llm_cache_is_synced(cache->store))
     {
         return NGX_OK;
     }
 
-    fetch->asked = 1;
+    wait->requested = 1;
 
     if (ngx_llm_cache_fleet_get(cache->fleet, ctx->charge->cache.key,
-                                &fetch->ask)
+                                &wait->ask)
         != NGX_AGAIN)
     {
         return NGX_OK;
     }
 
-    fetch->waiting = 1;
+    wait->waiting = 1;
     ngx_http_llm_suspend(r);
 
     return NGX_AGAIN;
@@ -140,30 +142,30 @@ ngx_http_llm_fetch_ask(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
 
 static void
-ngx_http_llm_fetch_answered(void *data, ngx_int_t rc, ngx_str_t *value)
+ngx_http_llm_cache_wait_answered(void *data, ngx_int_t rc, ngx_str_t *value)
 {
-    ngx_http_llm_fetch_t *fetch = data;
+    ngx_http_llm_cache_wait_t  *wait = data;
 
     ngx_http_llm_ctx_t  *ctx;
     ngx_http_request_t  *r;
 
-    r = fetch->request;
+    r = wait->request;
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     ngx_http_set_log_request(r->connection->log, r);
 
     if (rc == NGX_OK) {
-        (void) ngx_http_llm_fetch_open(r, ctx, value);
+        (void) ngx_http_llm_cache_wait_open(r, ctx, value);
     }
 
-    ngx_http_llm_fetch_resume(r, ctx);
+    ngx_http_llm_cache_wait_resume(r, ctx);
 }
 
 
 /* what does not open was not stored by us, for this question and this scope */
 
 static ngx_int_t
-ngx_http_llm_fetch_open(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_cache_wait_open(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_str_t *value)
 {
     ngx_int_t                     rc;
@@ -201,7 +203,7 @@ ngx_http_llm_fetch_open(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return rc;
     }
 
-    rc = ngx_http_llm_recall_value(r, ctx, &plain);
+    rc = ngx_http_llm_cache_lookup_value(r, ctx, &plain);
 
     if (rc == NGX_OK) {
         (void) ngx_llm_cache_put(lmcf->cache.store, cache->key, &plain, 1,
@@ -213,7 +215,7 @@ ngx_http_llm_fetch_open(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
 
 static ngx_int_t
-ngx_http_llm_fetch_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_wait_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_http_llm_loc_conf_t      *llcf;
     ngx_http_llm_main_conf_t     *lmcf;
@@ -224,11 +226,11 @@ ngx_http_llm_fetch_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     cache = &ctx->charge->cache;
 
-    if (!cache->write || llcf->cache.lock == 0 || ctx->fetch->followed) {
+    if (!cache->write || llcf->cache.lock == 0 || ctx->cache_wait->followed) {
         return NGX_OK;
     }
 
-    switch (ngx_llm_flight_lead(lmcf->cache.flight, &ctx->fetch->wait,
+    switch (ngx_llm_flight_lead(lmcf->cache.flight, &ctx->cache_wait->wait,
                                 llcf->cache.lock))
     {
     case NGX_OK:
@@ -237,15 +239,15 @@ ngx_http_llm_fetch_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         /* the one before may have landed since we have looked */
 
         if (cache->status == NGX_HTTP_LLM_CACHE_MISS
-            && ngx_http_llm_recall_local(r, ctx) == NGX_OK)
+            && ngx_http_llm_cache_lookup_local(r, ctx) == NGX_OK)
         {
-            ngx_http_llm_land(r, ctx->charge);
+            ngx_http_llm_cache_release(r, ctx->charge);
         }
 
         return NGX_OK;
 
     case NGX_AGAIN:
-        return ngx_http_llm_fetch_follow(r, ctx);
+        return ngx_http_llm_cache_wait_follow(r, ctx);
 
     default:
         return NGX_OK;
@@ -254,23 +256,23 @@ ngx_http_llm_fetch_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
 
 static ngx_int_t
-ngx_http_llm_fetch_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_wait_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_fetch_t     *fetch;
-    ngx_http_llm_loc_conf_t  *llcf;
+    ngx_http_llm_cache_wait_t  *wait;
+    ngx_http_llm_loc_conf_t    *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    fetch = ctx->fetch;
-    fetch->followed = 1;
+    wait = ctx->cache_wait;
+    wait->followed = 1;
 
-    ngx_add_timer(&fetch->timer, llcf->cache.lock);
+    ngx_add_timer(&wait->timer, llcf->cache.lock);
 
     if (llcf->pass) {
         ngx_http_llm_ping_start(r);
     }
 
-    fetch->waiting = 1;
+    wait->waiting = 1;
     ngx_http_llm_suspend(r);
 
     return NGX_AGAIN;
@@ -278,20 +280,20 @@ ngx_http_llm_fetch_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
 
 static void
-ngx_http_llm_fetch_timeout(ngx_event_t *ev)
+ngx_http_llm_cache_wait_timeout(ngx_event_t *ev)
 {
-    ngx_http_llm_fetch_t *fetch = ev->data;
+    ngx_http_llm_cache_wait_t  *wait = ev->data;
 
-    fetch->timedout = 1;
+    wait->timedout = 1;
 
-    ngx_http_llm_fetch_look(fetch);
+    ngx_http_llm_cache_wait_look(wait);
 }
 
 
 static void
-ngx_http_llm_fetch_look(void *data)
+ngx_http_llm_cache_wait_look(void *data)
 {
-    ngx_http_llm_fetch_t *fetch = data;
+    ngx_http_llm_cache_wait_t  *wait = data;
 
     ngx_uint_t                    led;
     ngx_atomic_uint_t             stamp;
@@ -300,7 +302,7 @@ ngx_http_llm_fetch_look(void *data)
     ngx_http_llm_main_conf_t     *lmcf;
     ngx_http_llm_cache_charge_t  *cache;
 
-    r = fetch->request;
+    r = wait->request;
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
     cache = &ctx->charge->cache;
@@ -310,29 +312,31 @@ ngx_http_llm_fetch_look(void *data)
     /* in this order: a leader stores, then lands */
 
     led = (ngx_llm_flight_led(lmcf->cache.flight, cache->key)
-           && !fetch->timedout);
+           && !wait->timedout);
     stamp = ngx_llm_cache_stamp(lmcf->cache.store, cache->key);
 
     /* a recall copies the entry: once for each that there is */
 
-    if (stamp != fetch->stamp && ngx_http_llm_recall_local(r, ctx) == NGX_OK) {
+    if (stamp != wait->stamp
+        && ngx_http_llm_cache_lookup_local(r, ctx) == NGX_OK)
+    {
         cache->collapsed = 1;
         cache->status = NGX_HTTP_LLM_CACHE_HIT;
 
     } else if (led) {
-        fetch->stamp = stamp;
-        ngx_llm_flight_wait(lmcf->cache.flight, &fetch->wait);
+        wait->stamp = stamp;
+        ngx_llm_flight_wait(lmcf->cache.flight, &wait->wait);
         return;
     }
 
-    ngx_http_llm_fetch_resume(r, ctx);
+    ngx_http_llm_cache_wait_resume(r, ctx);
 }
 
 
 static void
-ngx_http_llm_fetch_resume(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_wait_resume(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_fetch_done(r, ctx);
+    ngx_http_llm_cache_wait_done(r, ctx);
 
     if (ctx->charge->cache.replayed) {
         ngx_http_llm_ping_done(r);
@@ -343,25 +347,25 @@ ngx_http_llm_fetch_resume(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
 
 void
-ngx_http_llm_fetch_done(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_wait_done(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_fetch_t      *fetch;
-    ngx_http_llm_main_conf_t  *lmcf;
+    ngx_http_llm_cache_wait_t  *wait;
+    ngx_http_llm_main_conf_t   *lmcf;
 
-    fetch = ctx->fetch;
+    wait = ctx->cache_wait;
 
-    if (fetch == NULL || !fetch->waiting) {
+    if (wait == NULL || !wait->waiting) {
         return;
     }
 
-    fetch->waiting = 0;
+    wait->waiting = 0;
 
-    ngx_llm_cache_fleet_cancel(&fetch->ask);
+    ngx_llm_cache_fleet_cancel(&wait->ask);
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
-    ngx_llm_flight_cancel(lmcf->cache.flight, &fetch->wait);
+    ngx_llm_flight_cancel(lmcf->cache.flight, &wait->wait);
 
-    if (fetch->timer.timer_set) {
-        ngx_del_timer(&fetch->timer);
+    if (wait->timer.timer_set) {
+        ngx_del_timer(&wait->timer);
     }
 }

@@ -9,20 +9,20 @@
 #include <ngx_http_llm_quota.h>
 
 
-static const ngx_llm_price_t *ngx_http_llm_amount_rate(
+static const ngx_llm_price_t *ngx_http_llm_cost_rate(
     ngx_http_llm_charge_t *charge);
-static int64_t ngx_http_llm_amount_bounded(int64_t cost);
-static int64_t ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge);
-static ngx_uint_t ngx_http_llm_amount_bad(ngx_http_llm_charge_t *charge);
-static int64_t ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge);
-static ngx_uint_t ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge);
-static ngx_uint_t ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge);
-static int64_t ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge,
+static int64_t ngx_http_llm_cost_bounded(int64_t cost);
+static int64_t ngx_http_llm_cost_uncounted(ngx_http_llm_charge_t *charge);
+static ngx_uint_t ngx_http_llm_cost_bad(ngx_http_llm_charge_t *charge);
+static int64_t ngx_http_llm_cost_answered(ngx_http_llm_charge_t *charge);
+static ngx_uint_t ngx_http_llm_cost_status(ngx_http_llm_charge_t *charge);
+static ngx_uint_t ngx_http_llm_cost_sent(ngx_http_llm_charge_t *charge);
+static int64_t ngx_http_llm_cost_guess(ngx_http_llm_charge_t *charge,
     int64_t tokens);
 
 
 ngx_http_llm_usage_e
-ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_usage(ngx_http_llm_charge_t *charge)
 {
     if (charge->cache.replayed) {
         return NGX_HTTP_LLM_USAGE_CACHE;
@@ -51,12 +51,12 @@ ngx_http_llm_amount_usage(ngx_http_llm_charge_t *charge)
 
 
 int64_t
-ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost(ngx_http_llm_charge_t *charge)
 {
-    switch (ngx_http_llm_amount_usage(charge)) {
+    switch (ngx_http_llm_cost_usage(charge)) {
 
     case NGX_HTTP_LLM_USAGE_PROVIDER:
-        return ngx_http_llm_amount_price(charge, &charge->answer->usage);
+        return ngx_http_llm_cost_price(charge, &charge->answer->usage);
 
     case NGX_HTTP_LLM_USAGE_CACHE:
         return 0;
@@ -68,25 +68,25 @@ ngx_http_llm_amount_cost(ngx_http_llm_charge_t *charge)
 
 
 const ngx_llm_usage_t *
-ngx_http_llm_amount_tokens_of(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_tokens_of(ngx_http_llm_charge_t *charge)
 {
     if (charge->cache.replayed) {
         return &charge->cache.entry->usage;
     }
 
     return (charge->answer && charge->answer->usage_seen
-            && !ngx_http_llm_amount_bad(charge))
+            && !ngx_http_llm_cost_bad(charge))
            ? &charge->answer->usage : NULL;
 }
 
 
 int64_t
-ngx_http_llm_amount_price(ngx_http_llm_charge_t *charge,
+ngx_http_llm_cost_price(ngx_http_llm_charge_t *charge,
     const ngx_llm_usage_t *usage)
 {
     const ngx_llm_price_t  *price;
 
-    price = ngx_http_llm_amount_rate(charge);
+    price = ngx_http_llm_cost_rate(charge);
 
     return price ? ngx_llm_price_cost(price, usage) : NGX_LLM_PRICE_UNKNOWN;
 }
@@ -98,7 +98,7 @@ ngx_http_llm_amount_price(ngx_http_llm_charge_t *charge,
  */
 
 static const ngx_llm_price_t *
-ngx_http_llm_amount_rate(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_rate(ngx_http_llm_charge_t *charge)
 {
     ngx_http_llm_ctx_t        *ctx;
     ngx_http_llm_attempt_t    *attempt;
@@ -111,7 +111,7 @@ ngx_http_llm_amount_rate(ngx_http_llm_charge_t *charge)
 
     if (charge->attempts.nelts == 0 || ctx->meter.active) {
         return ngx_llm_prices_of(lmcf->prices, NULL, &none, &none,
-                                 &charge->asked);
+                                 &charge->requested);
     }
 
     attempt = charge->attempts.elts;
@@ -119,19 +119,19 @@ ngx_http_llm_amount_rate(ngx_http_llm_charge_t *charge)
 
     return ngx_llm_prices_of(lmcf->prices, attempt->target->price,
                              &attempt->provider->dialect->type,
-                             &attempt->model, &charge->asked);
+                             &attempt->model, &charge->requested);
 }
 
 
 void
-ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost)
+ngx_http_llm_cost_settle(ngx_http_llm_charge_t *charge, int64_t cost)
 {
     int64_t  tokens;
 
-    switch (ngx_http_llm_amount_usage(charge)) {
+    switch (ngx_http_llm_cost_usage(charge)) {
 
     case NGX_HTTP_LLM_USAGE_PROVIDER:
-        tokens = ngx_http_llm_amount_total(&charge->answer->usage);
+        tokens = ngx_http_llm_cost_total(&charge->answer->usage);
         break;
 
     case NGX_HTTP_LLM_USAGE_CACHE:
@@ -139,38 +139,38 @@ ngx_http_llm_amount_settle(ngx_http_llm_charge_t *charge, int64_t cost)
         break;
 
     default:
-        tokens = ngx_http_llm_amount_uncounted(charge);
-        cost = ngx_http_llm_amount_guess(charge, tokens);
+        tokens = ngx_http_llm_cost_uncounted(charge);
+        cost = ngx_http_llm_cost_guess(charge, tokens);
     }
 
     ngx_http_llm_quota_settle(charge, ngx_min(tokens, NGX_LLM_BUCKET_MAX),
-                              ngx_http_llm_amount_bounded(cost));
+                              ngx_http_llm_cost_bounded(cost));
 }
 
 
 void
-ngx_http_llm_amount_progress(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_progress(ngx_http_llm_charge_t *charge)
 {
     int64_t  tokens;
 
     if (charge->quota.reserve.hold == NULL
-        || ngx_http_llm_amount_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER)
+        || ngx_http_llm_cost_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER)
     {
         return;
     }
 
-    tokens = ngx_http_llm_amount_total(&charge->answer->usage);
+    tokens = ngx_http_llm_cost_total(&charge->answer->usage);
 
     ngx_http_llm_quota_progress(charge, ngx_min(tokens, NGX_LLM_BUCKET_MAX),
-                    ngx_http_llm_amount_bounded(
-                                          ngx_http_llm_amount_cost(charge)));
+                    ngx_http_llm_cost_bounded(
+                                          ngx_http_llm_cost(charge)));
 }
 
 
 /* a provider may say anything, and a price may be unknown */
 
 static int64_t
-ngx_http_llm_amount_bounded(int64_t cost)
+ngx_http_llm_cost_bounded(int64_t cost)
 {
     if (cost == NGX_LLM_PRICE_UNKNOWN) {
         return NGX_LLM_QUOTA_AS_RESERVED;
@@ -181,7 +181,7 @@ ngx_http_llm_amount_bounded(int64_t cost)
 
 
 int64_t
-ngx_http_llm_amount_total(const ngx_llm_usage_t *usage)
+ngx_http_llm_cost_total(const ngx_llm_usage_t *usage)
 {
     if (usage->total >= 0) {
         return usage->total;
@@ -194,25 +194,25 @@ ngx_http_llm_amount_total(const ngx_llm_usage_t *usage)
 /* nobody has counted */
 
 static int64_t
-ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_uncounted(ngx_http_llm_charge_t *charge)
 {
     ngx_uint_t  status;
 
-    if (ngx_http_llm_amount_bad(charge)) {
+    if (ngx_http_llm_cost_bad(charge)) {
         return 0;
     }
 
     if (charge->answered) {
-        return ngx_http_llm_amount_answered(charge);
+        return ngx_http_llm_cost_answered(charge);
     }
 
-    status = ngx_http_llm_amount_status(charge);
+    status = ngx_http_llm_cost_status(charge);
 
     if (status) {
         return status < 300 ? NGX_LLM_QUOTA_AS_RESERVED : 0;
     }
 
-    if (!ngx_http_llm_amount_sent(charge)) {
+    if (!ngx_http_llm_cost_sent(charge)) {
         return 0;
     }
 
@@ -231,7 +231,7 @@ ngx_http_llm_amount_uncounted(ngx_http_llm_charge_t *charge)
 /* returns 1 if the last response was no answer: nothing is charged for it */
 
 static ngx_uint_t
-ngx_http_llm_amount_bad(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_bad(ngx_http_llm_charge_t *charge)
 {
     ngx_http_llm_attempt_t  *attempt;
 
@@ -257,7 +257,7 @@ ngx_http_llm_amount_bad(ngx_http_llm_charge_t *charge)
  */
 
 static int64_t
-ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_answered(ngx_http_llm_charge_t *charge)
 {
     if (!charge->stream || charge->answer == NULL || charge->unread
         || charge->end == NGX_HTTP_LLM_END_COMPLETE
@@ -275,7 +275,7 @@ ngx_http_llm_amount_answered(ngx_http_llm_charge_t *charge)
 /* of an answer that no meter has read; 0: there was none */
 
 static ngx_uint_t
-ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_status(ngx_http_llm_charge_t *charge)
 {
     ngx_http_request_t         *r;
     ngx_http_llm_attempt_t     *attempt;
@@ -307,7 +307,7 @@ ngx_http_llm_amount_status(ngx_http_llm_charge_t *charge)
 /* 1: a byte of the request has left for a provider */
 
 static ngx_uint_t
-ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_sent(ngx_http_llm_charge_t *charge)
 {
     ngx_uint_t                  i;
     ngx_array_t                *states;
@@ -337,7 +337,7 @@ ngx_http_llm_amount_sent(ngx_http_llm_charge_t *charge)
 /* of an estimate */
 
 static int64_t
-ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
+ngx_http_llm_cost_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
 {
     const ngx_llm_price_t  *price;
 
@@ -345,7 +345,7 @@ ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
         return tokens;
     }
 
-    price = ngx_http_llm_amount_rate(charge);
+    price = ngx_http_llm_cost_rate(charge);
 
     if (price == NULL) {
         return NGX_LLM_QUOTA_AS_RESERVED;
@@ -359,11 +359,11 @@ ngx_http_llm_amount_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
 /* for the next estimate */
 
 void
-ngx_http_llm_amount_learn(ngx_http_llm_charge_t *charge)
+ngx_http_llm_cost_learn(ngx_http_llm_charge_t *charge)
 {
     ngx_llm_usage_t  *usage;
 
-    if (ngx_http_llm_amount_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER) {
+    if (ngx_http_llm_cost_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER) {
         return;
     }
 

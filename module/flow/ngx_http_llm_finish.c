@@ -57,9 +57,9 @@ ngx_http_llm_finish_rest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     ctx->relay.events = answer->events;
 
-    ngx_http_llm_limits_finish(r, answer->usage_seen
-                                  ? NGX_HTTP_LLM_FINISH_WAIT
-                                  : 2 * NGX_HTTP_LLM_FINISH_WAIT);
+    ngx_http_llm_timeouts_finish(r, answer->usage_seen
+                                    ? NGX_HTTP_LLM_FINISH_WAIT
+                                    : 2 * NGX_HTTP_LLM_FINISH_WAIT);
     return NGX_OK;
 }
 
@@ -87,7 +87,7 @@ ngx_http_llm_finish_close(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
         /* no client waits */
 
-        ngx_http_llm_limits_finish(r, NGX_HTTP_LLM_FINISH_WAIT);
+        ngx_http_llm_timeouts_finish(r, NGX_HTTP_LLM_FINISH_WAIT);
         return NGX_OK;
     }
 
@@ -106,7 +106,7 @@ ngx_http_llm_finish_close(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ngx_http_llm_ping_done(r);
     ngx_http_llm_finish_settle(r, ctx);
 
-    ngx_http_llm_limits_finish(r, NGX_HTTP_LLM_FINISH_WAIT);
+    ngx_http_llm_timeouts_finish(r, NGX_HTTP_LLM_FINISH_WAIT);
 
     r->read_event_handler = ngx_http_llm_finish_read;
 
@@ -135,7 +135,7 @@ ngx_http_llm_finish_read(ngx_http_request_t *r)
     r->read_event_handler = ngx_http_block_reading;
 
     if (recv(c->fd, buf, 1, MSG_PEEK) > 0) {
-        ngx_http_llm_limits_finish(r, NGX_HTTP_LLM_FINISH_NEXT);
+        ngx_http_llm_timeouts_finish(r, NGX_HTTP_LLM_FINISH_NEXT);
     }
 
     ngx_http_block_reading(r);
@@ -147,8 +147,8 @@ ngx_http_llm_finish_read(ngx_http_request_t *r)
 static void
 ngx_http_llm_finish_settle(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_http_llm_keep_end(r, ctx);
-    ngx_http_llm_blame_ended(r, ngx_http_llm_pass_attempt(ctx));
+    ngx_http_llm_cache_store_end(r, ctx);
+    ngx_http_llm_health_report_ended(r, ngx_http_llm_pass_attempt(ctx));
     ngx_http_llm_balance_release(r);
 }
 

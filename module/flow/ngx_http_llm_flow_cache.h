@@ -12,15 +12,15 @@
 
 /* a request that waits for an answer which is not its own */
 
-struct ngx_http_llm_fetch_s {
-    ngx_llm_flight_wait_t      wait;     /* for a leader */
-    ngx_event_t                timer;    /* llm_cache_lock_timeout */
-    ngx_atomic_uint_t          stamp;    /* of the entry that was looked at */
+struct ngx_http_llm_cache_wait_s {
+    ngx_llm_flight_wait_t      wait;       /* for a leader */
+    ngx_event_t                timer;      /* llm_cache_lock_timeout */
+    ngx_atomic_uint_t          stamp;      /* of the entry that was looked at */
     ngx_http_request_t        *request;
     ngx_llm_cache_fleet_ask_t  ask;
     unsigned                   waiting:1;  /* for Redis, or a leader */
     unsigned                   timedout:1;
-    unsigned                   asked:1;  /* Redis was */
+    unsigned                   requested:1;  /* Redis was */
     unsigned                   followed:1;  /* a leader was */
 };
 
@@ -30,31 +30,36 @@ struct ngx_http_llm_fetch_s {
  * one, and r->content_handler replays it, or notes what is to be stored.
  * NGX_OK always: trouble is a miss.
  */
-ngx_int_t ngx_http_llm_recall(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
+ngx_int_t ngx_http_llm_cache_lookup(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 
 /* looks in shared memory; NGX_OK: it is a hit, as after recall() */
-ngx_int_t ngx_http_llm_recall_local(ngx_http_request_t *r,
+ngx_int_t ngx_http_llm_cache_lookup_local(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 
 /* the same with an entry's bytes, which must last as long as the request */
-ngx_int_t ngx_http_llm_recall_value(ngx_http_request_t *r,
+ngx_int_t ngx_http_llm_cache_lookup_value(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_str_t *value);
 
 /* the entry is the answer: notes that in the charge */
-void ngx_http_llm_recalled(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
-    ngx_llm_entry_t *entry, ngx_http_llm_cache_e status);
+void ngx_http_llm_cache_lookup_found(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry,
+    ngx_http_llm_cache_e status);
 
 /*
  * The step that may wait for another request's answer to the same question:
  * NGX_OK, NGX_AGAIN (the phases run again), or an HTTP status.
  */
-ngx_int_t ngx_http_llm_fetch(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
+ngx_int_t ngx_http_llm_cache_wait(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 
 /* ends the wait; safe to call again */
-void ngx_http_llm_fetch_done(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
+void ngx_http_llm_cache_wait_done(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 
 /* whoever waits for this request need not wait any longer; the same */
-void ngx_http_llm_land(ngx_http_request_t *r, ngx_http_llm_charge_t *charge);
+void ngx_http_llm_cache_release(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
 
 
 /* 1: the client would get that status, and gets an old answer instead */
@@ -74,14 +79,16 @@ ngx_int_t ngx_http_llm_stale_keep(ngx_http_request_t *r,
 
 
 /* an answer's header is known: from here on it is kept, if it may be */
-void ngx_http_llm_keep_begin(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
+void ngx_http_llm_cache_store_begin(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 
 /* body is all of it */
-void ngx_http_llm_keep_whole(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
-    u_char *body, size_t len);
+void ngx_http_llm_cache_store_whole(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, u_char *body, size_t len);
 
 /* it has ended, charge->end says how */
-void ngx_http_llm_keep_end(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
+void ngx_http_llm_cache_store_end(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 
 
 #endif /* _NGX_HTTP_LLM_FLOW_CACHE_H_INCLUDED_ */

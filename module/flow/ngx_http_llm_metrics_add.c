@@ -9,16 +9,16 @@
 #include <ngx_http_llm_flow.h>
 
 
-static void ngx_http_llm_count_tokens(ngx_llm_sample_t *sample,
+static void ngx_http_llm_metrics_add_tokens(ngx_llm_sample_t *sample,
     ngx_http_llm_charge_t *charge);
-static void ngx_http_llm_count_cache(ngx_http_request_t *r,
+static void ngx_http_llm_metrics_add_cache(ngx_http_request_t *r,
     ngx_llm_metrics_t *metrics, ngx_http_llm_cache_charge_t *cache);
-static void ngx_http_llm_count_class(ngx_uint_t status, ngx_str_t *label);
-static void ngx_http_llm_count_outcome(ngx_http_llm_attempt_t *attempt,
+static void ngx_http_llm_metrics_add_class(ngx_uint_t status, ngx_str_t *label);
+static void ngx_http_llm_metrics_add_outcome(ngx_http_llm_attempt_t *attempt,
     ngx_str_t *label);
 
 
-#define ngx_http_llm_count_code(code)  { code, ngx_string(#code) }
+#define ngx_http_llm_metrics_add_code(code)  { code, ngx_string(#code) }
 
 
 /* answers that tell an operator something by themselves */
@@ -26,29 +26,29 @@ static void ngx_http_llm_count_outcome(ngx_http_llm_attempt_t *attempt,
 static const struct {
     ngx_uint_t   code;
     ngx_str_t    label;
-} ngx_http_llm_count_codes[] = {
-    ngx_http_llm_count_code(200),
-    ngx_http_llm_count_code(400),
-    ngx_http_llm_count_code(401),
-    ngx_http_llm_count_code(402),
-    ngx_http_llm_count_code(403),
-    ngx_http_llm_count_code(404),
-    ngx_http_llm_count_code(408),
-    ngx_http_llm_count_code(409),
-    ngx_http_llm_count_code(413),
-    ngx_http_llm_count_code(422),
-    ngx_http_llm_count_code(429),
-    ngx_http_llm_count_code(500),
-    ngx_http_llm_count_code(502),
-    ngx_http_llm_count_code(503),
-    ngx_http_llm_count_code(504),
-    ngx_http_llm_count_code(529),
+} ngx_http_llm_metrics_add_codes[] = {
+    ngx_http_llm_metrics_add_code(200),
+    ngx_http_llm_metrics_add_code(400),
+    ngx_http_llm_metrics_add_code(401),
+    ngx_http_llm_metrics_add_code(402),
+    ngx_http_llm_metrics_add_code(403),
+    ngx_http_llm_metrics_add_code(404),
+    ngx_http_llm_metrics_add_code(408),
+    ngx_http_llm_metrics_add_code(409),
+    ngx_http_llm_metrics_add_code(413),
+    ngx_http_llm_metrics_add_code(422),
+    ngx_http_llm_metrics_add_code(429),
+    ngx_http_llm_metrics_add_code(500),
+    ngx_http_llm_metrics_add_code(502),
+    ngx_http_llm_metrics_add_code(503),
+    ngx_http_llm_metrics_add_code(504),
+    ngx_http_llm_metrics_add_code(529),
     { 0, ngx_null_string }
 };
 
 
 void
-ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
+ngx_http_llm_metrics_add(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 {
     ngx_str_t                  outcome;
     ngx_uint_t                 i;
@@ -75,42 +75,42 @@ ngx_http_llm_count(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
     for (i = 0; i < charge->attempts.nelts; i++) {
         sample.provider = attempt[i].provider->name;
 
-        ngx_http_llm_count_outcome(&attempt[i], &outcome);
+        ngx_http_llm_metrics_add_outcome(&attempt[i], &outcome);
         ngx_llm_metrics_add(lmcf->metrics, NGX_LLM_SERIES_ATTEMPTS,
                             &sample.provider, &outcome, r->connection->log);
     }
 
     /* as $status has it */
-    ngx_http_llm_count_class(r->err_status ? r->err_status
+    ngx_http_llm_metrics_add_class(r->err_status ? r->err_status
                                            : r->headers_out.status,
-                             &sample.status);
+                                   &sample.status);
 
-    ngx_http_llm_count_tokens(&sample, charge);
+    ngx_http_llm_metrics_add_tokens(&sample, charge);
 
-    usage = ngx_http_llm_amount_usage(charge);
+    usage = ngx_http_llm_cost_usage(charge);
 
     sample.duration = ngx_current_msec - charge->start;
     sample.ttft = charge->ttft;
     sample.timed = charge->timed;
     sample.unknown = (usage == NGX_HTTP_LLM_USAGE_UNKNOWN);
-    sample.cost = ngx_http_llm_amount_cost(charge);
+    sample.cost = ngx_http_llm_cost(charge);
 
     /* llm_meter alone does not know the model: nobody could give it a price */
 
     sample.unpriced = (lmcf->priced
                        && sample.cost == NGX_LLM_PRICE_UNKNOWN
                        && usage == NGX_HTTP_LLM_USAGE_PROVIDER
-                       && (charge->asked.len || charge->attempts.nelts));
+                       && (charge->requested.len || charge->attempts.nelts));
 
     ngx_llm_metrics_request(lmcf->metrics, &sample, r->connection->log);
 
-    ngx_http_llm_count_cache(r, lmcf->metrics, &charge->cache);
+    ngx_http_llm_metrics_add_cache(r, lmcf->metrics, &charge->cache);
 }
 
 
 static void
-ngx_http_llm_count_cache(ngx_http_request_t *r, ngx_llm_metrics_t *metrics,
-    ngx_http_llm_cache_charge_t *cache)
+ngx_http_llm_metrics_add_cache(ngx_http_request_t *r,
+    ngx_llm_metrics_t *metrics, ngx_http_llm_cache_charge_t *cache)
 {
     ngx_str_t   reason;
     ngx_log_t  *log;
@@ -154,7 +154,7 @@ ngx_http_llm_count_cache(ngx_http_request_t *r, ngx_llm_metrics_t *metrics,
 
 
 static void
-ngx_http_llm_count_tokens(ngx_llm_sample_t *sample,
+ngx_http_llm_metrics_add_tokens(ngx_llm_sample_t *sample,
     ngx_http_llm_charge_t *charge)
 {
     ngx_llm_usage_t  *usage;
@@ -176,7 +176,7 @@ ngx_http_llm_count_tokens(ngx_llm_sample_t *sample,
 
 
 static void
-ngx_http_llm_count_class(ngx_uint_t status, ngx_str_t *label)
+ngx_http_llm_metrics_add_class(ngx_uint_t status, ngx_str_t *label)
 {
     static ngx_str_t  classes[] = {
         ngx_string("other"),
@@ -196,7 +196,8 @@ ngx_http_llm_count_class(ngx_uint_t status, ngx_str_t *label)
 /* as $llm_attempts, its status a well-known one or a class */
 
 static void
-ngx_http_llm_count_outcome(ngx_http_llm_attempt_t *attempt, ngx_str_t *label)
+ngx_http_llm_metrics_add_outcome(ngx_http_llm_attempt_t *attempt,
+    ngx_str_t *label)
 {
     ngx_uint_t  i;
 
@@ -213,13 +214,13 @@ ngx_http_llm_count_outcome(ngx_http_llm_attempt_t *attempt, ngx_str_t *label)
         return;
     }
 
-    for (i = 0; ngx_http_llm_count_codes[i].code; i++) {
+    for (i = 0; ngx_http_llm_metrics_add_codes[i].code; i++) {
 
-        if (ngx_http_llm_count_codes[i].code == attempt->status) {
-            *label = ngx_http_llm_count_codes[i].label;
+        if (ngx_http_llm_metrics_add_codes[i].code == attempt->status) {
+            *label = ngx_http_llm_metrics_add_codes[i].label;
             return;
         }
     }
 
-    ngx_http_llm_count_class(attempt->status, label);
+    ngx_http_llm_metrics_add_class(attempt->status, label);
 }

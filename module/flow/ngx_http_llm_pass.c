@@ -213,7 +213,7 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
 
     attempt = ngx_http_llm_pass_attempt(ctx);
 
-    call.key = attempt->key;
+    call.credential = attempt->credential;
     call.operation = ctx->charge->operation->suffix;
     call.model = *ngx_http_llm_model_for(ctx, target);
 
@@ -223,9 +223,9 @@ ngx_http_llm_pass_create(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    ngx_http_llm_limits_arm(r, ctx->upstream.tries > 1
-                               && !(ngx_http_llm_upstream_more(r)
-                                    && ngx_http_llm_balance_more(r)));
+    ngx_http_llm_timeouts_arm(r, ctx->upstream.tries > 1
+                                 && !(ngx_http_llm_upstream_more(r)
+                                      && ngx_http_llm_balance_more(r)));
 
     ngx_http_llm_drain_watch(r, ngx_http_llm_pass_drain);
 
@@ -240,7 +240,7 @@ static void
 ngx_http_llm_pass_drain(ngx_http_request_t *r)
 {
     ngx_http_llm_ping_done(r);
-    ngx_http_llm_limits_drain(r);
+    ngx_http_llm_timeouts_drain(r);
 }
 
 
@@ -311,15 +311,15 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
 
     ctx->upstream.committed = 1;
     ctx->charge->bad_answer = (ctx->judge.substitute.data != NULL);
-    ngx_http_llm_limits_arm(r, 0);
+    ngx_http_llm_timeouts_arm(r, 0);
 
-    ngx_http_llm_blame_answered(r, ngx_http_llm_pass_attempt(ctx));
+    ngx_http_llm_health_report_answered(r, ngx_http_llm_pass_attempt(ctx));
 
-    ngx_http_llm_keep_begin(r, ctx);
+    ngx_http_llm_cache_store_begin(r, ctx);
 
     if (ctx->response.json && ctx->framing.complete) {
-        ngx_http_llm_keep_whole(r, ctx, r->upstream->buffer.pos,
-                                ctx->framing.held);
+        ngx_http_llm_cache_store_whole(r, ctx, r->upstream->buffer.pos,
+                                       ctx->framing.held);
     }
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
@@ -390,15 +390,15 @@ ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         if (ctx->framing.held && ctx->response.stream) {
             llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-            ngx_http_llm_limits_hold(r, llcf->hold_timeout,
-                                     ngx_http_llm_pass_release);
+            ngx_http_llm_timeouts_hold(r, llcf->hold_timeout,
+                                       ngx_http_llm_pass_release);
         }
 
         return rc;
     }
 
     if (ngx_http_llm_pass_next(r, ctx->judge.verdict)) {
-        ngx_http_llm_limits_keep(r);
+        ngx_http_llm_timeouts_keep(r);
     }
 
     return rc;
@@ -453,7 +453,7 @@ ngx_http_llm_pass_filter(void *data, ssize_t bytes)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    ctx->limits.last_read = ngx_current_msec;
+    ctx->timeouts.last_read = ngx_current_msec;
 
     rc = ngx_http_llm_framing_filter(r, bytes, ngx_http_llm_pass_span);
 
@@ -476,8 +476,8 @@ ngx_http_llm_pass_span(ngx_http_request_t *r, u_char *pos, u_char *last)
         return NGX_ERROR;
     }
 
-    if (ctx->tee.active) {
-        ngx_http_llm_tee_feed(r, ctx, pos, last);
+    if (ctx->copy.active) {
+        ngx_http_llm_copy_feed(r, ctx, pos, last);
     }
 
     return NGX_OK;
@@ -489,7 +489,7 @@ ngx_http_llm_pass_attempted(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt)
 {
     if (attempt->failure) {
-        ngx_http_llm_blame_failed(r, attempt);
+        ngx_http_llm_health_report_failed(r, attempt);
     }
 
     ngx_http_llm_balance_release(r);
@@ -564,7 +564,7 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    ngx_http_llm_limits_done(r);
+    ngx_http_llm_timeouts_done(r);
     ngx_http_llm_ping_done(r);
 
     if (r->upstream->header_sent && r->header_only) {
@@ -588,7 +588,7 @@ ngx_http_llm_pass_finalize(ngx_http_request_t *r, ngx_int_t rc)
         ngx_http_llm_pass_failed(r, ctx, rc);
     }
 
-    ngx_http_llm_land(r, ctx->charge);
+    ngx_http_llm_cache_release(r, ctx->charge);
     ngx_http_llm_drain_done(r);
     ngx_http_llm_balance_release(r);
 }

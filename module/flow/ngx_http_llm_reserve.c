@@ -153,7 +153,7 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (charge->parsed) {
         charge->quota.ratios = ngx_llm_learn_ratios(lmcf->learn,
-                                                    &charge->asked);
+                                                    &charge->requested);
     }
 
     need->prompt = ngx_llm_estimate_prompt(charge->quota.ratios,
@@ -162,7 +162,7 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     if (charge->parsed && charge->operation->generates) {
 
         charge->quota.outputs = ngx_llm_learn_outputs(lmcf->learn, claim->key,
-                                                      &charge->asked);
+                                                      &charge->requested);
 
         outputs = (llcf->quota_output == NGX_HTTP_LLM_OUTPUT_DECLARED)
                   ? NULL : charge->quota.outputs;
@@ -197,7 +197,7 @@ ngx_http_llm_reserve_price(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     } else {
         lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
         need->price = ngx_llm_prices_of(lmcf->prices, NULL, &none, &none,
-                                        &charge->asked);
+                                        &charge->requested);
     }
 
     if (need->price || charge->quota.reserve.shadow) {
@@ -206,7 +206,7 @@ ngx_http_llm_reserve_price(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "a budget applies, but the price of model \"%V\" is not "
-                  "known", &charge->asked);
+                  "known", &charge->requested);
 
     return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_MODEL_NOT_PRICED,
                               "model", NULL);
@@ -242,7 +242,7 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         price = ngx_llm_prices_of(lmcf->prices, target[i].price,
                                   &target[i].provider->dialect->type,
                                   ngx_http_llm_model_for(ctx, &target[i]),
-                                  &ctx->charge->asked);
+                                  &ctx->charge->requested);
 
         if (price == NULL) {
 

@@ -1,7 +1,6 @@
 /*
- * The charge of a client request: made once, found again after an internal
- * redirect has wiped every module's ctx, and still readable in the access log,
- * where r->cleanup is gone.
+ * Settles the charge of a client request, once: as soon as its response is
+ * complete, otherwise when r->main is destroyed.
  */
 
 
@@ -15,17 +14,12 @@
 
 
 static ngx_int_t ngx_http_llm_settle_header_filter(ngx_http_request_t *r);
-static ngx_http_llm_charge_t *ngx_http_llm_settle_create(
-    ngx_http_request_t *r);
-static ngx_int_t ngx_http_llm_settle_init(ngx_http_request_t *r,
-    ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_settle_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_llm_settle_closed(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_chain_t *in);
 static void ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge);
 static void ngx_http_llm_settle_end(ngx_http_llm_charge_t *charge);
-static void ngx_http_llm_settle_cleanup(void *data);
 
 
 static ngx_http_output_header_filter_pt  ngx_http_llm_next_header_filter;
@@ -64,7 +58,7 @@ ngx_http_llm_settle_header_filter(ngx_http_request_t *r)
 
         if (ctx == NULL || ctx->charge == NULL) {
 
-            ctx = ngx_http_llm_settle_ctx(r);
+            ctx = ngx_http_llm_charge_ctx(r);
             if (ctx == NULL) {
                 return NGX_ERROR;
             }
@@ -75,134 +69,11 @@ ngx_http_llm_settle_header_filter(ngx_http_request_t *r)
         }
 
         if (!llcf->pass) {
-            ngx_http_llm_keep_begin(r, ctx);
+            ngx_http_llm_cache_store_begin(r, ctx);
         }
     }
 
     return ngx_http_llm_next_header_filter(r);
-}
-
-
-ngx_http_llm_ctx_t *
-ngx_http_llm_settle_ctx(ngx_http_request_t *r)
-{
-    ngx_http_llm_ctx_t     *ctx;
-    ngx_http_llm_charge_t  *charge;
-
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    if (ctx && ctx->charge) {
-        return ctx;
-    }
-
-    if (ngx_http_llm_is_client(r)) {
-        charge = ngx_http_llm_settle_find(r);
-
-        if (charge == NULL) {
-            charge = ngx_http_llm_settle_create(r);
-        }
-
-    } else {
-        charge = ngx_palloc(r->pool, sizeof(ngx_http_llm_charge_t));
-
-        if (charge && ngx_http_llm_settle_init(r, charge) != NGX_OK) {
-            return NULL;
-        }
-
-        if (charge) {
-            charge->aside = 1;
-        }
-    }
-
-    if (charge == NULL) {
-        return NULL;
-    }
-
-    if (ctx == NULL) {
-        /* of its own: with it the pool would need one more block of 4 KiB */
-
-        ctx = ngx_pmemalign(r->pool, sizeof(ngx_http_llm_ctx_t),
-                            NGX_POOL_ALIGNMENT);
-        if (ctx == NULL) {
-            return NULL;
-        }
-
-        ngx_memzero(ctx, sizeof(ngx_http_llm_ctx_t));
-        ngx_http_set_ctx(r, ctx, ngx_http_llm_module);
-    }
-
-    ctx->charge = charge;
-    charge->ctx = ctx;
-
-    /* what the pass before has left is not this one's */
-
-    charge->error.fault = NGX_HTTP_LLM_OK;
-    charge->kept.status = 0;
-    charge->kept.use = 0;
-    charge->bad_answer = 0;
-
-    return ctx;
-}
-
-
-ngx_http_llm_charge_t *
-ngx_http_llm_settle_find(ngx_http_request_t *r)
-{
-    ngx_http_cleanup_t  *cln;
-    ngx_http_llm_ctx_t  *ctx;
-
-    r = r->main;
-    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-
-    if (ctx && ctx->charge && !ctx->charge->aside) {
-        return ctx->charge;
-    }
-
-    for (cln = r->cleanup; cln; cln = cln->next) {
-
-        if (cln->handler == ngx_http_llm_settle_cleanup) {
-            return cln->data;
-        }
-    }
-
-    return NULL;
-}
-
-
-static ngx_http_llm_charge_t *
-ngx_http_llm_settle_create(ngx_http_request_t *r)
-{
-    ngx_http_cleanup_t     *cln;
-    ngx_http_llm_charge_t  *charge;
-
-    cln = ngx_http_cleanup_add(r, sizeof(ngx_http_llm_charge_t));
-    if (cln == NULL) {
-        return NULL;
-    }
-
-    charge = cln->data;
-
-    if (ngx_http_llm_settle_init(r, charge) != NGX_OK) {
-        return NULL;
-    }
-
-    cln->handler = ngx_http_llm_settle_cleanup;
-
-    return charge;
-}
-
-
-static ngx_int_t
-ngx_http_llm_settle_init(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
-{
-    ngx_memzero(charge, offsetof(ngx_http_llm_charge_t, facts));
-    ngx_llm_facts_init(&charge->facts);
-
-    charge->request = r;
-    charge->start = ngx_current_msec;
-
-    return ngx_array_init(&charge->attempts, r->pool, 1,
-                          sizeof(ngx_http_llm_attempt_t));
 }
 
 
@@ -225,13 +96,13 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     }
 
     if (ctx == NULL || ctx->charge == NULL || r != r->main
-        || (ctx->charge->quota.reserve.hold == NULL && !ctx->tee.active))
+        || (ctx->charge->quota.reserve.hold == NULL && !ctx->copy.active))
     {
         return ngx_http_llm_next_body_filter(r, in);
     }
 
     if (ctx->meter.active) {
-        ngx_http_llm_tee_chain(r, ctx, in);
+        ngx_http_llm_copy_chain(r, ctx, in);
     }
 
     last = 0;
@@ -243,7 +114,7 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     if (last) {
 
         if (ctx->meter.active) {
-            ngx_http_llm_keep_end(r, ctx);
+            ngx_http_llm_cache_store_end(r, ctx);
         }
 
         ngx_http_llm_settle_charge(ctx->charge);
@@ -252,7 +123,7 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
         /* the client may have all of it before the last buffer comes */
 
-        ngx_http_llm_amount_progress(ctx->charge);
+        ngx_http_llm_cost_progress(ctx->charge);
     }
 
     return ngx_http_llm_next_body_filter(r, in);
@@ -304,8 +175,8 @@ ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge)
 
     charge->settled = 1;
 
-    ngx_http_llm_amount_settle(charge, ngx_http_llm_amount_cost(charge));
-    ngx_http_llm_amount_learn(charge);
+    ngx_http_llm_cost_settle(charge, ngx_http_llm_cost(charge));
+    ngx_http_llm_cost_learn(charge);
 }
 
 
@@ -318,7 +189,7 @@ ngx_http_llm_settle_post_action(ngx_http_request_t *r)
         return NGX_DECLINED;
     }
 
-    charge = ngx_http_llm_settle_find(r);
+    charge = ngx_http_llm_charge_find(r);
 
     if (charge && !charge->ended) {
 
@@ -345,24 +216,24 @@ ngx_http_llm_settle_end(ngx_http_llm_charge_t *charge)
     ctx = charge->ctx;
     charge->ended = 1;
 
-    ngx_http_llm_fetch_done(charge->request, ctx);
+    ngx_http_llm_cache_wait_done(charge->request, ctx);
     ngx_http_llm_peer_done(ctx);
     ngx_http_llm_ping_stop(ctx);
     ngx_http_llm_meter_done(charge->request, charge);
 
-    if (ctx->tee.active) {
-        ngx_http_llm_tee_drop(ctx, "partial");
+    if (ctx->copy.active) {
+        ngx_http_llm_copy_drop(ctx, "partial");
     }
 
-    ngx_http_llm_land(charge->request, charge);
+    ngx_http_llm_cache_release(charge->request, charge);
     ngx_http_llm_settle_charge(charge);
-    ngx_http_llm_count(charge->request, charge);
+    ngx_http_llm_metrics_add(charge->request, charge);
 }
 
 
 /* the access log comes next, and finds the charge by the ctx only */
 
-static void
+void
 ngx_http_llm_settle_cleanup(void *data)
 {
     ngx_http_llm_charge_t  *charge = data;

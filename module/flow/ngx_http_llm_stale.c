@@ -88,6 +88,6 @@ ngx_http_llm_stale_use(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
                   "llm_model \"%V\": nobody has answered, an old answer is "
                   "sent", &ctx->charge->model->pattern);
 
-    ngx_http_llm_recalled(r, ctx, ctx->charge->cache.entry,
-                          NGX_HTTP_LLM_CACHE_STALE);
+    ngx_http_llm_cache_lookup_found(r, ctx, ctx->charge->cache.entry,
+                                    NGX_HTTP_LLM_CACHE_STALE);
 }

@@ -32,17 +32,17 @@ ngx_int_t ngx_http_llm_block_name(ngx_conf_t *cf, const char *what,
 
 /* model_conf: llm_model and what is in it */
 
-char *ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_model_conf_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_target_conf_target(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_model_balance(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_target_conf_balance(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_model_conf_alias(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* resolves targets, sorts names, writes the list; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_llm_model_init(ngx_conf_t *cf,
+ngx_int_t ngx_http_llm_model_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 

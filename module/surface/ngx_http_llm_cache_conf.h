@@ -9,32 +9,33 @@
 #include <ngx_http_llm.h>
 
 
-char *ngx_http_llm_cache_flag(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_llm_cache_scope(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_cache_conf_flag(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_cache_conf_scope(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* post handler of llm_cache_zone */
-char *ngx_http_llm_cache_size(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_llm_cache_conf_size(ngx_conf_t *cf, void *post, void *data);
 
 /* of a location: before its directives, and after them */
-void ngx_http_llm_cache_create(ngx_http_llm_cache_conf_t *conf);
-void ngx_http_llm_cache_merge(ngx_http_llm_cache_conf_t *prev,
+void ngx_http_llm_cache_conf_create(ngx_http_llm_cache_conf_t *conf);
+void ngx_http_llm_cache_conf_merge(ngx_http_llm_cache_conf_t *prev,
     ngx_http_llm_cache_conf_t *conf);
 
 /* the zone, if there is an llm_cache; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_llm_cache_init(ngx_conf_t *cf,
+ngx_int_t ngx_http_llm_cache_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 /* in each worker: the second tier, and what is purged there; the same */
-ngx_int_t ngx_http_llm_cache_worker(ngx_cycle_t *cycle,
+ngx_int_t ngx_http_llm_cache_conf_worker(ngx_cycle_t *cycle,
     ngx_http_llm_main_conf_t *lmcf);
 
 
 /* redis_conf: the second tier */
 
-char *ngx_http_llm_conf_cache_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_redis_conf_cache_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_conf_cache_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_redis_conf_cache_secret(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 

@@ -65,11 +65,11 @@ static ngx_conf_post_t  ngx_http_llm_zone_size = {
 
 
 static ngx_conf_post_t  ngx_http_llm_cache_zone_size = {
-    ngx_http_llm_cache_size
+    ngx_http_llm_cache_conf_size
 };
 
 
-static ngx_conf_post_t  ngx_http_llm_word = { ngx_http_llm_provider_word };
+static ngx_conf_post_t  ngx_http_llm_word = { ngx_http_llm_provider_type_word };
 
 
 static ngx_conf_bitmask_t  ngx_http_llm_quirks[] = {
@@ -96,42 +96,42 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("llm_redis"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_llm_conf_redis,
+      ngx_http_llm_redis_conf_redis,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("llm_cache_redis"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_1MORE,
-      ngx_http_llm_conf_cache_redis,
+      ngx_http_llm_redis_conf_cache_redis,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("llm_cache_secret"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_llm_conf_cache_secret,
+      ngx_http_llm_redis_conf_cache_secret,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("llm_prices"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_llm_price_file,
+      ngx_http_llm_price_conf_file,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("llm_provider"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
-      ngx_http_llm_provider_block,
+      ngx_http_llm_provider_conf_block,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("llm_model"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_BLOCK|NGX_CONF_TAKE1,
-      ngx_http_llm_model_block,
+      ngx_http_llm_model_conf_block,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -201,7 +201,7 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("llm_keys"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
-      ngx_http_llm_conf_keys,
+      ngx_http_llm_auth_conf_keys,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
@@ -213,14 +213,14 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("llm_quota_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
-      ngx_http_llm_quota_zone,
+      ngx_http_llm_quota_conf_zone,
       NGX_HTTP_MAIN_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("llm_quota"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
-      ngx_http_llm_quota_apply,
+      ngx_http_llm_quota_conf_apply,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -241,7 +241,7 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("llm_cache"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
-      ngx_http_llm_cache_flag,
+      ngx_http_llm_cache_conf_flag,
       ngx_http_llm_loc_offset(cache.on) },
 
     { ngx_string("llm_cache_ttl"),
@@ -256,7 +256,7 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("llm_cache_scope"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
-      ngx_http_llm_cache_scope,
+      ngx_http_llm_cache_conf_scope,
       ngx_http_llm_loc_offset(cache.scope) },
 
     { ngx_string("llm_cache_sampling"),
@@ -284,7 +284,7 @@ static ngx_command_t  ngx_http_llm_commands[] = {
     { ngx_string("llm_require"),
       NGX_HTTP_MAIN_CONF|NGX_HTTP_SRV_CONF|NGX_HTTP_LOC_CONF
                         |NGX_HTTP_LIF_CONF|NGX_CONF_1MORE,
-      ngx_http_llm_conf_require,
+      ngx_http_llm_require_conf_require,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -345,12 +345,12 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("api"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
-      ngx_http_llm_provider_api,
+      ngx_http_llm_provider_type_api,
       ngx_http_llm_provider_offset(api) },
 
     { ngx_string("endpoint"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
-      ngx_http_llm_provider_endpoint,
+      ngx_http_llm_provider_conf_endpoint,
       ngx_http_llm_provider_offset(endpoint) },
 
     { ngx_string("region"),
@@ -370,17 +370,17 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("key"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
-      ngx_http_llm_provider_key,
-      ngx_http_llm_provider_offset(keys) },
+      ngx_http_llm_provider_credential,
+      ngx_http_llm_provider_offset(credentials) },
 
     { ngx_string("label"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_1MORE,
-      ngx_http_llm_provider_label,
+      ngx_http_llm_provider_conf_label,
       ngx_http_llm_provider_offset(labels) },
 
     { ngx_string("header"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE2,
-      ngx_http_llm_provider_set_header,
+      ngx_http_llm_provider_conf_set_header,
       ngx_http_llm_provider_offset(headers) },
 
     { ngx_string("quirks"),
@@ -453,21 +453,21 @@ static ngx_command_t  ngx_http_llm_commands[] = {
 
     { ngx_string("target"),
       NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_1MORE,
-      ngx_http_llm_model_target,
+      ngx_http_llm_target_conf_target,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("balance"),
       NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_TAKE12,
-      ngx_http_llm_model_balance,
+      ngx_http_llm_target_conf_balance,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
 
     { ngx_string("alias"),
       NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_1MORE,
-      ngx_http_llm_model_alias,
+      ngx_http_llm_model_conf_alias,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },
@@ -480,14 +480,14 @@ static ngx_http_module_t  ngx_http_llm_module_ctx = {
     ngx_http_llm_preconfiguration,         /* preconfiguration */
     ngx_http_llm_postconfiguration,        /* postconfiguration */
 
-    ngx_http_llm_create_main_conf,         /* create main configuration */
-    ngx_http_llm_init_main_conf,           /* init main configuration */
+    ngx_http_llm_conf_create_main,         /* create main configuration */
+    ngx_http_llm_conf_init_main,           /* init main configuration */
 
     NULL,                                  /* create server configuration */
     NULL,                                  /* merge server configuration */
 
-    ngx_http_llm_create_loc_conf,          /* create location configuration */
-    ngx_http_llm_merge_loc_conf            /* merge location configuration */
+    ngx_http_llm_conf_create_loc,          /* create location configuration */
+    ngx_http_llm_conf_merge_loc            /* merge location configuration */
 };
 
 
@@ -613,7 +613,7 @@ ngx_http_llm_init_process(ngx_cycle_t *cycle)
         return NGX_ERROR;
     }
 
-    if (ngx_http_llm_cache_worker(cycle, lmcf) != NGX_OK) {
+    if (ngx_http_llm_cache_conf_worker(cycle, lmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 

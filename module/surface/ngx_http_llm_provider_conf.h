@@ -12,13 +12,13 @@
 
 /* provider_conf: the block; endpoint, headers, labels */
 
-char *ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_provider_conf_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_provider_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_provider_conf_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_provider_label(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_provider_conf_label(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_provider_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_provider_conf_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 
@@ -26,11 +26,11 @@ char *ngx_http_llm_provider_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
 
 char *ngx_http_llm_provider_type(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
-char *ngx_http_llm_provider_api(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_provider_type_api(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* post handler of region, project and api_version */
-char *ngx_http_llm_provider_word(ngx_conf_t *cf, void *post, void *data);
+char *ngx_http_llm_provider_type_word(ngx_conf_t *cf, void *post, void *data);
 
 /*
  * At the closing brace: sets provider->dialect; what is set beside it must
@@ -63,14 +63,14 @@ ngx_int_t ngx_http_llm_provider_type_check(ngx_conf_t *cf,
 
 /* provider_key: credentials */
 
-char *ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_provider_credential(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
  * At the closing brace: the head of each key, from cf->pool; without any
  * credential there is one that sends none.  NGX_OK or NGX_ERROR.
  */
-ngx_int_t ngx_http_llm_provider_key_done(ngx_conf_t *cf,
+ngx_int_t ngx_http_llm_provider_credential_done(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider);
 
 

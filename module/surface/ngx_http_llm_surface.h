@@ -12,10 +12,10 @@
 
 /* conf: main and location configuration */
 
-void *ngx_http_llm_create_main_conf(ngx_conf_t *cf);
-char *ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf);
-void *ngx_http_llm_create_loc_conf(ngx_conf_t *cf);
-char *ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child);
+void *ngx_http_llm_conf_create_main(ngx_conf_t *cf);
+char *ngx_http_llm_conf_init_main(ngx_conf_t *cf, void *conf);
+void *ngx_http_llm_conf_create_loc(ngx_conf_t *cf);
+char *ngx_http_llm_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child);
 
 char *ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -25,13 +25,15 @@ char *ngx_http_llm_conf_on_abort(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_llm_conf_next(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 
-char *ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_llm_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_llm_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_redis_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_auth_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_require_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* warns of models without a target for what is required, if constant */
-void ngx_http_llm_require_check(ngx_conf_t *cf,
+void ngx_http_llm_require_conf_check(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf);
 
 /* page: llm_metrics, llm_status: cmd->post points to the content handler */
@@ -44,41 +46,45 @@ char *ngx_http_llm_conf_zone_size(ngx_conf_t *cf, void *post, void *data);
 
 
 /* health_conf: records for providers, keys and targets; NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_llm_health_init(ngx_conf_t *cf,
+ngx_int_t ngx_http_llm_health_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 
 /* redis_conf: once http {} is parsed, that the cache's has a secret, and who
    is asked for their names.  NGX_OK or NGX_ERROR */
-ngx_int_t ngx_http_llm_redis_init(ngx_conf_t *cf,
+ngx_int_t ngx_http_llm_redis_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 
 /* price_conf: llm_prices and price= */
 
-char *ngx_http_llm_price_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_llm_price_conf_file(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
 /* value is what stands behind price= */
-char *ngx_http_llm_price_param(ngx_conf_t *cf, ngx_http_llm_target_t *target,
-    ngx_str_t *value);
+char *ngx_http_llm_price_conf_param(ngx_conf_t *cf,
+    ngx_http_llm_target_t *target, ngx_str_t *value);
 
 /* after model_init: the prices that no request can change */
-void ngx_http_llm_price_init(ngx_http_llm_main_conf_t *lmcf);
+void ngx_http_llm_price_conf_init(ngx_http_llm_main_conf_t *lmcf);
 
 
 /* quota_conf: llm_quota_zone and llm_quota */
 
-char *ngx_http_llm_quota_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
-char *ngx_http_llm_quota_apply(ngx_conf_t *cf, ngx_command_t *cmd,
+char *ngx_http_llm_quota_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_llm_quota_conf_apply(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /* all that is named is defined; then the store, if one is needed */
-char *ngx_http_llm_quota_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf);
-ngx_int_t ngx_http_llm_quota_store(ngx_conf_t *cf,
+char *ngx_http_llm_quota_conf_init(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+ngx_int_t ngx_http_llm_quota_conf_store(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 /* of a location: who asks is known, and what it costs */
-char *ngx_http_llm_quota_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf);
+char *ngx_http_llm_quota_conf_check(ngx_conf_t *cf,
+    ngx_http_llm_loc_conf_t *llcf);
 
 
 /* metrics_page, status, admin, purge: content handlers */

@@ -191,7 +191,7 @@ ngx_http_llm_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     ngx_str_t               value;
     ngx_http_llm_charge_t  *charge;
 
-    charge = ngx_http_llm_settle_find(r);
+    charge = ngx_http_llm_charge_find(r);
 
     ngx_str_null(&value);
 
@@ -232,7 +232,7 @@ static ngx_int_t
 ngx_http_llm_value_model(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
     ngx_str_t *value)
 {
-    *value = charge->asked;
+    *value = charge->requested;
 
     return NGX_OK;
 }
@@ -410,8 +410,8 @@ ngx_http_llm_value_tokens(ngx_http_request_t *r, ngx_http_variable_value_t *v,
     const ngx_llm_usage_t  *usage;
     ngx_http_llm_charge_t  *charge;
 
-    charge = ngx_http_llm_settle_find(r);
-    usage = charge ? ngx_http_llm_amount_tokens_of(charge) : NULL;
+    charge = ngx_http_llm_charge_find(r);
+    usage = charge ? ngx_http_llm_cost_tokens_of(charge) : NULL;
 
     if (usage == NULL) {
         v->not_found = 1;
@@ -451,7 +451,7 @@ ngx_http_llm_value_source(ngx_http_request_t *r,
         ngx_string("cache")
     };
 
-    *value = sources[ngx_http_llm_amount_usage(charge)];
+    *value = sources[ngx_http_llm_cost_usage(charge)];
 
     return NGX_OK;
 }
@@ -463,7 +463,7 @@ ngx_http_llm_value_cost(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
 {
     int64_t  cost;
 
-    cost = ngx_http_llm_amount_cost(charge);
+    cost = ngx_http_llm_cost(charge);
 
     if (cost == NGX_LLM_PRICE_UNKNOWN) {
         return NGX_DECLINED;
@@ -616,7 +616,7 @@ ngx_http_llm_value_cache_key(ngx_http_request_t *r,
         id.data = vv->data;
         id.len = vv->len;
 
-        ngx_http_llm_key_unique(r, &id, unique);
+        ngx_http_llm_cache_key_unique(r, &id, unique);
     }
 
     value->data = ngx_pnalloc(r->pool, 2 * NGX_LLM_CACHE_KEY);

@@ -149,13 +149,13 @@ static void
 check_json(const form_t *f)
 {
     u_char          *text;
-    ngx_llm_walk_t   w;
+    ngx_llm_lexer_t  w;
 
     text = copy(f->text, f->len);
-    ngx_llm_walk_init(&w, NGX_LLM_SCAN_BEST, text, text + f->len);
+    ngx_llm_lexer_init(&w, NGX_LLM_SCAN_BEST, text, text + f->len);
 
     check(text[0] == '{');
-    check(ngx_llm_walk_value(&w, text) == text + f->len);
+    check(ngx_llm_lexer_value(&w, text) == text + f->len);
 
     free(text);
 }

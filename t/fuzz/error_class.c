@@ -15,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static ngx_llm_blame_e blame(ngx_uint_t status, const uint8_t *data,
+static ngx_llm_error_class_e error_class(ngx_uint_t status, const uint8_t *data,
     size_t size, int64_t *hint);
 
 
@@ -37,10 +37,10 @@ static const ngx_uint_t  statuses[] = {
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    u_char           *copy;
-    int64_t           hint, ms;
-    ngx_uint_t        status;
-    ngx_llm_blame_e   bare, got;
+    u_char                *copy;
+    int64_t                hint, ms;
+    ngx_uint_t             status;
+    ngx_llm_error_class_e  bare, got;
 
     if (size < 2) {
         return 0;
@@ -52,10 +52,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     data += 2;
     size -= 2;
 
-    bare = blame(status, data, 0, &hint);
+    bare = error_class(status, data, 0, &hint);
     check(hint == -1);
 
-    got = blame(status, data, size, &hint);
+    got = error_class(status, data, size, &hint);
 
     if ((status > 299 && status < 400) || status == 402 || status == 404
         || status == 408 || status == 409 || status == 413 || status == 422)
@@ -72,8 +72,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     ms = -1;
 
-    if (ngx_llm_blame_duration(copy, size, &ms) == NGX_OK) {
-        check(ms >= 0 && ms <= NGX_LLM_BLAME_MAX);
+    if (ngx_llm_error_class_duration(copy, size, &ms) == NGX_OK) {
+        check(ms >= 0 && ms <= NGX_LLM_ERROR_CLASS_MAX);
 
     } else {
         check(ms == -1);
@@ -85,11 +85,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 }
 
 
-static ngx_llm_blame_e
-blame(ngx_uint_t status, const uint8_t *data, size_t size, int64_t *hint)
+static ngx_llm_error_class_e
+error_class(ngx_uint_t status, const uint8_t *data, size_t size, int64_t *hint)
 {
-    u_char           *copy;
-    ngx_llm_blame_e   got;
+    u_char                *copy;
+    ngx_llm_error_class_e  got;
 
     copy = malloc(size ? size : 1);
     check(copy != NULL);
@@ -98,12 +98,13 @@ blame(ngx_uint_t status, const uint8_t *data, size_t size, int64_t *hint)
         memcpy(copy, data, size);
     }
 
-    got = ngx_llm_blame(status, copy, size, hint);
+    got = ngx_llm_error_class(status, copy, size, hint);
 
-    check(got <= NGX_LLM_BLAME_TIMEOUT);
-    check(*hint >= -1 && *hint <= NGX_LLM_BLAME_MAX);
-    check(*hint == -1 || got == NGX_LLM_BLAME_RATE
-          || got == NGX_LLM_BLAME_OVERLOAD || got == NGX_LLM_BLAME_QUOTA);
+    check(got <= NGX_LLM_ERROR_CLASS_TIMEOUT);
+    check(*hint >= -1 && *hint <= NGX_LLM_ERROR_CLASS_MAX);
+    check(*hint == -1 || got == NGX_LLM_ERROR_CLASS_RATE
+          || got == NGX_LLM_ERROR_CLASS_OVERLOAD
+          || got == NGX_LLM_ERROR_CLASS_QUOTA);
 
     free(copy);
 

@@ -53,7 +53,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(copy, data + 1, size - 1);
 
     json.len = stream.len = again.len = 0;
-    rc = ngx_llm_fold(kind, copy, size - 1, put, &json);
+    rc = ngx_llm_to_document(kind, copy, size - 1, put, &json);
     check(rc == NGX_OK || rc == NGX_DECLINED, "fold returns");
 
     free(copy);
@@ -65,15 +65,15 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(is_json(&json), "what is folded is JSON");
     check(json.len < size + 1024, "and no longer than the stream");
 
-    rc = ngx_llm_unroll(kind, json.text, json.len,
-                        memmem(json.text, json.len, "],\"usage\":{", 11)
-                        != NULL, put, &stream);
+    rc = ngx_llm_to_stream(kind, json.text, json.len,
+                           memmem(json.text, json.len, "],\"usage\":{", 11)
+                           != NULL, put, &stream);
 
     if (rc != NGX_OK || stream.len >= SIZE) {
         return 0;
     }
 
-    rc = ngx_llm_fold(kind, stream.text, stream.len, put, &again);
+    rc = ngx_llm_to_document(kind, stream.text, stream.len, put, &again);
     check(rc == NGX_OK && again.len == json.len
           && memcmp(again.text, json.text, json.len) == 0,
           "which unrolls and folds to itself");
@@ -102,12 +102,12 @@ static int
 is_json(const text_t *text)
 {
     const u_char    *end;
-    ngx_llm_walk_t   w;
+    ngx_llm_lexer_t  w;
 
     end = text->text + text->len;
-    ngx_llm_walk_init(&w, NGX_LLM_SCAN_SCALAR, text->text, end);
+    ngx_llm_lexer_init(&w, NGX_LLM_SCAN_SCALAR, text->text, end);
 
-    return ngx_llm_walk_value(&w, text->text) == end;
+    return ngx_llm_lexer_value(&w, text->text) == end;
 }
 
 

@@ -52,7 +52,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(copy, data + 1, size - 1);
 
     stream.len = json.len = again.len = 0;
-    rc = ngx_llm_unroll(kind, copy, size - 1, usage, put, &stream);
+    rc = ngx_llm_to_stream(kind, copy, size - 1, usage, put, &stream);
     check(rc == NGX_OK || rc == NGX_DECLINED, "unroll returns");
 
     free(copy);
@@ -60,7 +60,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     /* fold() takes fewer choices and calls, and no half of a CRLF */
 
     if (rc != NGX_OK || stream.len >= SIZE
-        || ngx_llm_fold(kind, stream.text, stream.len, put, &json) != NGX_OK)
+        || ngx_llm_to_document(kind, stream.text, stream.len, put, &json)
+           != NGX_OK)
     {
         return 0;
     }
@@ -68,10 +69,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(is_json(&json), "what is folded is JSON");
 
     stream.len = 0;
-    rc = ngx_llm_unroll(kind, json.text, json.len, usage, put, &stream);
+    rc = ngx_llm_to_stream(kind, json.text, json.len, usage, put, &stream);
     check(rc == NGX_OK, "which unrolls again");
 
-    rc = ngx_llm_fold(kind, stream.text, stream.len, put, &again);
+    rc = ngx_llm_to_document(kind, stream.text, stream.len, put, &again);
     check(rc == NGX_OK && again.len == json.len
           && memcmp(again.text, json.text, json.len) == 0,
           "and folds to itself");
@@ -100,12 +101,12 @@ static int
 is_json(const text_t *text)
 {
     const u_char    *end;
-    ngx_llm_walk_t   w;
+    ngx_llm_lexer_t  w;
 
     end = text->text + text->len;
-    ngx_llm_walk_init(&w, NGX_LLM_SCAN_SCALAR, text->text, end);
+    ngx_llm_lexer_init(&w, NGX_LLM_SCAN_SCALAR, text->text, end);
 
-    return ngx_llm_walk_value(&w, text->text) == end;
+    return ngx_llm_lexer_value(&w, text->text) == end;
 }
 
 

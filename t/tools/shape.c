@@ -1,9 +1,9 @@
 /*
  * shape.c: the converters of ngx_llm_shape.h as a program, for t/shapes.t:
  *
- *     face fold KIND, face unroll KIND USAGE
+ *     shape to_document KIND, shape to_stream KIND USAGE
  *
- * KIND is NGX_LLM_FACE_...; from standard input to standard output.  Its exit
+ * KIND is NGX_LLM_SHAPE_...; from standard input to standard output.  Its exit
  * status is 1 if the converter declines.
  */
 
@@ -33,12 +33,12 @@ main(int argc, char **argv)
     kind = atoi(argv[2]);
     len = fread(text, 1, sizeof(text), stdin);
 
-    if (strcmp(argv[1], "fold") == 0) {
-        rc = ngx_llm_fold(kind, text, len, put, stdout);
+    if (strcmp(argv[1], "to_document") == 0) {
+        rc = ngx_llm_to_document(kind, text, len, put, stdout);
 
     } else {
-        rc = ngx_llm_unroll(kind, text, len, argc > 3 && atoi(argv[3]), put,
-                            stdout);
+        rc = ngx_llm_to_stream(kind, text, len, argc > 3 && atoi(argv[3]), put,
+                               stdout);
     }
 
     return rc != NGX_OK;

@@ -472,9 +472,9 @@ static void test_output(void);
 static void test_large(void);
 static void test_depth(void);
 static void test_keys(void);
-static ngx_uint_t told(const ngx_llm_pull_node_t *nodes, const char *text,
+static ngx_uint_t reported(const ngx_llm_reader_node_t *nodes, const char *text,
     size_t piece);
-static void note(ngx_llm_pull_t *pl, u_char *p);
+static void note(ngx_llm_reader_t *pl, u_char *p);
 static size_t transform(char *dst, const char *src, const char *eol,
     const char *colon);
 static void begin(ngx_llm_answer_t *a, ngx_uint_t kind, char *trace);
@@ -1013,7 +1013,7 @@ test_depth(void)
         run(&a, text, 0, len, len, trace);
         end(&a, trace);
 
-        bad += (a.malformed != (n > NGX_LLM_PULL_DEPTH));
+        bad += (a.malformed != (n > NGX_LLM_READER_DEPTH));
     }
 
     ok(bad == 0, "512 brackets may be open, not 513");
@@ -1025,24 +1025,24 @@ test_depth(void)
 static void
 test_keys(void)
 {
-    char                 text[64];
-    size_t               len;
-    ngx_uint_t           i, n, keys, wrong;
-    ngx_llm_pull_key_t  *key;
-    ngx_llm_pull_node_t  nodes[2];
+    char                      text[64];
+    size_t                    len;
+    ngx_uint_t                i, n, keys, wrong;
+    ngx_llm_reader_member_t  *key;
+    ngx_llm_reader_node_t     nodes[2];
 
     keys = 0;
     wrong = 0;
 
-    for (i = ngx_llm_answer_root_node; i <= ngx_llm_answer_any_node; i++) {
-        nodes[1] = ngx_llm_answer_nodes[i];
+    for (i = ngx_llm_members_root_node; i <= ngx_llm_members_any_node; i++) {
+        nodes[1] = ngx_llm_members_nodes[i];
         nodes[1].keys[0].slot = 0;
 
-        for (n = 1; n <= NGX_LLM_PULL_KEYS; n++) {
+        for (n = 1; n <= NGX_LLM_READER_MEMBERS; n++) {
             nodes[1].keys[n].slot = (u_char) n;
         }
 
-        for (n = 1; n <= NGX_LLM_PULL_KEYS; n++) {
+        for (n = 1; n <= NGX_LLM_READER_MEMBERS; n++) {
             key = &nodes[1].keys[n];
 
             if (key->name == NULL) {
@@ -1052,13 +1052,15 @@ test_keys(void)
             keys++;
             len = sprintf(text, "{\"%s\":1,\"id\":10000}", key->name);
 
-            wrong += (told(nodes, text, len) != n || told(nodes, text, 1) != n);
+            wrong += (reported(nodes, text, len) != n
+                      || reported(nodes, text, 1) != n);
 
             /* its last byte is another one */
 
             text[1 + key->len] ^= 1;
 
-            wrong += (told(nodes, text, len) != 0 || told(nodes, text, 1) != 0);
+            wrong += (reported(nodes, text, len) != 0
+                      || reported(nodes, text, 1) != 0);
         }
     }
 
@@ -1070,24 +1072,24 @@ test_keys(void)
 /* the slots that are told of a document, added up */
 
 static ngx_uint_t
-told(const ngx_llm_pull_node_t *nodes, const char *text, size_t piece)
+reported(const ngx_llm_reader_node_t *nodes, const char *text, size_t piece)
 {
     size_t           i, len;
     u_char           copy[64], *p, *end;
-    ngx_llm_pull_t   pl;
+    ngx_llm_reader_t pl;
 
     len = strlen(text);
     memcpy(copy, text, len);
     sum = 0;
 
     pl.handler = note;
-    ngx_llm_pull_init(&pl, nodes);
+    ngx_llm_reader_init(&pl, nodes);
 
     for (i = 0; i < len; i += piece) {
         p = copy + i;
         end = p + piece;
 
-        if (ngx_llm_pull_read(&pl, &p, end) == NGX_ERROR) {
+        if (ngx_llm_reader_read(&pl, &p, end) == NGX_ERROR) {
             return 1000;
         }
     }
@@ -1097,7 +1099,7 @@ told(const ngx_llm_pull_node_t *nodes, const char *text, size_t piece)
 
 
 static void
-note(ngx_llm_pull_t *pl, u_char *p)
+note(ngx_llm_reader_t *pl, u_char *p)
 {
     (void) p;
 

@@ -12,14 +12,14 @@
 #include "tap.h"
 
 
-#define NOBODY      NGX_LLM_BLAME_NOBODY
-#define REQUEST     NGX_LLM_BLAME_REQUEST
-#define CREDENTIAL  NGX_LLM_BLAME_CREDENTIAL
-#define QUOTA       NGX_LLM_BLAME_QUOTA
-#define NOT_FOUND   NGX_LLM_BLAME_NOT_FOUND
-#define RATE        NGX_LLM_BLAME_RATE
-#define OVERLOAD    NGX_LLM_BLAME_OVERLOAD
-#define TIMEOUT     NGX_LLM_BLAME_TIMEOUT
+#define NOBODY      NGX_LLM_ERROR_CLASS_NOBODY
+#define REQUEST     NGX_LLM_ERROR_CLASS_REQUEST
+#define CREDENTIAL  NGX_LLM_ERROR_CLASS_CREDENTIAL
+#define QUOTA       NGX_LLM_ERROR_CLASS_QUOTA
+#define NOT_FOUND   NGX_LLM_ERROR_CLASS_NOT_FOUND
+#define RATE        NGX_LLM_ERROR_CLASS_RATE
+#define OVERLOAD    NGX_LLM_ERROR_CLASS_OVERLOAD
+#define TIMEOUT     NGX_LLM_ERROR_CLASS_TIMEOUT
 
 #define ERROR(m)    "{\"error\":{" m "}}"
 #define MESSAGE(t)  "{\"error\":{\"message\":\"" t "\",\"type\":"              \
@@ -28,11 +28,11 @@
 
 
 typedef struct {
-    const char       *claim;
-    ngx_uint_t        status;
-    const char       *body;
-    ngx_llm_blame_e   want;
-    int64_t           hint;       /* ms; 0 stands for none */
+    const char            *claim;
+    ngx_uint_t             status;
+    const char            *body;
+    ngx_llm_error_class_e  want;
+    int64_t                hint;  /* ms; 0 stands for none */
 } row_t;
 
 
@@ -47,8 +47,8 @@ static void statuses(void);
 static void quoted(void);
 static void hostile(void);
 static void durations(void);
-static ngx_llm_blame_e blame(ngx_uint_t status, const char *body, size_t len,
-    int64_t *hint);
+static ngx_llm_error_class_e error_class(ngx_uint_t status, const char *body,
+    size_t len, int64_t *hint);
 
 
 static const row_t  rows[] = {
@@ -203,7 +203,7 @@ static const row_t  rows[] = {
 
     { "a hint is a day at most", 429,
       MESSAGE("Please retry after 99999999999999999999999 seconds"),
-      RATE, NGX_LLM_BLAME_MAX },
+      RATE, NGX_LLM_ERROR_CLASS_MAX },
 
     { "a hint is not negative", 429,
       MESSAGE("Please retry after -5 seconds"), RATE, 0 },
@@ -598,13 +598,13 @@ main(void)
 static void
 run(const row_t *row)
 {
-    size_t           len, n;
-    int64_t          hint, want;
-    ngx_llm_blame_e  got, bare;
+    size_t                 len, n;
+    int64_t                hint, want;
+    ngx_llm_error_class_e  got, bare;
 
     len = strlen(row->body);
     want = row->hint ? row->hint : -1;
-    got = blame(row->status, row->body, len, &hint);
+    got = error_class(row->status, row->body, len, &hint);
 
     if (!ok(got == row->want && hint == want, "%ju: %s",
             (uintmax_t) row->status, row->claim))
@@ -615,14 +615,14 @@ run(const row_t *row)
 
     /* of a list or object; a cut number may still be a document */
 
-    bare = blame(row->status, "", 0, &hint);
+    bare = error_class(row->status, "", 0, &hint);
 
     while (len && strchr("}]", row->body[len - 1]) == NULL) {
         len--;
     }
 
     for (n = 0; n < len; n++) {
-        got = blame(row->status, row->body, n, &hint);
+        got = error_class(row->status, row->body, n, &hint);
 
         if ((got != bare || hint != -1) && strchr(row->body, '}') + 1
                                            != row->body + n)
@@ -641,8 +641,8 @@ statuses(void)
     ngx_uint_t  i, good;
 
     static const struct {
-        ngx_uint_t       status;
-        ngx_llm_blame_e  want;
+        ngx_uint_t             status;
+        ngx_llm_error_class_e  want;
     } bare[] = {
         { 0, NOBODY }, { 100, NOBODY }, { 200, NOBODY }, { 302, NOBODY },
         { 400, REQUEST }, { 401, CREDENTIAL }, { 402, QUOTA },
@@ -656,7 +656,7 @@ statuses(void)
     };
 
     for (good = 1, i = 0; i < N(bare); i++) {
-        if (ngx_llm_blame(bare[i].status, NULL, 0, &hint) != bare[i].want
+        if (ngx_llm_error_class(bare[i].status, NULL, 0, &hint) != bare[i].want
             || hint != -1)
         {
             good = 0;
@@ -666,8 +666,8 @@ statuses(void)
 
     ok(good, "REQ-23: without a body the status decides");
 
-    ok(blame(302, rows[0].body, strlen(rows[0].body), &hint) == NOBODY
-       && blame(409, rows[0].body, strlen(rows[0].body), &hint) == NOBODY,
+    ok(error_class(302, rows[0].body, strlen(rows[0].body), &hint) == NOBODY
+       && error_class(409, rows[0].body, strlen(rows[0].body), &hint) == NOBODY,
        "REQ-23: a status that blames nobody does not by its body");
 }
 
@@ -679,7 +679,7 @@ quoted(void)
     size_t   i;
 
     for (i = 0; i < N(quotes); i++) {
-        if (!ok(blame(400, quotes[i], strlen(quotes[i]), &hint) == REQUEST
+        if (!ok(error_class(400, quotes[i], strlen(quotes[i]), &hint) == REQUEST
                 && hint == -1,
                 "REQ-23: a quote of the client's text stays a 400: %zu", i))
         {
@@ -703,7 +703,7 @@ hostile(void)
 
     for (i = 0; i < 2; i++) {
         memset(body, "[{"[i], size);
-        ok(blame(503, body, size, &hint) == OVERLOAD, "a million of %c",
+        ok(error_class(503, body, size, &hint) == OVERLOAD, "a million of %c",
            "[{"[i]);
     }
 
@@ -713,7 +713,8 @@ hostile(void)
         p += sprintf(p, "{\"error\":");
     }
 
-    ok(blame(400, body, p - body, &hint) == REQUEST, "errors in errors, cut");
+    ok(error_class(400, body, p - body, &hint) == REQUEST,
+       "errors in errors, cut");
 
     for (p = body, n = 0; n < 200; n++) {
         p += sprintf(p, "{\"error\":");
@@ -725,7 +726,7 @@ hostile(void)
         *p++ = '}';
     }
 
-    ok(blame(400, body, p - body, &hint) == REQUEST, "errors in errors");
+    ok(error_class(400, body, p - body, &hint) == REQUEST, "errors in errors");
 
     /* escapes that end before, at and behind the text's bound */
 
@@ -739,7 +740,7 @@ hostile(void)
 
         p += sprintf(p, "try again in 1s\"}");
 
-        if (!ok(blame(429, body, p - body, &hint) == RATE && hint == -1,
+        if (!ok(error_class(429, body, p - body, &hint) == RATE && hint == -1,
                 "what is behind a message's bound is not read: %zu", i))
         {
             break;
@@ -754,7 +755,7 @@ hostile(void)
 
     p += sprintf(p, "\"}}");
 
-    ok(blame(400, body, p - body, &hint) == REQUEST,
+    ok(error_class(400, body, p - body, &hint) == REQUEST,
        "a word that only begins like a code is none");
 
     p = body + sprintf(body, "{\"error\":{\"details\":[");
@@ -765,11 +766,11 @@ hostile(void)
 
     p += sprintf(p, "{}],\"code\":\"insufficient_quota\"}}");
 
-    ok(blame(429, body, p - body, &hint) == QUOTA,
+    ok(error_class(429, body, p - body, &hint) == QUOTA,
        "many details do not hide the code");
 
-    ok(blame(429, "{\"error\":\"\xff try again in 1s\"}", 28, &hint) == RATE
-       && hint == -1, "invalid UTF-8 is no JSON");
+    ok(error_class(429, "{\"error\":\"\xff try again in 1s\"}", 28, &hint)
+       == RATE && hint == -1, "invalid UTF-8 is no JSON");
 
     free(body);
 }
@@ -789,7 +790,7 @@ durations(void)
         memcpy(copy, lengths[i].text, len);
 
         ms = -1;
-        rc = ngx_llm_blame_duration((u_char *) copy, len, &ms);
+        rc = ngx_llm_error_class_duration((u_char *) copy, len, &ms);
 
         if (!ok(ms == lengths[i].ms && rc == (ms < 0 ? NGX_ERROR : NGX_OK),
                 "duration \"%s\"", lengths[i].text))
@@ -804,17 +805,17 @@ durations(void)
 
 /* of a copy of its exact size */
 
-static ngx_llm_blame_e
-blame(ngx_uint_t status, const char *body, size_t len, int64_t *hint)
+static ngx_llm_error_class_e
+error_class(ngx_uint_t status, const char *body, size_t len, int64_t *hint)
 {
-    u_char           *copy;
-    ngx_llm_blame_e   got;
+    u_char                *copy;
+    ngx_llm_error_class_e  got;
 
     copy = malloc(len ? len : 1);
     memcpy(copy, body, len);
 
     *hint = -2;
-    got = ngx_llm_blame(status, copy, len, hint);
+    got = ngx_llm_error_class(status, copy, len, hint);
 
     free(copy);
 

@@ -62,8 +62,8 @@ static void make_choice(uint64_t *seed, int index, text_t *deltas,
     int *n, text_t *json);
 static void make_words(uint64_t *seed, words_t *words);
 static void add_words(text_t *text, const words_t *words);
-static ngx_int_t fold(ngx_uint_t kind, const text_t *in, text_t *out);
-static ngx_int_t unroll(ngx_uint_t kind, const text_t *in, ngx_uint_t usage,
+static ngx_int_t to_document(ngx_uint_t kind, const text_t *in, text_t *out);
+static ngx_int_t to_stream(ngx_uint_t kind, const text_t *in, ngx_uint_t usage,
     text_t *out);
 static void put(void *data, const u_char *p, size_t len);
 static int is_json(const text_t *text);
@@ -74,9 +74,9 @@ static void show(const char *name, const text_t *text);
 static uint64_t next(uint64_t *seed);
 
 
-#define CHAT  NGX_LLM_FACE_CHAT
-#define TEXT  NGX_LLM_FACE_COMPLETIONS
-#define RESP  NGX_LLM_FACE_RESPONSES
+#define CHAT  NGX_LLM_SHAPE_CHAT
+#define TEXT  NGX_LLM_SHAPE_COMPLETIONS
+#define RESP  NGX_LLM_SHAPE_RESPONSES
 
 #define HEAD  "'id':'c','created':1,'model':'m'"
 #define CHUNK "data: {'object':'chat.completion.chunk'," HEAD
@@ -544,7 +544,7 @@ folds(void)
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         t = &cases[i];
         set(&a, t->sse);
-        rc = fold(t->kind, &a, &b);
+        rc = to_document(t->kind, &a, &b);
 
         if (t->json == NULL) {
             if (!ok(rc == NGX_DECLINED, "REQ-30: no fold of: %s", t->claim)) {
@@ -595,7 +595,7 @@ refusals(void)
         t = &refused[i];
         set(&a, t->json);
 
-        if (!ok(unroll(t->kind, &a, t->usage, &b) == NGX_DECLINED,
+        if (!ok(to_stream(t->kind, &a, t->usage, &b) == NGX_DECLINED,
                 "REQ-30: no stream of: %s", t->claim))
         {
             show("got", &b);
@@ -631,14 +631,14 @@ stream(void)
             "'finish_reason':'stop'}],'usage':null}\n\n"
             CHUNK ",'choices':[],'usage':{'n':1}}\n\n" END);
 
-    if (!ok(unroll(CHAT, &a, 1, &b) == NGX_OK && same(&b, &c),
+    if (!ok(to_stream(CHAT, &a, 1, &b) == NGX_OK && same(&b, &c),
             "a stream is as OpenAI's are, with usage"))
     {
         show("got", &b);
         show("expected", &c);
     }
 
-    ok(unroll(CHAT, &a, 0, &b) == NGX_OK && strstr(b.text, "usage") == NULL,
+    ok(to_stream(CHAT, &a, 0, &b) == NGX_OK && strstr(b.text, "usage") == NULL,
        "usage that is not asked for is not there");
 }
 
@@ -668,7 +668,7 @@ pieces(void)
 
     add(&a, "'},'finish_reason':'stop'}]}");
 
-    ok(unroll(CHAT, &a, 0, &b) == NGX_OK, "a long text is cut");
+    ok(to_stream(CHAT, &a, 0, &b) == NGX_OK, "a long text is cut");
 
     longest = cut = 0;
     set(&c, text);
@@ -705,7 +705,7 @@ line_ends(void)
             "'a':\r\n1 } , { } ]\n},\n'logprobs': {\n'content': [\n]\n},\n"
             "'finish_reason':\n'stop'\n} ],\n'usage': {\n'n': 1\n}\n}\n");
 
-    ok(unroll(CHAT, &a, 1, &b) == NGX_OK, "JSON of many lines is unrolled");
+    ok(to_stream(CHAT, &a, 1, &b) == NGX_OK, "JSON of many lines is unrolled");
 
     for (i = n = 0; i + 1 < b.len; i++) {
         n += (b.text[i] == '\r' || (b.text[i] == '\n'
@@ -713,7 +713,7 @@ line_ends(void)
     }
 
     is_int(n, 0, "  and no line of it breaks an event");
-    ok(fold(CHAT, &b, &c) == NGX_OK
+    ok(to_document(CHAT, &b, &c) == NGX_OK
        && strstr(c.text, "\"content\":\"hi\"") != NULL, "  which folds");
 
     set(&a, C(0, "'content':'hi'") STOP);
@@ -730,7 +730,7 @@ line_ends(void)
     set(&a, b.text);
 
     set(&c, HI);
-    ok(fold(CHAT, &a, &b) == NGX_OK && same(&b, &c),
+    ok(to_document(CHAT, &a, &b) == NGX_OK && same(&b, &c),
        "a stream whose lines end with CRLF is folded");
 }
 
@@ -755,7 +755,7 @@ truncations(void)
         len = strstr(a.text, "[DONE]") + 8 - a.text;
 
         for (a.len = 0; a.len < len; a.len++, n++) {
-            wrong += fold(t->kind, &a, &b) != NGX_DECLINED;
+            wrong += to_document(t->kind, &a, &b) != NGX_DECLINED;
         }
     }
 
@@ -773,7 +773,7 @@ truncations(void)
         len = a.len;
 
         for (a.len = 0; a.len < len; a.len++, n++) {
-            wrong += unroll(t->kind, &a, 0, &b) != NGX_DECLINED;
+            wrong += to_stream(t->kind, &a, 0, &b) != NGX_DECLINED;
         }
     }
 
@@ -798,7 +798,7 @@ limits(void)
 
     add(&a, END);
 
-    ok(fold(CHAT, &a, &b) == NGX_OK, "a hundred choices are folded");
+    ok(to_document(CHAT, &a, &b) == NGX_OK, "a hundred choices are folded");
 
     a.len = 0;
 
@@ -813,7 +813,7 @@ limits(void)
 
     add(&a, END);
 
-    ok(fold(CHAT, &a, &b) == NGX_DECLINED,
+    ok(to_document(CHAT, &a, &b) == NGX_DECLINED,
        "a hundred long ones are not worth the time");
 
     set(&a, "{'object':'chat.completion','id':'");
@@ -824,7 +824,7 @@ limits(void)
 
     add(&a, "','choices':[" M(0, "'content':'a'", "stop") "]}");
 
-    ok(unroll(CHAT, &a, 0, &b) == NGX_DECLINED,
+    ok(to_stream(CHAT, &a, 0, &b) == NGX_DECLINED,
        "a long head is not said again and again");
 
     set(&a, "{'object':'chat.completion',");
@@ -835,7 +835,7 @@ limits(void)
 
     add(&a, "'choices':[" M(0, "'content':'a'", "stop") "]}");
 
-    ok(unroll(CHAT, &a, 0, &b) == NGX_DECLINED,
+    ok(to_stream(CHAT, &a, 0, &b) == NGX_DECLINED,
        "nor are more than 16 unknown members");
 }
 
@@ -872,14 +872,16 @@ round_trip(ngx_uint_t kind, const text_t *sse, const text_t *json,
 {
     static text_t  folded, unrolled;
 
-    if (sse && (fold(kind, sse, &folded) != NGX_OK || !same(&folded, json))) {
+    if (sse && (to_document(kind, sse, &folded) != NGX_OK
+                || !same(&folded, json)))
+    {
         show("folded", &folded);
         show("expected", json);
         return 0;
     }
 
-    if (unroll(kind, json, usage, &unrolled) != NGX_OK
-        || fold(kind, &unrolled, &folded) != NGX_OK)
+    if (to_stream(kind, json, usage, &unrolled) != NGX_OK
+        || to_document(kind, &unrolled, &folded) != NGX_OK)
     {
         show("no way there and back", json);
         show("unrolled", &unrolled);
@@ -889,9 +891,9 @@ round_trip(ngx_uint_t kind, const text_t *sse, const text_t *json,
     /* a text of this file may lack what every answer has */
 
     if (sse == NULL && kind != RESP && !same(&folded, json)) {
-        unroll(kind, &folded, usage, &unrolled);
+        to_stream(kind, &folded, usage, &unrolled);
         set(&folded, "");
-        fold(kind, &unrolled, &folded);
+        to_document(kind, &unrolled, &folded);
     }
 
     if ((sse && !same(&folded, json)) || !is_json(&folded)) {
@@ -1105,7 +1107,7 @@ add_words(text_t *text, const words_t *words)
 
 
 static ngx_int_t
-fold(ngx_uint_t kind, const text_t *in, text_t *out)
+to_document(ngx_uint_t kind, const text_t *in, text_t *out)
 {
     u_char     *copy;
     ngx_int_t   rc;
@@ -1114,7 +1116,7 @@ fold(ngx_uint_t kind, const text_t *in, text_t *out)
     copy = malloc(in->len ? in->len : 1);
     memcpy(copy, in->text, in->len);
 
-    rc = ngx_llm_fold(kind, copy, in->len, put, out);
+    rc = ngx_llm_to_document(kind, copy, in->len, put, out);
 
     free(copy);
     out->text[out->len] = '\0';
@@ -1124,7 +1126,7 @@ fold(ngx_uint_t kind, const text_t *in, text_t *out)
 
 
 static ngx_int_t
-unroll(ngx_uint_t kind, const text_t *in, ngx_uint_t usage, text_t *out)
+to_stream(ngx_uint_t kind, const text_t *in, ngx_uint_t usage, text_t *out)
 {
     u_char     *copy;
     ngx_int_t   rc;
@@ -1133,7 +1135,7 @@ unroll(ngx_uint_t kind, const text_t *in, ngx_uint_t usage, text_t *out)
     copy = malloc(in->len ? in->len : 1);
     memcpy(copy, in->text, in->len);
 
-    rc = ngx_llm_unroll(kind, copy, in->len, usage, put, out);
+    rc = ngx_llm_to_stream(kind, copy, in->len, usage, put, out);
 
     free(copy);
     out->text[out->len] = '\0';
@@ -1158,14 +1160,14 @@ static int
 is_json(const text_t *text)
 {
     const u_char    *p, *end;
-    ngx_llm_walk_t   w;
+    ngx_llm_lexer_t  w;
 
     p = (const u_char *) text->text;
     end = p + text->len;
 
-    ngx_llm_walk_init(&w, NGX_LLM_SCAN_BEST, p, end);
+    ngx_llm_lexer_init(&w, NGX_LLM_SCAN_BEST, p, end);
 
-    return ngx_llm_walk_value(&w, p) == end;
+    return ngx_llm_lexer_value(&w, p) == end;
 }
 
 

@@ -40,7 +40,7 @@ void
 ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind,
     const ngx_llm_api_t *api, ngx_uint_t n)
 {
-    ngx_memzero(a, offsetof(ngx_llm_answer_t, pull));
+    ngx_memzero(a, offsetof(ngx_llm_answer_t, reader));
 
     a->kind = kind;
     a->api = api;
@@ -54,8 +54,8 @@ ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind,
     a->usage.cache_write = -1;
     a->usage.reasoning = -1;
 
-    a->pull.handler = ngx_llm_answer_value;
-    a->pull.data = a;
+    a->reader.handler = ngx_llm_members_value;
+    a->reader.data = a;
 
     ngx_llm_sse_init(&a->sse);
     ngx_llm_answer_begin(a);
@@ -155,8 +155,8 @@ uint64_t
 ngx_llm_answer_text_bytes(const ngx_llm_answer_t *a)
 {
     return (uint64_t) a->output + a->draft.output
-           + ngx_llm_pull_partial(&a->pull, ngx_llm_answer_choice_content,
-                                  ngx_llm_answer_piece);
+           + ngx_llm_reader_partial(&a->reader, ngx_llm_members_choice_content,
+                                    ngx_llm_members_piece);
 }
 
 
@@ -218,7 +218,7 @@ ngx_llm_answer_data(ngx_llm_answer_t *a, u_char *p, u_char *last)
     a->from = start;
 
     while (p < last && !d->bad) {
-        rc = ngx_llm_pull_read(&a->pull, &p, last);
+        rc = ngx_llm_reader_read(&a->reader, &p, last);
 
         d->event.object = (rc == NGX_DONE);
         d->bad = (rc == NGX_ERROR);
@@ -242,7 +242,7 @@ ngx_llm_answer_recall(ngx_llm_answer_t *a, u_char *p, u_char *last)
     }
 
     a->draft = a->start_draft;
-    a->pull.at = a->start_place;
+    a->reader.at = a->start_place;
 
     return p + len;
 }
@@ -272,7 +272,7 @@ ngx_llm_answer_document(ngx_llm_answer_t *a, u_char **pos, u_char *last)
             }
         }
 
-        rc = ngx_llm_pull_read(&a->pull, pos, last);
+        rc = ngx_llm_reader_read(&a->reader, pos, last);
 
         if (rc == NGX_ERROR) {
             a->malformed = 1;
@@ -332,7 +332,8 @@ ngx_llm_answer_line(ngx_llm_answer_t *a, u_char **pos, u_char *last)
 
             if (!d->bad) {
                 end++;
-                d->bad = (ngx_llm_pull_read(&a->pull, &p, end) == NGX_ERROR);
+                d->bad = (ngx_llm_reader_read(&a->reader, &p, end)
+                          == NGX_ERROR);
             }
 
             if (d->bad) {
@@ -343,7 +344,7 @@ ngx_llm_answer_line(ngx_llm_answer_t *a, u_char **pos, u_char *last)
         }
 
         if (!d->bad) {
-            rc = ngx_llm_pull_read(&a->pull, &p, end);
+            rc = ngx_llm_reader_read(&a->reader, &p, end);
 
             d->event.object = (rc == NGX_DONE);
             d->bad = (rc == NGX_ERROR);
@@ -580,7 +581,7 @@ ngx_llm_answer_commit(ngx_llm_answer_t *a)
     a->finished = (a->seen != 0 && a->seen == a->ended && !a->beyond);
 
     a->content |= d->content;
-    a->output = ngx_llm_answer_sum(a->output, d->output);
+    a->output = ngx_llm_members_sum(a->output, d->output);
     d->output = 0;
     a->odd |= d->odd;
 
@@ -606,7 +607,7 @@ static void
 ngx_llm_answer_begin(ngx_llm_answer_t *a)
 {
     ngx_memzero(&a->draft, sizeof(ngx_llm_answer_draft_t));
-    ngx_llm_pull_init(&a->pull, ngx_llm_answer_nodes);
+    ngx_llm_reader_init(&a->reader, ngx_llm_members_nodes);
 }
 
 

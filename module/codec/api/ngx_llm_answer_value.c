@@ -31,7 +31,7 @@ static void ngx_llm_answer_reason(ngx_llm_answer_t *a);
 
 
 void
-ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
+ngx_llm_members_value(ngx_llm_reader_t *pl, u_char *p)
 {
     ngx_llm_answer_t        *a;
     ngx_llm_answer_draft_t  *d;
@@ -41,25 +41,25 @@ ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
 
     switch (pl->slot) {
 
-    case ngx_llm_answer_usage:
-        d->usage_object |= (pl->type == NGX_LLM_PULL_OBJECT);
+    case ngx_llm_members_usage:
+        d->usage_object |= (pl->type == NGX_LLM_READER_OBJECT);
 
         /* fall through */
 
-    case ngx_llm_answer_inner_usage:
+    case ngx_llm_members_inner_usage:
         ngx_llm_answer_read_usage(a);
         break;
 
-    case ngx_llm_answer_choices:
+    case ngx_llm_members_choices:
         ngx_llm_answer_read_choices(a);
         break;
 
-    case ngx_llm_answer_choice:
-    case ngx_llm_answer_finish:
+    case ngx_llm_members_choice:
+    case ngx_llm_members_finish:
         ngx_llm_answer_read_choice(a);
         break;
 
-    case ngx_llm_answer_index:
+    case ngx_llm_members_index:
         ngx_llm_answer_read_choice(a);
 
         if (a->from) {
@@ -69,40 +69,40 @@ ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
 
         break;
 
-    case ngx_llm_answer_choice_content:
-    case ngx_llm_answer_choice_thought:
-    case ngx_llm_answer_delta:
-    case ngx_llm_answer_text:
-    case ngx_llm_answer_piece:
-    case ngx_llm_answer_stop:
-    case ngx_llm_answer_content:
-    case ngx_llm_answer_rows:
-    case ngx_llm_answer_results:
-    case ngx_llm_answer_output:
-    case ngx_llm_answer_audio:
+    case ngx_llm_members_choice_content:
+    case ngx_llm_members_choice_thought:
+    case ngx_llm_members_delta:
+    case ngx_llm_members_text:
+    case ngx_llm_members_piece:
+    case ngx_llm_members_stop:
+    case ngx_llm_members_content:
+    case ngx_llm_members_rows:
+    case ngx_llm_members_results:
+    case ngx_llm_members_output:
+    case ngx_llm_members_audio:
         ngx_llm_answer_read_content(a);
         break;
 
-    case ngx_llm_answer_error:
-    case ngx_llm_answer_choice_error:
+    case ngx_llm_members_error:
+    case ngx_llm_members_choice_error:
         ngx_llm_answer_read_error(a);
         break;
 
-    case ngx_llm_answer_error_code:
-    case ngx_llm_answer_error_status:
+    case ngx_llm_members_error_code:
+    case ngx_llm_members_error_status:
         ngx_llm_answer_read_status(a);
 
         /* fall through */
 
-    case ngx_llm_answer_error_member:
-        d->error_filled |= ngx_llm_answer_truthy(pl);
+    case ngx_llm_members_error_member:
+        d->error_filled |= ngx_llm_members_truthy(pl);
         break;
 
-    case ngx_llm_answer_root_code:
+    case ngx_llm_members_root_code:
         ngx_llm_answer_read_status(a);
         break;
 
-    case ngx_llm_answer_root_status:
+    case ngx_llm_members_root_status:
         ngx_llm_answer_read_state(a);
 
         if (a->kind != NGX_LLM_ANSWER_JSON) {
@@ -111,7 +111,7 @@ ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
 
         /* fall through */
 
-    case ngx_llm_answer_response_status:
+    case ngx_llm_members_response_status:
 
         /* other servers' statuses do not hide a finish reason */
 
@@ -121,21 +121,21 @@ ngx_llm_answer_value(ngx_llm_pull_t *pl, u_char *p)
 
         break;
 
-    case ngx_llm_answer_type:
+    case ngx_llm_members_type:
         ngx_llm_answer_read_type(a);
         break;
 
-    case ngx_llm_answer_object:
-        d->error_type |= (pl->type == NGX_LLM_PULL_STRING
+    case ngx_llm_members_object:
+        d->error_type |= (pl->type == NGX_LLM_READER_STRING
                           && ngx_llm_answer_is(&pl->value, "error"));
         break;
 
-    case ngx_llm_answer_root_message:
-        d->message |= (pl->type == NGX_LLM_PULL_STRING && pl->value.len);
+    case ngx_llm_members_root_message:
+        d->message |= (pl->type == NGX_LLM_READER_STRING && pl->value.len);
         break;
 
-    case ngx_llm_answer_complaint:
-        d->complaint |= ngx_llm_answer_truthy(pl);
+    case ngx_llm_members_complaint:
+        d->complaint |= ngx_llm_members_truthy(pl);
         break;
 
     default:
@@ -174,7 +174,7 @@ ngx_llm_answer_remember(ngx_llm_answer_t *a, u_char *p, u_char *last)
     ngx_memcpy(a->start, p, len);
     a->start_len = len;
     a->start_draft = *d;
-    a->start_place = a->pull.at;
+    a->start_place = a->reader.at;
 }
 
 
@@ -187,14 +187,14 @@ ngx_llm_answer_remember(ngx_llm_answer_t *a, u_char *p, u_char *last)
 static void
 ngx_llm_answer_token(ngx_llm_answer_t *a)
 {
-    int64_t          n, *token;
-    ngx_llm_pull_t  *pl;
+    int64_t            n, *token;
+    ngx_llm_reader_t  *pl;
 
-    pl = &a->pull;
+    pl = &a->reader;
     token = &a->tokens[pl->slot];
 
-    n = (pl->type == NGX_LLM_PULL_NUMBER) ? ngx_llm_answer_integer(&pl->value)
-                                          : -1;
+    n = (pl->type == NGX_LLM_READER_NUMBER)
+        ? ngx_llm_members_integer(&pl->value) : -1;
     if (n < 0) {
         a->draft.tokens_bad = 1;
 
@@ -214,7 +214,7 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
     d = &a->draft;
     n = a->tokens;
 
-    if (a->pull.type == NGX_LLM_PULL_OBJECT) {
+    if (a->reader.type == NGX_LLM_READER_OBJECT) {
 
         for (i = 0; i < NGX_LLM_ANSWER_TOKENS; i++) {
             a->tokens[i] = -1;
@@ -225,7 +225,7 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
         return;
     }
 
-    if (a->pull.type != NGX_LLM_PULL_OBJECT_END) {
+    if (a->reader.type != NGX_LLM_READER_OBJECT_END) {
         return;
     }
 
@@ -235,8 +235,8 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
         return;
     }
 
-    if (n[ngx_llm_answer_prompt] < 0 && n[ngx_llm_answer_completion] < 0
-        && n[ngx_llm_answer_total] < 0)
+    if (n[ngx_llm_members_prompt] < 0 && n[ngx_llm_members_completion] < 0
+        && n[ngx_llm_members_total] < 0)
     {
         return;
     }
@@ -244,12 +244,12 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
     d->usage_bad = 0;
     d->usage_given = 1;
 
-    a->pending.prompt = n[ngx_llm_answer_prompt];
-    a->pending.completion = n[ngx_llm_answer_completion];
-    a->pending.total = n[ngx_llm_answer_total];
-    a->pending.cached = n[ngx_llm_answer_cached];
-    a->pending.cache_write = n[ngx_llm_answer_cache_write];
-    a->pending.reasoning = n[ngx_llm_answer_reasoning];
+    a->pending.prompt = n[ngx_llm_members_prompt];
+    a->pending.completion = n[ngx_llm_members_completion];
+    a->pending.total = n[ngx_llm_members_total];
+    a->pending.cached = n[ngx_llm_members_cached];
+    a->pending.cache_write = n[ngx_llm_members_cache_write];
+    a->pending.reasoning = n[ngx_llm_members_reasoning];
 
     if (a->pending.total < 0) {
         a->pending.total = (a->pending.prompt < 0) ? 0 : a->pending.prompt;
@@ -268,16 +268,16 @@ ngx_llm_answer_read_choices(ngx_llm_answer_t *a)
 
     d = &a->draft;
 
-    if (a->pull.type == NGX_LLM_PULL_ARRAY) {
+    if (a->reader.type == NGX_LLM_READER_ARRAY) {
         d->seen = 0;
         d->ended = 0;
         d->position = 0;
         d->beyond = 0;
 
-    } else if (a->pull.type == NGX_LLM_PULL_ARRAY_END) {
-        d->no_choices = a->pull.empty;
+    } else if (a->reader.type == NGX_LLM_READER_ARRAY_END) {
+        d->no_choices = a->reader.empty;
 
-        if (!a->pull.empty) {
+        if (!a->reader.empty) {
             d->seen_members |= NGX_LLM_SEEN_CHOICES;
         }
     }
@@ -291,33 +291,33 @@ ngx_llm_answer_read_choice(ngx_llm_answer_t *a)
 {
     int64_t                  n;
     uint64_t                 bit;
-    ngx_llm_pull_t          *pl;
+    ngx_llm_reader_t        *pl;
     ngx_llm_answer_draft_t  *d;
 
-    pl = &a->pull;
+    pl = &a->reader;
     d = &a->draft;
 
     switch (pl->type) {
 
-    case NGX_LLM_PULL_OBJECT:
+    case NGX_LLM_READER_OBJECT:
         d->index = d->position++;
         d->choice_ended = 0;
         return;
 
-    case NGX_LLM_PULL_NUMBER:
-        n = ngx_llm_answer_integer(&pl->value);
+    case NGX_LLM_READER_NUMBER:
+        n = ngx_llm_members_integer(&pl->value);
 
-        if (pl->slot == ngx_llm_answer_index && n >= 0) {
+        if (pl->slot == ngx_llm_members_index && n >= 0) {
             d->index = (n < 64) ? (int32_t) n : 64;
         }
 
         return;
 
-    case NGX_LLM_PULL_STRING:
+    case NGX_LLM_READER_STRING:
 
         /* some send "" where others send null */
 
-        if (pl->slot == ngx_llm_answer_finish && pl->value.len) {
+        if (pl->slot == ngx_llm_members_finish && pl->value.len) {
             d->choice_ended = 1;
             d->choice_failed |= ngx_llm_answer_is(&pl->value, "error");
             d->seen_members |= NGX_LLM_SEEN_FINISH;
@@ -326,7 +326,7 @@ ngx_llm_answer_read_choice(ngx_llm_answer_t *a)
 
         return;
 
-    case NGX_LLM_PULL_OBJECT_END:
+    case NGX_LLM_READER_OBJECT_END:
         break;
 
     default:
@@ -352,7 +352,7 @@ ngx_llm_answer_read_choice(ngx_llm_answer_t *a)
 static void
 ngx_llm_answer_read_content(ngx_llm_answer_t *a)
 {
-    ngx_llm_pull_t          *pl;
+    ngx_llm_reader_t        *pl;
     ngx_llm_answer_draft_t  *d;
 
     static const struct {
@@ -373,28 +373,28 @@ ngx_llm_answer_read_content(ngx_llm_answer_t *a)
         { 0, NGX_LLM_SEEN_AUDIO, 1 }                     /* audio */
     };
 
-    const u_char  i = a->pull.slot - ngx_llm_answer_choice_content;
+    const u_char  i = a->reader.slot - ngx_llm_members_choice_content;
 
-    pl = &a->pull;
+    pl = &a->reader;
     d = &a->draft;
 
-    if (pl->type == NGX_LLM_PULL_ARRAY) {
+    if (pl->type == NGX_LLM_READER_ARRAY) {
         d->seen_members |= shows[i].array;
 
-    } else if (ngx_llm_answer_truthy(pl)) {
+    } else if (ngx_llm_members_truthy(pl)) {
         d->seen_members |= shows[i].filled;
         d->content |= shows[i].content;
     }
 
-    if (pl->type != NGX_LLM_PULL_STRING) {
+    if (pl->type != NGX_LLM_READER_STRING) {
         return;
     }
 
-    if (pl->slot <= ngx_llm_answer_piece) {
-        d->output = ngx_llm_answer_sum(d->output, pl->length);
+    if (pl->slot <= ngx_llm_members_piece) {
+        d->output = ngx_llm_members_sum(d->output, pl->length);
     }
 
-    if (pl->slot == ngx_llm_answer_text) {
+    if (pl->slot == ngx_llm_members_text) {
 
         /* silence is transcribed as well */
 
@@ -409,27 +409,27 @@ static void
 ngx_llm_answer_read_error(ngx_llm_answer_t *a)
 {
     ngx_uint_t               filled, object;
-    ngx_llm_pull_t          *pl;
+    ngx_llm_reader_t        *pl;
     ngx_llm_event_t         *ev;
     ngx_llm_answer_draft_t  *d;
 
-    pl = &a->pull;
+    pl = &a->reader;
     d = &a->draft;
     ev = &d->event;
 
-    if (pl->type == NGX_LLM_PULL_OBJECT) {
+    if (pl->type == NGX_LLM_READER_OBJECT) {
         d->error_filled = 0;
 
-        if (pl->slot == ngx_llm_answer_error) {
+        if (pl->slot == ngx_llm_members_error) {
             d->status[0] = 0;
             d->status[1] = 0;
         }
     }
 
-    object = (pl->type == NGX_LLM_PULL_OBJECT_END);
-    filled = object ? d->error_filled : ngx_llm_answer_truthy(pl);
+    object = (pl->type == NGX_LLM_READER_OBJECT_END);
+    filled = object ? d->error_filled : ngx_llm_members_truthy(pl);
 
-    if (pl->slot == ngx_llm_answer_error) {
+    if (pl->slot == ngx_llm_members_error) {
         ev->error = filled;
         ev->error_object = (filled && object);
 
@@ -442,15 +442,15 @@ ngx_llm_answer_read_error(ngx_llm_answer_t *a)
 static void
 ngx_llm_answer_read_status(ngx_llm_answer_t *a)
 {
-    int64_t          n;
-    ngx_llm_pull_t  *pl;
+    int64_t            n;
+    ngx_llm_reader_t  *pl;
 
-    pl = &a->pull;
+    pl = &a->reader;
 
-    n = (pl->type == NGX_LLM_PULL_NUMBER) ? ngx_llm_answer_integer(&pl->value)
-                                          : 0;
+    n = (pl->type == NGX_LLM_READER_NUMBER)
+        ? ngx_llm_members_integer(&pl->value) : 0;
 
-    a->draft.status[pl->slot - ngx_llm_answer_error_code] =
+    a->draft.status[pl->slot - ngx_llm_members_error_code] =
                                       (n >= 400 && n <= 599) ? (uint16_t) n : 0;
 }
 
@@ -462,9 +462,9 @@ ngx_llm_answer_read_state(ngx_llm_answer_t *a)
 {
     ngx_str_t  *value;
 
-    value = &a->pull.value;
+    value = &a->reader.value;
 
-    if (a->pull.type == NGX_LLM_PULL_STRING
+    if (a->reader.type == NGX_LLM_READER_STRING
         && (ngx_llm_answer_is(value, "completed")
             || ngx_llm_answer_is(value, "incomplete")
             || ngx_llm_answer_is(value, "in_progress")
@@ -482,9 +482,9 @@ ngx_llm_answer_read_type(ngx_llm_answer_t *a)
     ngx_llm_answer_draft_t  *d;
 
     d = &a->draft;
-    value = &a->pull.value;
+    value = &a->reader.value;
 
-    if (a->pull.type != NGX_LLM_PULL_STRING) {
+    if (a->reader.type != NGX_LLM_READER_STRING) {
         return;
     }
 
@@ -510,9 +510,9 @@ ngx_llm_answer_reason(ngx_llm_answer_t *a)
     u_char                   ch;
     ngx_str_t               *value;
 
-    value = &a->pull.value;
+    value = &a->reader.value;
 
-    if (a->pull.type != NGX_LLM_PULL_STRING
+    if (a->reader.type != NGX_LLM_READER_STRING
         || ngx_llm_answer_is(value, "in_progress")
         || ngx_llm_answer_is(value, "queued"))
     {
@@ -526,7 +526,7 @@ ngx_llm_answer_reason(ngx_llm_answer_t *a)
 
     a->draft.finish_len = (u_char) value->len;
 
-    if (a->pull.slot == ngx_llm_answer_finish) {
+    if (a->reader.slot == ngx_llm_members_finish) {
         a->draft.odd |= !ngx_llm_answer_is(value, "stop")
                         && !ngx_llm_answer_is(value, "tool_calls")
                         && !ngx_llm_answer_is(value, "length");

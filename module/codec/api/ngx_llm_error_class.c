@@ -13,65 +13,67 @@
 
 /* of an amount in a duration: exact to a tenth of a millisecond */
 
-#define NGX_LLM_BLAME_ONE    10000
+#define NGX_LLM_ERROR_CLASS_ONE  10000
 
 
 typedef struct {
     const char          *text;        /* lower case */
-    u_char               blame;
+    u_char               error_class;
     u_char               over;        /* blames it replaces, a bit each */
-} ngx_llm_blame_row_t;
+} ngx_llm_error_class_row_t;
 
 
-static ngx_llm_blame_e ngx_llm_blame_judge(const ngx_llm_blame_said_t *said,
-    ngx_uint_t status);
-static ngx_llm_blame_e ngx_llm_blame_by_status(ngx_uint_t status);
-static const ngx_llm_blame_row_t *ngx_llm_blame_by_phrase(
-    const ngx_llm_blame_said_t *said, ngx_llm_blame_e blame);
-static const ngx_llm_blame_row_t *ngx_llm_blame_by_word(
-    const ngx_llm_blame_said_t *said, ngx_llm_blame_e blame);
-static const ngx_llm_blame_row_t *ngx_llm_blame_by_sentence(
-    const ngx_llm_blame_said_t *said, ngx_llm_blame_e blame);
-static ngx_uint_t ngx_llm_blame_is_sentence(const u_char *p,
+static ngx_llm_error_class_e ngx_llm_error_class_judge(
+    const ngx_llm_error_read_said_t *said, ngx_uint_t status);
+static ngx_llm_error_class_e ngx_llm_error_class_by_status(ngx_uint_t status);
+static const ngx_llm_error_class_row_t *ngx_llm_error_class_by_phrase(
+    const ngx_llm_error_read_said_t *said, ngx_llm_error_class_e error_class);
+static const ngx_llm_error_class_row_t *ngx_llm_error_class_by_word(
+    const ngx_llm_error_read_said_t *said, ngx_llm_error_class_e error_class);
+static const ngx_llm_error_class_row_t *ngx_llm_error_class_by_sentence(
+    const ngx_llm_error_read_said_t *said, ngx_llm_error_class_e error_class);
+static ngx_uint_t ngx_llm_error_class_is_sentence(const u_char *p,
     const u_char *last, const char *sentence);
-static int64_t ngx_llm_blame_hint(const ngx_llm_blame_said_t *said);
-static ngx_int_t ngx_llm_blame_text_hint(const u_char *p,
+static int64_t ngx_llm_error_class_hint(const ngx_llm_error_read_said_t *said);
+static ngx_int_t ngx_llm_error_class_text_hint(const u_char *p,
     const u_char *last, int64_t *ms);
-static const u_char *ngx_llm_blame_amount(const u_char *p,
+static const u_char *ngx_llm_error_class_amount(const u_char *p,
     const u_char *last, int64_t *amount);
 
 
-#define NGX_LLM_BLAME_OVER(blame)  (1 << NGX_LLM_BLAME_##blame)
+#define NGX_LLM_ERROR_CLASS_OVER(error_class)                                 \
+    (1 << NGX_LLM_ERROR_CLASS_##error_class)
 
 /* in a 2xx: there is no other blame yet */
-#define NGX_LLM_BLAME_IN_200       NGX_LLM_BLAME_OVER(NOBODY)
+#define NGX_LLM_ERROR_CLASS_IN_200  NGX_LLM_ERROR_CLASS_OVER(NOBODY)
 
-#define NGX_LLM_BLAME_IN_ANY       (NGX_LLM_BLAME_IN_200                      \
-                                    | NGX_LLM_BLAME_OVER(REQUEST)             \
-                                    | NGX_LLM_BLAME_OVER(CREDENTIAL)          \
-                                    | NGX_LLM_BLAME_OVER(OVERLOAD))
+#define NGX_LLM_ERROR_CLASS_IN_ANY                                            \
+    (NGX_LLM_ERROR_CLASS_IN_200                                               \
+     | NGX_LLM_ERROR_CLASS_OVER(REQUEST)                                      \
+     | NGX_LLM_ERROR_CLASS_OVER(CREDENTIAL)                                   \
+     | NGX_LLM_ERROR_CLASS_OVER(OVERLOAD))
 
-#define ngx_llm_blame_request(word)                                           \
-    { word, NGX_LLM_BLAME_REQUEST, NGX_LLM_BLAME_IN_ANY }
-#define ngx_llm_blame_no_money(word)                                          \
-    { word, NGX_LLM_BLAME_QUOTA,                                              \
-      NGX_LLM_BLAME_IN_ANY | NGX_LLM_BLAME_OVER(RATE) }
-#define ngx_llm_blame_no_model(word)                                          \
-    { word, NGX_LLM_BLAME_NOT_FOUND, NGX_LLM_BLAME_IN_ANY }
-#define ngx_llm_blame_bad_key(word)                                           \
-    { word, NGX_LLM_BLAME_CREDENTIAL,                                         \
-      NGX_LLM_BLAME_IN_ANY & ~NGX_LLM_BLAME_OVER(CREDENTIAL) }
-#define ngx_llm_blame_rate(word)                                              \
-    { word, NGX_LLM_BLAME_RATE,                                               \
-      NGX_LLM_BLAME_IN_ANY | NGX_LLM_BLAME_OVER(RATE) }
-#define ngx_llm_blame_full(word)                                              \
-    { word, NGX_LLM_BLAME_OVERLOAD,                                           \
-      NGX_LLM_BLAME_IN_200 | NGX_LLM_BLAME_OVER(RATE) }
-#define ngx_llm_blame_late(word)                                              \
-    { word, NGX_LLM_BLAME_TIMEOUT,                                            \
-      NGX_LLM_BLAME_IN_200 | NGX_LLM_BLAME_OVER(OVERLOAD) }
-#define ngx_llm_blame_in_200(word, blame)                                     \
-    { word, NGX_LLM_BLAME_##blame, NGX_LLM_BLAME_IN_200 }
+#define ngx_llm_error_class_request(word)                                     \
+    { word, NGX_LLM_ERROR_CLASS_REQUEST, NGX_LLM_ERROR_CLASS_IN_ANY }
+#define ngx_llm_error_class_no_money(word)                                    \
+    { word, NGX_LLM_ERROR_CLASS_QUOTA,                                        \
+      NGX_LLM_ERROR_CLASS_IN_ANY | NGX_LLM_ERROR_CLASS_OVER(RATE) }
+#define ngx_llm_error_class_no_model(word)                                    \
+    { word, NGX_LLM_ERROR_CLASS_NOT_FOUND, NGX_LLM_ERROR_CLASS_IN_ANY }
+#define ngx_llm_error_class_bad_key(word)                                     \
+    { word, NGX_LLM_ERROR_CLASS_CREDENTIAL,                                   \
+      NGX_LLM_ERROR_CLASS_IN_ANY & ~NGX_LLM_ERROR_CLASS_OVER(CREDENTIAL) }
+#define ngx_llm_error_class_rate(word)                                        \
+    { word, NGX_LLM_ERROR_CLASS_RATE,                                         \
+      NGX_LLM_ERROR_CLASS_IN_ANY | NGX_LLM_ERROR_CLASS_OVER(RATE) }
+#define ngx_llm_error_class_full(word)                                        \
+    { word, NGX_LLM_ERROR_CLASS_OVERLOAD,                                     \
+      NGX_LLM_ERROR_CLASS_IN_200 | NGX_LLM_ERROR_CLASS_OVER(RATE) }
+#define ngx_llm_error_class_late(word)                                        \
+    { word, NGX_LLM_ERROR_CLASS_TIMEOUT,                                      \
+      NGX_LLM_ERROR_CLASS_IN_200 | NGX_LLM_ERROR_CLASS_OVER(OVERLOAD) }
+#define ngx_llm_error_class_in_200(word, error_class)                         \
+    { word, NGX_LLM_ERROR_CLASS_##error_class, NGX_LLM_ERROR_CLASS_IN_200 }
 
 
 /*
@@ -81,74 +83,75 @@ static const u_char *ngx_llm_blame_amount(const u_char *p,
  * the same are for errors inside of a 2xx.
  */
 
-static const ngx_llm_blame_row_t  ngx_llm_blame_words[] = {
+static const ngx_llm_error_class_row_t  ngx_llm_error_class_words[] = {
 
-    ngx_llm_blame_request("content_filter"),
-    ngx_llm_blame_request("content_policy_violation"),
-    ngx_llm_blame_request("responsibleaipolicyviolation"),
-    ngx_llm_blame_request("moderation_blocked"),
-    ngx_llm_blame_request("invalid_prompt"),
-    ngx_llm_blame_request("bio_policy"),
-    ngx_llm_blame_request("context_length_exceeded"),
+    ngx_llm_error_class_request("content_filter"),
+    ngx_llm_error_class_request("content_policy_violation"),
+    ngx_llm_error_class_request("responsibleaipolicyviolation"),
+    ngx_llm_error_class_request("moderation_blocked"),
+    ngx_llm_error_class_request("invalid_prompt"),
+    ngx_llm_error_class_request("bio_policy"),
+    ngx_llm_error_class_request("context_length_exceeded"),
 
-    ngx_llm_blame_no_money("insufficient_quota"),
-    ngx_llm_blame_no_money("credit_balance_exhausted"),
-    ngx_llm_blame_no_money("billing_hard_limit_reached"),
-    ngx_llm_blame_no_money("billing_not_active"),
-    ngx_llm_blame_no_money("billing_error"),
-    ngx_llm_blame_no_money("billing_disabled"),
+    ngx_llm_error_class_no_money("insufficient_quota"),
+    ngx_llm_error_class_no_money("credit_balance_exhausted"),
+    ngx_llm_error_class_no_money("billing_hard_limit_reached"),
+    ngx_llm_error_class_no_money("billing_not_active"),
+    ngx_llm_error_class_no_money("billing_error"),
+    ngx_llm_error_class_no_money("billing_disabled"),
 
-    ngx_llm_blame_no_model("model_not_found"),
-    ngx_llm_blame_no_model("deploymentnotfound"),
-    ngx_llm_blame_in_200("not_found", NOT_FOUND),
-    ngx_llm_blame_in_200("not_found_error", NOT_FOUND),
-    ngx_llm_blame_in_200("notfounderror", NOT_FOUND),
-    ngx_llm_blame_in_200("resourcenotfound", NOT_FOUND),
-    ngx_llm_blame_in_200("notauthorizedornotfound", NOT_FOUND),
+    ngx_llm_error_class_no_model("model_not_found"),
+    ngx_llm_error_class_no_model("deploymentnotfound"),
+    ngx_llm_error_class_in_200("not_found", NOT_FOUND),
+    ngx_llm_error_class_in_200("not_found_error", NOT_FOUND),
+    ngx_llm_error_class_in_200("notfounderror", NOT_FOUND),
+    ngx_llm_error_class_in_200("resourcenotfound", NOT_FOUND),
+    ngx_llm_error_class_in_200("notauthorizedornotfound", NOT_FOUND),
 
-    ngx_llm_blame_bad_key("invalid_api_key"),
-    ngx_llm_blame_bad_key("api_key_invalid"),
-    ngx_llm_blame_bad_key("authentication_error"),
-    ngx_llm_blame_bad_key("unauthenticated"),
-    ngx_llm_blame_bad_key("notauthenticated"),
-    ngx_llm_blame_bad_key("expiredtoken"),
-    ngx_llm_blame_bad_key("unrecognizedclient"),
-    ngx_llm_blame_bad_key("invalidsignature"),
-    ngx_llm_blame_in_200("permission_error", CREDENTIAL),
-    ngx_llm_blame_in_200("permission_denied", CREDENTIAL),
-    ngx_llm_blame_in_200("permissiondenied", CREDENTIAL),
-    ngx_llm_blame_in_200("permission_denied_error", CREDENTIAL),
-    ngx_llm_blame_in_200("accessdenied", CREDENTIAL),
-    ngx_llm_blame_in_200("access_denied", CREDENTIAL),
+    ngx_llm_error_class_bad_key("invalid_api_key"),
+    ngx_llm_error_class_bad_key("api_key_invalid"),
+    ngx_llm_error_class_bad_key("authentication_error"),
+    ngx_llm_error_class_bad_key("unauthenticated"),
+    ngx_llm_error_class_bad_key("notauthenticated"),
+    ngx_llm_error_class_bad_key("expiredtoken"),
+    ngx_llm_error_class_bad_key("unrecognizedclient"),
+    ngx_llm_error_class_bad_key("invalidsignature"),
+    ngx_llm_error_class_in_200("permission_error", CREDENTIAL),
+    ngx_llm_error_class_in_200("permission_denied", CREDENTIAL),
+    ngx_llm_error_class_in_200("permissiondenied", CREDENTIAL),
+    ngx_llm_error_class_in_200("permission_denied_error", CREDENTIAL),
+    ngx_llm_error_class_in_200("accessdenied", CREDENTIAL),
+    ngx_llm_error_class_in_200("access_denied", CREDENTIAL),
 
-    ngx_llm_blame_rate("resource_exhausted"),
-    ngx_llm_blame_rate("rate_limit_exceeded"),
-    ngx_llm_blame_rate("rate_limit_error"),
-    ngx_llm_blame_rate("ratelimitreached"),
-    ngx_llm_blame_rate("slow_down"),
-    ngx_llm_blame_rate("throttling"),
-    ngx_llm_blame_rate("too_many_requests"),
-    ngx_llm_blame_rate("toomanyrequests"),
-    ngx_llm_blame_rate("some resource has been exhausted"),
+    ngx_llm_error_class_rate("resource_exhausted"),
+    ngx_llm_error_class_rate("rate_limit_exceeded"),
+    ngx_llm_error_class_rate("rate_limit_error"),
+    ngx_llm_error_class_rate("ratelimitreached"),
+    ngx_llm_error_class_rate("slow_down"),
+    ngx_llm_error_class_rate("throttling"),
+    ngx_llm_error_class_rate("too_many_requests"),
+    ngx_llm_error_class_rate("toomanyrequests"),
+    ngx_llm_error_class_rate("some resource has been exhausted"),
 
-    ngx_llm_blame_full("overloaded_error"),
-    ngx_llm_blame_full("server_is_overloaded"),
-    ngx_llm_blame_full("provider_overloaded"),
-    ngx_llm_blame_full("modelnotready"),
+    ngx_llm_error_class_full("overloaded_error"),
+    ngx_llm_error_class_full("server_is_overloaded"),
+    ngx_llm_error_class_full("provider_overloaded"),
+    ngx_llm_error_class_full("modelnotready"),
 
-    ngx_llm_blame_late("deadline_exceeded"),
-    ngx_llm_blame_late("modeltimeout"),
-    ngx_llm_blame_late("timeout_error"),
+    ngx_llm_error_class_late("deadline_exceeded"),
+    ngx_llm_error_class_late("modeltimeout"),
+    ngx_llm_error_class_late("timeout_error"),
 
-    ngx_llm_blame_in_200("unavailable", OVERLOAD),
-    ngx_llm_blame_in_200("serviceunavailable", OVERLOAD),
-    ngx_llm_blame_in_200("service_unavailable_error", OVERLOAD),
-    ngx_llm_blame_in_200("the service is currently unavailable", OVERLOAD),
-    ngx_llm_blame_in_200("server_error", OVERLOAD),
-    ngx_llm_blame_in_200("api_error", OVERLOAD),
-    ngx_llm_blame_in_200("internal", OVERLOAD),
-    ngx_llm_blame_in_200("internalserver", OVERLOAD),
-    ngx_llm_blame_in_200("internalservererror", OVERLOAD),
+    ngx_llm_error_class_in_200("unavailable", OVERLOAD),
+    ngx_llm_error_class_in_200("serviceunavailable", OVERLOAD),
+    ngx_llm_error_class_in_200("service_unavailable_error", OVERLOAD),
+    ngx_llm_error_class_in_200("the service is currently unavailable",
+                               OVERLOAD),
+    ngx_llm_error_class_in_200("server_error", OVERLOAD),
+    ngx_llm_error_class_in_200("api_error", OVERLOAD),
+    ngx_llm_error_class_in_200("internal", OVERLOAD),
+    ngx_llm_error_class_in_200("internalserver", OVERLOAD),
+    ngx_llm_error_class_in_200("internalservererror", OVERLOAD),
 
     { NULL, 0, 0 }
 };
@@ -168,49 +171,53 @@ static const ngx_llm_blame_row_t  ngx_llm_blame_words[] = {
  * and these are the request's fault whatever the text says.
  */
 
-static const ngx_llm_blame_row_t  ngx_llm_blame_phrases[] = {
-    ngx_llm_blame_request("content_policy_violation"),
-    ngx_llm_blame_request("responsibleaipolicyviolation"),
-    ngx_llm_blame_request("the response was filtered due to the prompt "
-                          "triggering"),
-    ngx_llm_blame_request("content_filter_policy"),
-    ngx_llm_blame_request("rejected as a result of our safety system"),
-    ngx_llm_blame_request("task failed as a result of our safety system"),
-    ngx_llm_blame_request("the model produced invalid content"),
-    ngx_llm_blame_request("output blocked by content filtering policy"),
-    ngx_llm_blame_request("content violates usage guidelines"),
+static const ngx_llm_error_class_row_t  ngx_llm_error_class_phrases[] = {
+    ngx_llm_error_class_request("content_policy_violation"),
+    ngx_llm_error_class_request("responsibleaipolicyviolation"),
+    ngx_llm_error_class_request("the response was filtered due to the prompt "
+                                "triggering"),
+    ngx_llm_error_class_request("content_filter_policy"),
+    ngx_llm_error_class_request("rejected as a result of our safety system"),
+    ngx_llm_error_class_request("task failed as a result of our safety system"),
+    ngx_llm_error_class_request("the model produced invalid content"),
+    ngx_llm_error_class_request("output blocked by content filtering policy"),
+    ngx_llm_error_class_request("content violates usage guidelines"),
     { NULL, 0, 0 }
 };
 
 
-static const ngx_llm_blame_row_t  ngx_llm_blame_sentences[] = {
+static const ngx_llm_error_class_row_t  ngx_llm_error_class_sentences[] = {
 
     /* xAI */
-    ngx_llm_blame_bad_key("incorrect api key provided"),
-    ngx_llm_blame_bad_key("incorrect api key provided: #"),
-    ngx_llm_blame_bad_key("incorrect api key provided: # you can obtain an "
-                          "api key from https://console.x.ai"),
-    ngx_llm_blame_in_200("the service is currently unavailable", OVERLOAD),
+    ngx_llm_error_class_bad_key("incorrect api key provided"),
+    ngx_llm_error_class_bad_key("incorrect api key provided: #"),
+    ngx_llm_error_class_bad_key(
+        "incorrect api key provided: # you can obtain an "
+        "api key from https://console.x.ai"),
+    ngx_llm_error_class_in_200("the service is currently unavailable",
+                               OVERLOAD),
 
     /* Gemini */
-    ngx_llm_blame_bad_key("api key not valid. please pass a valid api key"),
-    ngx_llm_blame_bad_key("api key expired. please renew the api key"),
+    ngx_llm_error_class_bad_key(
+        "api key not valid. please pass a valid api key"),
+    ngx_llm_error_class_bad_key("api key expired. please renew the api key"),
 
     /* Anthropic */
-    ngx_llm_blame_no_money("your credit balance is too low to access the "
-                           "anthropic api. please go to plans & billing to "
-                           "upgrade or purchase credits"),
-    ngx_llm_blame_no_money("you have reached your specified api usage "
-                           "limits. you will regain access on * at * utc"),
+    ngx_llm_error_class_no_money("your credit balance is too low to access the "
+                                 "anthropic api. please go to plans & billing "
+                                 "to upgrade or purchase credits"),
+    ngx_llm_error_class_no_money("you have reached your specified api usage "
+                                 "limits. you will regain access on * at * "
+                                 "utc"),
 
     /* Bedrock */
-    ngx_llm_blame_no_model("invocation of model id * with on-demand "
-                           "throughput * supported. retry your request with "
-                           "the id or arn of an inference profile that "
-                           "contains this model"),
-    ngx_llm_blame_no_model("the provided model identifier is invalid"),
-    ngx_llm_blame_no_model("you don't have access to the model with the "
-                           "specified model id"),
+    ngx_llm_error_class_no_model("invocation of model id * with on-demand "
+                                 "throughput * supported. retry your request "
+                                 "with the id or arn of an inference profile "
+                                 "that contains this model"),
+    ngx_llm_error_class_no_model("the provided model identifier is invalid"),
+    ngx_llm_error_class_no_model("you don't have access to the model with the "
+                                 "specified model id"),
 
     { NULL, 0, 0 }
 };
@@ -218,7 +225,7 @@ static const ngx_llm_blame_row_t  ngx_llm_blame_sentences[] = {
 
 /* what stands before a duration: Azure, OpenAI and Groq, Gemini */
 
-static const char *const  ngx_llm_blame_hints[] = {
+static const char *const  ngx_llm_error_class_hints[] = {
     "please retry after ",
     "try again in ",
     "please retry in ",
@@ -226,20 +233,20 @@ static const char *const  ngx_llm_blame_hints[] = {
 };
 
 
-ngx_llm_blame_e
-ngx_llm_blame(ngx_uint_t status, const u_char *body, size_t len,
+ngx_llm_error_class_e
+ngx_llm_error_class(ngx_uint_t status, const u_char *body, size_t len,
     int64_t *hint_ms)
 {
-    ngx_llm_blame_e       blame;
-    ngx_llm_blame_said_t  said;
+    ngx_llm_error_class_e      error_class;
+    ngx_llm_error_read_said_t  said;
 
     *hint_ms = -1;
 
     if (status < 200 || (status > 299 && status < 400)) {
-        return NGX_LLM_BLAME_NOBODY;
+        return NGX_LLM_ERROR_CLASS_NOBODY;
     }
 
-    ngx_llm_blame_read(&said, body, len);
+    ngx_llm_error_read(&said, body, len);
 
     if (said.status && (status < 300 || status >= 500)) {
         status = said.status;
@@ -250,25 +257,27 @@ ngx_llm_blame(ngx_uint_t status, const u_char *body, size_t len,
         status = said.original;
     }
 
-    blame = ngx_llm_blame_judge(&said, status);
+    error_class = ngx_llm_error_class_judge(&said, status);
 
-    if (blame == NGX_LLM_BLAME_RATE || blame == NGX_LLM_BLAME_OVERLOAD
-        || blame == NGX_LLM_BLAME_QUOTA)
+    if (error_class == NGX_LLM_ERROR_CLASS_RATE
+        || error_class == NGX_LLM_ERROR_CLASS_OVERLOAD
+        || error_class == NGX_LLM_ERROR_CLASS_QUOTA)
     {
-        *hint_ms = ngx_llm_blame_hint(&said);
+        *hint_ms = ngx_llm_error_class_hint(&said);
     }
 
-    return blame;
+    return error_class;
 }
 
 
-static ngx_llm_blame_e
-ngx_llm_blame_judge(const ngx_llm_blame_said_t *said, ngx_uint_t status)
+static ngx_llm_error_class_e
+ngx_llm_error_class_judge(const ngx_llm_error_read_said_t *said,
+    ngx_uint_t status)
 {
-    ngx_llm_blame_e             blame;
-    const ngx_llm_blame_row_t  *row;
+    ngx_llm_error_class_e             error_class;
+    const ngx_llm_error_class_row_t  *row;
 
-    blame = ngx_llm_blame_by_status(status);
+    error_class = ngx_llm_error_class_by_status(status);
 
     /*
      * Too large or unprocessable is the request's fault whatever the code: if
@@ -276,43 +285,43 @@ ngx_llm_blame_judge(const ngx_llm_blame_said_t *said, ngx_uint_t status)
      * than a limit per minute (Groq: 413 with rate_limit_exceeded).
      */
 
-    if ((blame == NGX_LLM_BLAME_REQUEST && status != 400)
-        || (blame == NGX_LLM_BLAME_NOBODY && status > 299))
+    if ((error_class == NGX_LLM_ERROR_CLASS_REQUEST && status != 400)
+        || (error_class == NGX_LLM_ERROR_CLASS_NOBODY && status > 299))
     {
-        return blame;
+        return error_class;
     }
 
     if (said->flagged
-        && (blame == NGX_LLM_BLAME_NOBODY
-            || blame == NGX_LLM_BLAME_CREDENTIAL))
+        && (error_class == NGX_LLM_ERROR_CLASS_NOBODY
+            || error_class == NGX_LLM_ERROR_CLASS_CREDENTIAL))
     {
-        return NGX_LLM_BLAME_REQUEST;
+        return NGX_LLM_ERROR_CLASS_REQUEST;
     }
 
-    row = ngx_llm_blame_by_phrase(said, blame);
+    row = ngx_llm_error_class_by_phrase(said, error_class);
 
     if (row == NULL) {
-        row = ngx_llm_blame_by_word(said, blame);
+        row = ngx_llm_error_class_by_word(said, error_class);
     }
 
     if (row == NULL) {
-        row = ngx_llm_blame_by_sentence(said, blame);
+        row = ngx_llm_error_class_by_sentence(said, error_class);
     }
 
     if (row != NULL) {
-        blame = row->blame;
+        error_class = row->error_class;
     }
 
-    if (blame == NGX_LLM_BLAME_RATE && said->daily) {
-        return NGX_LLM_BLAME_QUOTA;
+    if (error_class == NGX_LLM_ERROR_CLASS_RATE && said->daily) {
+        return NGX_LLM_ERROR_CLASS_QUOTA;
     }
 
-    return blame;
+    return error_class;
 }
 
 
-static ngx_llm_blame_e
-ngx_llm_blame_by_status(ngx_uint_t status)
+static ngx_llm_error_class_e
+ngx_llm_error_class_by_status(ngx_uint_t status)
 {
     switch (status) {
 
@@ -321,48 +330,48 @@ ngx_llm_blame_by_status(ngx_uint_t status)
     case 415:
     case 422:
     case 424:                         /* Bedrock: the model has failed on it */
-        return NGX_LLM_BLAME_REQUEST;
+        return NGX_LLM_ERROR_CLASS_REQUEST;
 
     case 401:
     case 403:
-        return NGX_LLM_BLAME_CREDENTIAL;
+        return NGX_LLM_ERROR_CLASS_CREDENTIAL;
 
     case 402:
-        return NGX_LLM_BLAME_QUOTA;
+        return NGX_LLM_ERROR_CLASS_QUOTA;
 
     case 404:
     case 405:
-        return NGX_LLM_BLAME_NOT_FOUND;
+        return NGX_LLM_ERROR_CLASS_NOT_FOUND;
 
     case 408:
     case 504:
     case 524:                         /* Cloudflare's, before OpenRouter */
-        return NGX_LLM_BLAME_TIMEOUT;
+        return NGX_LLM_ERROR_CLASS_TIMEOUT;
 
     case 429:
     case 498:                         /* Groq: no flex capacity */
-        return NGX_LLM_BLAME_RATE;
+        return NGX_LLM_ERROR_CLASS_RATE;
 
     default:
-        return (status >= 500 && status <= 599) ? NGX_LLM_BLAME_OVERLOAD
-                                                : NGX_LLM_BLAME_NOBODY;
+        return (status >= 500 && status <= 599) ? NGX_LLM_ERROR_CLASS_OVERLOAD
+                                                : NGX_LLM_ERROR_CLASS_NOBODY;
     }
 }
 
 
-static const ngx_llm_blame_row_t *
-ngx_llm_blame_by_phrase(const ngx_llm_blame_said_t *said,
-    ngx_llm_blame_e blame)
+static const ngx_llm_error_class_row_t *
+ngx_llm_error_class_by_phrase(const ngx_llm_error_read_said_t *said,
+    ngx_llm_error_class_e error_class)
 {
-    const u_char               *last;
-    const ngx_llm_blame_row_t  *row;
+    const u_char                     *last;
+    const ngx_llm_error_class_row_t  *row;
 
     last = said->text + said->text_len;
 
-    for (row = ngx_llm_blame_phrases; row->text; row++) {
+    for (row = ngx_llm_error_class_phrases; row->text; row++) {
 
-        if ((row->over & (1 << blame))
-            && ngx_llm_blame_find(said->text, last, row->text) != NULL)
+        if ((row->over & (1 << error_class))
+            && ngx_llm_error_read_find(said->text, last, row->text) != NULL)
         {
             return row;
         }
@@ -372,17 +381,17 @@ ngx_llm_blame_by_phrase(const ngx_llm_blame_said_t *said,
 }
 
 
-static const ngx_llm_blame_row_t *
-ngx_llm_blame_by_word(const ngx_llm_blame_said_t *said,
-    ngx_llm_blame_e blame)
+static const ngx_llm_error_class_row_t *
+ngx_llm_error_class_by_word(const ngx_llm_error_read_said_t *said,
+    ngx_llm_error_class_e error_class)
 {
-    ngx_uint_t                   i;
-    const ngx_llm_blame_row_t   *row;
-    const ngx_llm_blame_word_t  *word;
+    ngx_uint_t                        i;
+    const ngx_llm_error_class_row_t  *row;
+    const ngx_llm_error_read_word_t  *word;
 
-    for (row = ngx_llm_blame_words; row->text; row++) {
+    for (row = ngx_llm_error_class_words; row->text; row++) {
 
-        if (!(row->over & (1 << blame))) {
+        if (!(row->over & (1 << error_class))) {
             continue;
         }
 
@@ -401,12 +410,12 @@ ngx_llm_blame_by_word(const ngx_llm_blame_said_t *said,
 }
 
 
-static const ngx_llm_blame_row_t *
-ngx_llm_blame_by_sentence(const ngx_llm_blame_said_t *said,
-    ngx_llm_blame_e blame)
+static const ngx_llm_error_class_row_t *
+ngx_llm_error_class_by_sentence(const ngx_llm_error_read_said_t *said,
+    ngx_llm_error_class_e error_class)
 {
-    const u_char               *last;
-    const ngx_llm_blame_row_t  *row;
+    const u_char                     *last;
+    const ngx_llm_error_class_row_t  *row;
 
     last = said->text + said->text_len;
 
@@ -414,10 +423,10 @@ ngx_llm_blame_by_sentence(const ngx_llm_blame_said_t *said,
         last--;
     }
 
-    for (row = ngx_llm_blame_sentences; row->text; row++) {
+    for (row = ngx_llm_error_class_sentences; row->text; row++) {
 
-        if ((row->over & (1 << blame))
-            && ngx_llm_blame_is_sentence(said->text, last, row->text))
+        if ((row->over & (1 << error_class))
+            && ngx_llm_error_class_is_sentence(said->text, last, row->text))
         {
             return row;
         }
@@ -428,7 +437,7 @@ ngx_llm_blame_by_sentence(const ngx_llm_blame_said_t *said,
 
 
 static ngx_uint_t
-ngx_llm_blame_is_sentence(const u_char *p, const u_char *last,
+ngx_llm_error_class_is_sentence(const u_char *p, const u_char *last,
     const char *sentence)
 {
     const u_char  *word;
@@ -458,13 +467,13 @@ ngx_llm_blame_is_sentence(const u_char *p, const u_char *last,
 
 
 static int64_t
-ngx_llm_blame_hint(const ngx_llm_blame_said_t *said)
+ngx_llm_error_class_hint(const ngx_llm_error_read_said_t *said)
 {
     int64_t             ms, hint;
     const u_char       *p, *last, *best;
     const char *const  *phrase;
 
-    if (ngx_llm_blame_duration(said->delay.data, said->delay.len, &ms)
+    if (ngx_llm_error_class_duration(said->delay.data, said->delay.len, &ms)
         == NGX_OK)
     {
         return ms;
@@ -476,11 +485,11 @@ ngx_llm_blame_hint(const ngx_llm_blame_said_t *said)
     best = said->text;
     last = said->text + said->text_len;
 
-    for (phrase = ngx_llm_blame_hints; *phrase; phrase++) {
-        p = ngx_llm_blame_find(said->text, last, *phrase);
+    for (phrase = ngx_llm_error_class_hints; *phrase; phrase++) {
+        p = ngx_llm_error_read_find(said->text, last, *phrase);
 
         if (p != NULL && p > best
-            && ngx_llm_blame_text_hint(p, last, &ms) == NGX_OK)
+            && ngx_llm_error_class_text_hint(p, last, &ms) == NGX_OK)
         {
             hint = ms;
             best = p;
@@ -494,7 +503,7 @@ ngx_llm_blame_hint(const ngx_llm_blame_said_t *said)
 /* "7.66s." or "7 seconds." */
 
 static ngx_int_t
-ngx_llm_blame_text_hint(const u_char *p, const u_char *last, int64_t *ms)
+ngx_llm_error_class_text_hint(const u_char *p, const u_char *last, int64_t *ms)
 {
     ngx_uint_t           unit;
     const u_char        *end;
@@ -523,12 +532,12 @@ ngx_llm_blame_text_hint(const u_char *p, const u_char *last, int64_t *ms)
         end--;
     }
 
-    return ngx_llm_blame_duration(p, end - p, ms);
+    return ngx_llm_error_class_duration(p, end - p, ms);
 }
 
 
 ngx_int_t
-ngx_llm_blame_duration(const u_char *p, size_t len, int64_t *ms)
+ngx_llm_error_class_duration(const u_char *p, size_t len, int64_t *ms)
 {
     int64_t        amount, unit, before, total;
     const u_char  *last;
@@ -538,7 +547,7 @@ ngx_llm_blame_duration(const u_char *p, size_t len, int64_t *ms)
     before = 0;
 
     do {
-        p = ngx_llm_blame_amount(p, last, &amount);
+        p = ngx_llm_error_class_amount(p, last, &amount);
 
         if (p == NULL || (p == last && before)) {
             return NGX_ERROR;
@@ -568,8 +577,8 @@ ngx_llm_blame_duration(const u_char *p, size_t len, int64_t *ms)
 
     } while (p < last);
 
-    total = (total + NGX_LLM_BLAME_ONE - 1) / NGX_LLM_BLAME_ONE;
-    *ms = total < NGX_LLM_BLAME_MAX ? total : NGX_LLM_BLAME_MAX;
+    total = (total + NGX_LLM_ERROR_CLASS_ONE - 1) / NGX_LLM_ERROR_CLASS_ONE;
+    *ms = total < NGX_LLM_ERROR_CLASS_MAX ? total : NGX_LLM_ERROR_CLASS_MAX;
 
     return NGX_OK;
 }
@@ -577,12 +586,12 @@ ngx_llm_blame_duration(const u_char *p, size_t len, int64_t *ms)
 
 /*
  * A number, with decimals or without, in ten thousandths, rounded up; at most
- * NGX_LLM_BLAME_MAX + 1, so that a sum of all units fits.  Returns what is
- * behind it, or NULL: it is none.
+ * NGX_LLM_ERROR_CLASS_MAX + 1, so that a sum of all units fits.  Returns what
+ * is behind it, or NULL: it is none.
  */
 
 static const u_char *
-ngx_llm_blame_amount(const u_char *p, const u_char *last, int64_t *amount)
+ngx_llm_error_class_amount(const u_char *p, const u_char *last, int64_t *amount)
 {
     int64_t        n, scale;
     ngx_uint_t     more;
@@ -592,7 +601,7 @@ ngx_llm_blame_amount(const u_char *p, const u_char *last, int64_t *amount)
 
     for (n = 0; p < last && *p >= '0' && *p <= '9'; p++) {
 
-        if (n <= NGX_LLM_BLAME_MAX) {
+        if (n <= NGX_LLM_ERROR_CLASS_MAX) {
             n = n * 10 + (*p - '0');
         }
     }
@@ -601,11 +610,11 @@ ngx_llm_blame_amount(const u_char *p, const u_char *last, int64_t *amount)
         return NULL;
     }
 
-    n = (n <= NGX_LLM_BLAME_MAX) ? n : NGX_LLM_BLAME_MAX;
-    n *= NGX_LLM_BLAME_ONE;
+    n = (n <= NGX_LLM_ERROR_CLASS_MAX) ? n : NGX_LLM_ERROR_CLASS_MAX;
+    n *= NGX_LLM_ERROR_CLASS_ONE;
 
     if (last - p > 1 && *p == '.' && p[1] >= '0' && p[1] <= '9') {
-        scale = NGX_LLM_BLAME_ONE;
+        scale = NGX_LLM_ERROR_CLASS_ONE;
         more = 0;
 
         for (p++; p < last && *p >= '0' && *p <= '9'; p++) {

@@ -11,15 +11,15 @@
 #include <ngx_llm_codec.h>
 
 
-#define NGX_LLM_BLAME_WORDS     16    /* codes read of one error */
-#define NGX_LLM_BLAME_WORD      128   /* bytes of a code */
-#define NGX_LLM_BLAME_TEXT      2048  /* bytes of a message */
+#define NGX_LLM_ERROR_READ_WORDS  16    /* codes read of one error */
+#define NGX_LLM_ERROR_READ_WORD   128   /* bytes of a code */
+#define NGX_LLM_ERROR_READ_TEXT   2048  /* bytes of a message */
 
 
 typedef struct {                      /* decoded, lower case, no final NUL */
     size_t               len;         /* 0: none */
-    u_char               data[NGX_LLM_BLAME_WORD];
-} ngx_llm_blame_word_t;
+    u_char               data[NGX_LLM_ERROR_READ_WORD];
+} ngx_llm_error_read_word_t;
 
 
 typedef struct {
@@ -37,24 +37,24 @@ typedef struct {
      * "com.amazonaws.bedrock#ThrottlingException:http://...".
      */
 
-    ngx_llm_blame_word_t delay;       /* RetryInfo's, a duration */
-    ngx_llm_blame_word_t words[NGX_LLM_BLAME_WORDS];
-    u_char               text[NGX_LLM_BLAME_TEXT];  /* decoded, lower case */
-} ngx_llm_blame_said_t;
+    ngx_llm_error_read_word_t  delay;  /* RetryInfo's, a duration */
+    ngx_llm_error_read_word_t  words[NGX_LLM_ERROR_READ_WORDS];
+    u_char                     text[NGX_LLM_ERROR_READ_TEXT]; /* lower case */
+} ngx_llm_error_read_said_t;
 
 
 /*
  * body is complete, and may be NULL if len is 0.  *said is set in any case; of
  * what is not JSON all is zero.  Longer words and messages are cut.
  */
-void ngx_llm_blame_read(ngx_llm_blame_said_t *said, const u_char *body,
+void ngx_llm_error_read(ngx_llm_error_read_said_t *said, const u_char *body,
     size_t len);
 
 /*
  * What is behind the last place where the phrase is in text, or NULL.  text
  * is not NULL.
  */
-const u_char *ngx_llm_blame_find(const u_char *text, const u_char *last,
+const u_char *ngx_llm_error_read_find(const u_char *text, const u_char *last,
     const char *phrase);
 
 

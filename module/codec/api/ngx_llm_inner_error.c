@@ -78,40 +78,40 @@ static ngx_uint_t
 ngx_llm_inner_error_find(const u_char *p, const u_char *end, const char *name,
     ngx_llm_inner_error_span_t *span)
 {
-    size_t          len;
-    ngx_uint_t      first, found;
-    const u_char   *value;
-    ngx_llm_walk_t  walk;
+    size_t           len;
+    ngx_uint_t       first, found;
+    const u_char    *value;
+    ngx_llm_lexer_t  lexer;
 
     span->start = NULL;
     span->end = NULL;
     len = ngx_strlen(name);
 
-    ngx_llm_walk_init(&walk, NGX_LLM_SCAN_BEST, p, end);
+    ngx_llm_lexer_init(&lexer, NGX_LLM_SCAN_BEST, p, end);
 
-    p = ngx_llm_walk_space(&walk, p);
+    p = ngx_llm_lexer_space(&lexer, p);
 
-    if (ngx_llm_walk_peek(&walk, p) != '{') {
+    if (ngx_llm_lexer_peek(&lexer, p) != '{') {
         return 0;
     }
 
-    walk.depth = 1;
+    lexer.depth = 1;
     p++;
 
     for (first = 1; /* void */ ; first = 0) {
-        p = ngx_llm_walk_next(&walk, p, first);
+        p = ngx_llm_lexer_next(&lexer, p, first);
 
-        if (p == NULL || walk.key == NULL) {
+        if (p == NULL || lexer.key == NULL) {
             return span->start != NULL;
         }
 
         /* a value has keys of its own */
 
-        found = ((size_t) (walk.key_end - walk.key) == len
-                 && ngx_memcmp(walk.key, name, len) == 0);
+        found = ((size_t) (lexer.key_end - lexer.key) == len
+                 && ngx_memcmp(lexer.key, name, len) == 0);
 
-        value = ngx_llm_walk_space(&walk, p);
-        p = ngx_llm_walk_value(&walk, value);
+        value = ngx_llm_lexer_space(&lexer, p);
+        p = ngx_llm_lexer_value(&lexer, value);
 
         if (p == NULL) {
             return span->start != NULL;
@@ -131,20 +131,20 @@ ngx_llm_inner_error_of_choice(ngx_llm_inner_error_span_t *choices,
 {
     ngx_uint_t       n;
     const u_char    *p, *choice;
-    ngx_llm_walk_t   walk;
+    ngx_llm_lexer_t  lexer;
 
     if (*choices->start != '[') {
         return 0;
     }
 
-    ngx_llm_walk_init(&walk, NGX_LLM_SCAN_BEST, choices->start, choices->end);
+    ngx_llm_lexer_init(&lexer, NGX_LLM_SCAN_BEST, choices->start, choices->end);
 
-    walk.depth = 1;
+    lexer.depth = 1;
     p = choices->start;
 
     for (n = 0; n < NGX_LLM_INNER_ERROR_CHOICES; n++) {
-        choice = ngx_llm_walk_space(&walk, p + 1);
-        p = ngx_llm_walk_value(&walk, choice);
+        choice = ngx_llm_lexer_space(&lexer, p + 1);
+        p = ngx_llm_lexer_value(&lexer, choice);
 
         if (p == NULL) {
             return 0;
@@ -156,9 +156,9 @@ ngx_llm_inner_error_of_choice(ngx_llm_inner_error_span_t *choices,
             return 1;
         }
 
-        p = ngx_llm_walk_space(&walk, p);
+        p = ngx_llm_lexer_space(&lexer, p);
 
-        if (ngx_llm_walk_peek(&walk, p) != ',') {
+        if (ngx_llm_lexer_peek(&lexer, p) != ',') {
             return 0;
         }
     }

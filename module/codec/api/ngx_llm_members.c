@@ -9,19 +9,20 @@
 #include "ngx_llm_members.h"
 
 
-#define ngx_llm_answer_node(node)                                             \
-    [ngx_llm_answer_##node##_node]
+#define ngx_llm_members_node(node)                                            \
+    [ngx_llm_members_##node##_node]
 
-#define ngx_llm_answer_key(n, name, slot, node)                               \
-    ngx_llm_pull_key(n, name, ngx_llm_answer_##slot,                          \
-                     ngx_llm_answer_##node##_node)
+#define ngx_llm_members_key(n, name, slot, node)                              \
+    ngx_llm_reader_member(n, name, ngx_llm_members_##slot,                    \
+                          ngx_llm_members_##node##_node)
 
-#define ngx_llm_answer_twin(n, name, slot, node)                              \
-    ngx_llm_pull_twin(n, name, ngx_llm_answer_##slot,                         \
-                      ngx_llm_answer_##node##_node)
+#define ngx_llm_members_twin(n, name, slot, node)                             \
+    ngx_llm_reader_twin(n, name, ngx_llm_members_##slot,                      \
+                        ngx_llm_members_##node##_node)
 
-#define ngx_llm_answer_element(slot, node)                                    \
-    ngx_llm_pull_element(ngx_llm_answer_##slot, ngx_llm_answer_##node##_node)
+#define ngx_llm_members_element(slot, node)                                   \
+    ngx_llm_reader_element(ngx_llm_members_##slot,                            \
+                           ngx_llm_members_##node##_node)
 
 
 /*
@@ -31,146 +32,147 @@
  * that is nothing else and has a message, a detail or the like.
  */
 
-const ngx_llm_pull_node_t  ngx_llm_answer_nodes[] = {
+const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
 
-    ngx_llm_answer_node(root) = {
-        ngx_llm_answer_key(1, "msg", complaint, none),
-        ngx_llm_answer_key(2, "type", type, none),
-        ngx_llm_answer_twin(3, "text", text, none),
-        ngx_llm_answer_twin(4, "data", rows, any),
-        ngx_llm_answer_twin(5, "code", root_code, none),
-        ngx_llm_answer_key(6, "usage", usage, usage),
-        ngx_llm_answer_twin(7, "error", error, error),
-        ngx_llm_answer_twin(8, "delta", delta, delta),
-        ngx_llm_answer_twin(9, "audio", audio, any),
-        ngx_llm_answer_key(10, "object", object, none),
-        ngx_llm_answer_twin(11, "status", root_status, none),
-        ngx_llm_answer_twin(12, "output", output, any),
-        ngx_llm_answer_twin(13, "x_groq", none, groq),
-        ngx_llm_answer_twin(14, "detail", complaint, any),
-        ngx_llm_answer_key(15, "choices", choices, choices),
-        ngx_llm_answer_twin(16, "results", results, any),
-        ngx_llm_answer_twin(17, "message", root_message, none),
-        ngx_llm_answer_twin(18, "content", content, any),
-        ngx_llm_answer_key(19, "response", none, response),
-        ngx_llm_answer_twin(20, "b64_json", content, none),
-        ngx_llm_answer_key(21, "base_resp", none, base)
+    ngx_llm_members_node(root) = {
+        ngx_llm_members_key(1, "msg", complaint, none),
+        ngx_llm_members_key(2, "type", type, none),
+        ngx_llm_members_twin(3, "text", text, none),
+        ngx_llm_members_twin(4, "data", rows, any),
+        ngx_llm_members_twin(5, "code", root_code, none),
+        ngx_llm_members_key(6, "usage", usage, usage),
+        ngx_llm_members_twin(7, "error", error, error),
+        ngx_llm_members_twin(8, "delta", delta, delta),
+        ngx_llm_members_twin(9, "audio", audio, any),
+        ngx_llm_members_key(10, "object", object, none),
+        ngx_llm_members_twin(11, "status", root_status, none),
+        ngx_llm_members_twin(12, "output", output, any),
+        ngx_llm_members_twin(13, "x_groq", none, groq),
+        ngx_llm_members_twin(14, "detail", complaint, any),
+        ngx_llm_members_key(15, "choices", choices, choices),
+        ngx_llm_members_twin(16, "results", results, any),
+        ngx_llm_members_twin(17, "message", root_message, none),
+        ngx_llm_members_twin(18, "content", content, any),
+        ngx_llm_members_key(19, "response", none, response),
+        ngx_llm_members_twin(20, "b64_json", content, none),
+        ngx_llm_members_key(21, "base_resp", none, base)
     },
 
     /* in OpenAI's shape what a cache has to do with is part of prompt */
 
-    ngx_llm_answer_node(usage) = {
-        ngx_llm_answer_key(1, "total_tokens", total, none),
-        ngx_llm_answer_twin(2, "input_tokens", prompt, none),
-        ngx_llm_answer_key(3, "prompt_tokens", prompt, none),
-        ngx_llm_answer_twin(4, "output_tokens", completion, none),
-        ngx_llm_answer_key(5, "completion_tokens", completion, none),
-        ngx_llm_answer_key(6, "input_tokens_details", none, details),
-        ngx_llm_answer_key(7, "prompt_tokens_details", none, details),
-        ngx_llm_answer_twin(8, "output_tokens_details", none, details),
-        ngx_llm_answer_key(9, "prompt_cache_hit_tokens", cached, none),
-        ngx_llm_answer_twin(10, "cache_read_input_tokens", cached, none),
-        ngx_llm_answer_key(11, "completion_tokens_details", none, details),
-        ngx_llm_answer_key(12, "cache_creation_input_tokens", cache_write, none)
+    ngx_llm_members_node(usage) = {
+        ngx_llm_members_key(1, "total_tokens", total, none),
+        ngx_llm_members_twin(2, "input_tokens", prompt, none),
+        ngx_llm_members_key(3, "prompt_tokens", prompt, none),
+        ngx_llm_members_twin(4, "output_tokens", completion, none),
+        ngx_llm_members_key(5, "completion_tokens", completion, none),
+        ngx_llm_members_key(6, "input_tokens_details", none, details),
+        ngx_llm_members_key(7, "prompt_tokens_details", none, details),
+        ngx_llm_members_twin(8, "output_tokens_details", none, details),
+        ngx_llm_members_key(9, "prompt_cache_hit_tokens", cached, none),
+        ngx_llm_members_twin(10, "cache_read_input_tokens", cached, none),
+        ngx_llm_members_key(11, "completion_tokens_details", none, details),
+        ngx_llm_members_key(12, "cache_creation_input_tokens", cache_write,
+                            none)
     },
 
-    ngx_llm_answer_node(details) = {
-        ngx_llm_answer_key(1, "cached_tokens", cached, none),
-        ngx_llm_answer_key(2, "reasoning_tokens", reasoning, none),
-        ngx_llm_answer_key(3, "cache_write_tokens", cache_write, none),
-        ngx_llm_answer_key(4, "cache_creation_tokens", cache_write, none)
+    ngx_llm_members_node(details) = {
+        ngx_llm_members_key(1, "cached_tokens", cached, none),
+        ngx_llm_members_key(2, "reasoning_tokens", reasoning, none),
+        ngx_llm_members_key(3, "cache_write_tokens", cache_write, none),
+        ngx_llm_members_key(4, "cache_creation_tokens", cache_write, none)
     },
 
-    ngx_llm_answer_node(groq) = {
-        ngx_llm_answer_key(1, "usage", inner_usage, usage)
+    ngx_llm_members_node(groq) = {
+        ngx_llm_members_key(1, "usage", inner_usage, usage)
     },
 
-    ngx_llm_answer_node(response) = {
-        ngx_llm_answer_key(1, "usage", inner_usage, usage),
-        ngx_llm_answer_key(2, "status", response_status, none),
-        ngx_llm_answer_twin(3, "output", content, any)
+    ngx_llm_members_node(response) = {
+        ngx_llm_members_key(1, "usage", inner_usage, usage),
+        ngx_llm_members_key(2, "status", response_status, none),
+        ngx_llm_members_twin(3, "output", content, any)
     },
 
-    ngx_llm_answer_node(choices) = {
-        ngx_llm_answer_element(choice, choice)
+    ngx_llm_members_node(choices) = {
+        ngx_llm_members_element(choice, choice)
     },
 
-    ngx_llm_answer_node(choice) = {
-        ngx_llm_answer_key(1, "text", choice_content, none),
-        ngx_llm_answer_key(2, "index", index, none),
-        ngx_llm_answer_twin(3, "delta", none, message),
-        ngx_llm_answer_twin(4, "error", choice_error, error),
-        ngx_llm_answer_key(5, "message", none, message),
-        ngx_llm_answer_key(6, "finish_reason", finish, none)
+    ngx_llm_members_node(choice) = {
+        ngx_llm_members_key(1, "text", choice_content, none),
+        ngx_llm_members_key(2, "index", index, none),
+        ngx_llm_members_twin(3, "delta", none, message),
+        ngx_llm_members_twin(4, "error", choice_error, error),
+        ngx_llm_members_key(5, "message", none, message),
+        ngx_llm_members_key(6, "finish_reason", finish, none)
     },
 
-    ngx_llm_answer_node(message) = {
-        ngx_llm_answer_key(1, "audio", choice_content, any),
-        ngx_llm_answer_key(2, "content", choice_content, parts),
-        ngx_llm_answer_twin(3, "refusal", choice_content, none),
-        ngx_llm_answer_key(4, "reasoning", choice_thought, none),
-        ngx_llm_answer_key(5, "tool_calls", choice_content, calls),
-        ngx_llm_answer_key(6, "function_call", choice_content, function),
-        ngx_llm_answer_key(7, "reasoning_content", choice_thought, none),
-        ngx_llm_answer_twin(8, "reasoning_details", choice_thought, any)
+    ngx_llm_members_node(message) = {
+        ngx_llm_members_key(1, "audio", choice_content, any),
+        ngx_llm_members_key(2, "content", choice_content, parts),
+        ngx_llm_members_twin(3, "refusal", choice_content, none),
+        ngx_llm_members_key(4, "reasoning", choice_thought, none),
+        ngx_llm_members_key(5, "tool_calls", choice_content, calls),
+        ngx_llm_members_key(6, "function_call", choice_content, function),
+        ngx_llm_members_key(7, "reasoning_content", choice_thought, none),
+        ngx_llm_members_twin(8, "reasoning_details", choice_thought, any)
     },
 
     /* a thinking part of Mistral has parts of its own */
 
-    ngx_llm_answer_node(parts) = {
-        ngx_llm_answer_element(none, part)
+    ngx_llm_members_node(parts) = {
+        ngx_llm_members_element(none, part)
     },
 
-    ngx_llm_answer_node(part) = {
-        ngx_llm_answer_key(1, "text", piece, none),
-        ngx_llm_answer_key(2, "thinking", piece, parts)
+    ngx_llm_members_node(part) = {
+        ngx_llm_members_key(1, "text", piece, none),
+        ngx_llm_members_key(2, "thinking", piece, parts)
     },
 
-    ngx_llm_answer_node(calls) = {
-        ngx_llm_answer_element(none, call)
+    ngx_llm_members_node(calls) = {
+        ngx_llm_members_element(none, call)
     },
 
-    ngx_llm_answer_node(call) = {
-        ngx_llm_answer_key(1, "function", none, function)
+    ngx_llm_members_node(call) = {
+        ngx_llm_members_key(1, "function", none, function)
     },
 
-    ngx_llm_answer_node(function) = {
-        ngx_llm_answer_key(1, "name", piece, none),
-        ngx_llm_answer_key(2, "arguments", piece, none)
+    ngx_llm_members_node(function) = {
+        ngx_llm_members_key(1, "name", piece, none),
+        ngx_llm_members_key(2, "arguments", piece, none)
     },
 
-    ngx_llm_answer_node(delta) = {
-        ngx_llm_answer_key(1, "text", piece, none),
-        ngx_llm_answer_key(2, "thinking", piece, none),
-        ngx_llm_answer_key(3, "stop_reason", stop, none),
-        ngx_llm_answer_key(4, "partial_json", piece, none)
+    ngx_llm_members_node(delta) = {
+        ngx_llm_members_key(1, "text", piece, none),
+        ngx_llm_members_key(2, "thinking", piece, none),
+        ngx_llm_members_key(3, "stop_reason", stop, none),
+        ngx_llm_members_key(4, "partial_json", piece, none)
     },
 
     /* one whose members are all empty is no error */
 
-    ngx_llm_answer_node(error) = {
-        ngx_llm_answer_key(1, "code", error_code, any),
-        ngx_llm_answer_key(2, "status", error_status, any),
-        ngx_llm_pull_others(ngx_llm_answer_error_member,
-                            ngx_llm_answer_any_node)
+    ngx_llm_members_node(error) = {
+        ngx_llm_members_key(1, "code", error_code, any),
+        ngx_llm_members_key(2, "status", error_status, any),
+        ngx_llm_reader_others(ngx_llm_members_error_member,
+                              ngx_llm_members_any_node)
     },
 
     /* MiniMax: 0 is success */
 
-    ngx_llm_answer_node(base) = {
-        ngx_llm_answer_key(1, "status_code", complaint, none)
+    ngx_llm_members_node(base) = {
+        ngx_llm_members_key(1, "status_code", complaint, none)
     },
 
     /* only whether it is empty */
 
-    ngx_llm_answer_node(any) = {
-        ngx_llm_answer_element(none, none)
+    ngx_llm_members_node(any) = {
+        ngx_llm_members_element(none, none)
     }
 };
 
 
 int64_t
-ngx_llm_answer_integer(const ngx_str_t *value)
+ngx_llm_members_integer(const ngx_str_t *value)
 {
     u_char    digit, *p, *last;
     int64_t   n;
@@ -200,20 +202,20 @@ ngx_llm_answer_integer(const ngx_str_t *value)
 
 
 ngx_uint_t
-ngx_llm_answer_truthy(const ngx_llm_pull_t *pl)
+ngx_llm_members_truthy(const ngx_llm_reader_t *pl)
 {
     size_t  i;
     u_char  ch;
 
     switch (pl->type) {
 
-    case NGX_LLM_PULL_STRING:
+    case NGX_LLM_READER_STRING:
         return pl->value.len != 0;
 
-    case NGX_LLM_PULL_TRUE:
+    case NGX_LLM_READER_TRUE:
         return 1;
 
-    case NGX_LLM_PULL_NUMBER:
+    case NGX_LLM_READER_NUMBER:
 
         for (i = 0; i < pl->value.len; i++) {
             ch = pl->value.data[i];
@@ -229,8 +231,8 @@ ngx_llm_answer_truthy(const ngx_llm_pull_t *pl)
 
         return 0;
 
-    case NGX_LLM_PULL_OBJECT_END:
-    case NGX_LLM_PULL_ARRAY_END:
+    case NGX_LLM_READER_OBJECT_END:
+    case NGX_LLM_READER_ARRAY_END:
         return !pl->empty;
 
     default:

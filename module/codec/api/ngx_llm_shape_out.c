@@ -8,26 +8,27 @@
 
 
 ngx_uint_t
-ngx_llm_face_rank(const ngx_llm_face_span_t *s)
+ngx_llm_shape_rank(const ngx_llm_shape_span_t *s)
 {
     if (s->start == NULL) {
-        return NGX_LLM_FACE_ABSENT;
+        return NGX_LLM_SHAPE_ABSENT;
     }
 
     if (*s->start == 'n') {
-        return NGX_LLM_FACE_NULL;
+        return NGX_LLM_SHAPE_NULL;
     }
 
     if (*s->start == '"' && s->end - s->start == 2) {
-        return NGX_LLM_FACE_EMPTY;
+        return NGX_LLM_SHAPE_EMPTY;
     }
 
-    return NGX_LLM_FACE_VALUE;
+    return NGX_LLM_SHAPE_VALUE;
 }
 
 
 ngx_uint_t
-ngx_llm_face_equal(const ngx_llm_face_span_t *a, const ngx_llm_face_span_t *b)
+ngx_llm_shape_equal(const ngx_llm_shape_span_t *a,
+    const ngx_llm_shape_span_t *b)
 {
     size_t  len;
 
@@ -39,28 +40,28 @@ ngx_llm_face_equal(const ngx_llm_face_span_t *a, const ngx_llm_face_span_t *b)
 
 
 ngx_uint_t
-ngx_llm_face_is(const ngx_llm_face_span_t *s, const char *raw)
+ngx_llm_shape_is(const ngx_llm_shape_span_t *s, const char *raw)
 {
-    ngx_llm_face_span_t  other;
+    ngx_llm_shape_span_t  other;
 
     other.start = (const u_char *) raw;
     other.end = other.start + ngx_strlen(raw);
 
-    return s->start != NULL && ngx_llm_face_equal(s, &other);
+    return s->start != NULL && ngx_llm_shape_equal(s, &other);
 }
 
 
 ngx_int_t
-ngx_llm_face_keep(ngx_llm_face_span_t *kept, const ngx_llm_face_span_t *s,
+ngx_llm_shape_keep(ngx_llm_shape_span_t *kept, const ngx_llm_shape_span_t *s,
     ngx_uint_t rule)
 {
     ngx_uint_t  rank, kept_rank;
 
-    rank = ngx_llm_face_rank(s);
-    kept_rank = ngx_llm_face_rank(kept);
+    rank = ngx_llm_shape_rank(s);
+    kept_rank = ngx_llm_shape_rank(kept);
 
-    if (rank == NGX_LLM_FACE_VALUE && kept_rank == NGX_LLM_FACE_VALUE
-        && rule == NGX_LLM_FACE_SAME && !ngx_llm_face_equal(s, kept))
+    if (rank == NGX_LLM_SHAPE_VALUE && kept_rank == NGX_LLM_SHAPE_VALUE
+        && rule == NGX_LLM_SHAPE_SAME && !ngx_llm_shape_equal(s, kept))
     {
         return NGX_DECLINED;
     }
@@ -74,22 +75,22 @@ ngx_llm_face_keep(ngx_llm_face_span_t *kept, const ngx_llm_face_span_t *s,
 
 
 ngx_int_t
-ngx_llm_face_keep_extras(ngx_llm_face_extras_t *kept,
-    const ngx_llm_face_extras_t *extras)
+ngx_llm_shape_keep_extras(ngx_llm_shape_extras_t *kept,
+    const ngx_llm_shape_extras_t *extras)
 {
-    ngx_uint_t                   i, k;
-    const ngx_llm_face_extra_t  *e;
+    ngx_uint_t                    i, k;
+    const ngx_llm_shape_extra_t  *e;
 
     for (i = 0; i < extras->n; i++) {
         e = &extras->extra[i];
 
         for (k = 0; k < kept->n; k++) {
-            if (ngx_llm_face_equal(&kept->extra[k].key, &e->key)) {
+            if (ngx_llm_shape_equal(&kept->extra[k].key, &e->key)) {
                 break;
             }
         }
 
-        if (k == NGX_LLM_FACE_EXTRAS) {
+        if (k == NGX_LLM_SHAPE_EXTRAS) {
             return NGX_DECLINED;
         }
 
@@ -98,8 +99,8 @@ ngx_llm_face_keep_extras(ngx_llm_face_extras_t *kept,
             continue;
         }
 
-        if (ngx_llm_face_keep(&kept->extra[k].value, &e->value,
-                              NGX_LLM_FACE_SAME)
+        if (ngx_llm_shape_keep(&kept->extra[k].value, &e->value,
+                               NGX_LLM_SHAPE_SAME)
             != NGX_OK)
         {
             return NGX_DECLINED;
@@ -111,13 +112,13 @@ ngx_llm_face_keep_extras(ngx_llm_face_extras_t *kept,
 
 
 void
-ngx_llm_face_put(ngx_llm_face_out_t *out, const u_char *p, size_t len)
+ngx_llm_shape_put(ngx_llm_shape_out_t *out, const u_char *p, size_t len)
 {
-    if (len > NGX_LLM_FACE_BUFFER - out->len) {
-        ngx_llm_face_flush(out);
+    if (len > NGX_LLM_SHAPE_BUFFER - out->len) {
+        ngx_llm_shape_flush(out);
     }
 
-    if (len > NGX_LLM_FACE_BUFFER) {
+    if (len > NGX_LLM_SHAPE_BUFFER) {
         out->put(out->data, p, len);
         return;
     }
@@ -128,14 +129,14 @@ ngx_llm_face_put(ngx_llm_face_out_t *out, const u_char *p, size_t len)
 
 
 void
-ngx_llm_face_put_text(ngx_llm_face_out_t *out, const char *text)
+ngx_llm_shape_put_text(ngx_llm_shape_out_t *out, const char *text)
 {
-    ngx_llm_face_put(out, (const u_char *) text, ngx_strlen(text));
+    ngx_llm_shape_put(out, (const u_char *) text, ngx_strlen(text));
 }
 
 
 void
-ngx_llm_face_put_number(ngx_llm_face_out_t *out, ngx_uint_t n)
+ngx_llm_shape_put_number(ngx_llm_shape_out_t *out, ngx_uint_t n)
 {
     u_char  buf[3 * sizeof(ngx_uint_t)], *p;
 
@@ -146,12 +147,12 @@ ngx_llm_face_put_number(ngx_llm_face_out_t *out, ngx_uint_t n)
         n /= 10;
     } while (n);
 
-    ngx_llm_face_put(out, p, buf + sizeof(buf) - p);
+    ngx_llm_shape_put(out, p, buf + sizeof(buf) - p);
 }
 
 
 void
-ngx_llm_face_put_value(ngx_llm_face_out_t *out, const ngx_llm_face_span_t *s)
+ngx_llm_shape_put_value(ngx_llm_shape_out_t *out, const ngx_llm_shape_span_t *s)
 {
     const u_char  *p, *start;
 
@@ -160,43 +161,43 @@ ngx_llm_face_put_value(ngx_llm_face_out_t *out, const ngx_llm_face_span_t *s)
     for (start = p = s->start; p < s->end; p++) {
 
         if (*p == '\n' || *p == '\r') {
-            ngx_llm_face_put(out, start, p - start);
+            ngx_llm_shape_put(out, start, p - start);
             start = p + 1;
         }
     }
 
-    ngx_llm_face_put(out, start, p - start);
+    ngx_llm_shape_put(out, start, p - start);
 }
 
 
 void
-ngx_llm_face_put_member(ngx_llm_face_out_t *out, const char *before,
-    const ngx_llm_face_span_t *s)
+ngx_llm_shape_put_member(ngx_llm_shape_out_t *out, const char *before,
+    const ngx_llm_shape_span_t *s)
 {
     if (s->start != NULL) {
-        ngx_llm_face_put_text(out, before);
-        ngx_llm_face_put_value(out, s);
+        ngx_llm_shape_put_text(out, before);
+        ngx_llm_shape_put_value(out, s);
     }
 }
 
 
 void
-ngx_llm_face_put_extras(ngx_llm_face_out_t *out,
-    const ngx_llm_face_extras_t *extras)
+ngx_llm_shape_put_extras(ngx_llm_shape_out_t *out,
+    const ngx_llm_shape_extras_t *extras)
 {
     ngx_uint_t  i;
 
     for (i = 0; i < extras->n; i++) {
-        ngx_llm_face_put_text(out, ",\"");
-        ngx_llm_face_put_value(out, &extras->extra[i].key);
-        ngx_llm_face_put_text(out, "\":");
-        ngx_llm_face_put_value(out, &extras->extra[i].value);
+        ngx_llm_shape_put_text(out, ",\"");
+        ngx_llm_shape_put_value(out, &extras->extra[i].key);
+        ngx_llm_shape_put_text(out, "\":");
+        ngx_llm_shape_put_value(out, &extras->extra[i].value);
     }
 }
 
 
 void
-ngx_llm_face_flush(ngx_llm_face_out_t *out)
+ngx_llm_shape_flush(ngx_llm_shape_out_t *out)
 {
     if (out->len) {
         out->put(out->data, out->buf, out->len);

@@ -7,11 +7,11 @@
 #include "ngx_llm_shape_stream.h"
 
 
-#define NGX_LLM_FACE_WORK  (16 * 1024 * 1024)    /* bytes read, all passes */
+#define NGX_LLM_SHAPE_WORK  (16 * 1024 * 1024)   /* bytes read, all passes */
 
 
 void
-ngx_llm_face_stream_init(ngx_llm_face_stream_t *s, ngx_uint_t form,
+ngx_llm_shape_stream_init(ngx_llm_shape_stream_t *s, ngx_uint_t form,
     const u_char *start, size_t len)
 {
     s->form = form;
@@ -22,7 +22,7 @@ ngx_llm_face_stream_init(ngx_llm_face_stream_t *s, ngx_uint_t form,
 
 
 ngx_int_t
-ngx_llm_face_stream_rewind(ngx_llm_face_stream_t *s)
+ngx_llm_shape_stream_rewind(ngx_llm_shape_stream_t *s)
 {
     s->pos = (u_char *) s->start;
     s->choices = NULL;
@@ -30,26 +30,26 @@ ngx_llm_face_stream_rewind(ngx_llm_face_stream_t *s)
 
     ngx_llm_sse_init(&s->sse);
 
-    return (s->work <= NGX_LLM_FACE_WORK) ? NGX_OK : NGX_DECLINED;
+    return (s->work <= NGX_LLM_SHAPE_WORK) ? NGX_OK : NGX_DECLINED;
 }
 
 
 ngx_int_t
-ngx_llm_face_stream_part(ngx_llm_face_stream_t *s, ngx_uint_t part)
+ngx_llm_shape_stream_part(ngx_llm_shape_stream_t *s, ngx_uint_t part)
 {
     ngx_int_t  rc;
 
     for ( ;; ) {
 
         if (s->choices == NULL) {
-            rc = ngx_llm_face_stream_chunk(s);
+            rc = ngx_llm_shape_stream_chunk(s);
 
             if (rc != NGX_OK) {
                 return rc;
             }
         }
 
-        rc = ngx_llm_face_stream_choice(s);
+        rc = ngx_llm_shape_stream_choice(s);
 
         if (rc == NGX_DONE) {
             s->choices = NULL;
@@ -61,7 +61,7 @@ ngx_llm_face_stream_part(ngx_llm_face_stream_t *s, ngx_uint_t part)
         }
 
         if (s->choice.index == s->index
-            && ngx_llm_face_rank(&s->choice.part[part]) >= NGX_LLM_FACE_EMPTY)
+            && ngx_llm_shape_rank(&s->choice.part[part]) >= NGX_LLM_SHAPE_EMPTY)
         {
             return NGX_OK;
         }
@@ -70,54 +70,54 @@ ngx_llm_face_stream_part(ngx_llm_face_stream_t *s, ngx_uint_t part)
 
 
 ngx_int_t
-ngx_llm_face_stream_choice(ngx_llm_face_stream_t *s)
+ngx_llm_shape_stream_choice(ngx_llm_shape_stream_t *s)
 {
     ngx_int_t      rc;
     const u_char  *element;
 
-    rc = ngx_llm_face_next(&s->chunk, &s->choices, &element);
+    rc = ngx_llm_shape_next(&s->chunk, &s->choices, &element);
 
     if (rc != NGX_OK) {
         return rc;
     }
 
-    return ngx_llm_face_read_choice(&s->chunk, element, s->form, &s->choice);
+    return ngx_llm_shape_read_choice(&s->chunk, element, s->form, &s->choice);
 }
 
 
 ngx_int_t
-ngx_llm_face_stream_chunk(ngx_llm_face_stream_t *s)
+ngx_llm_shape_stream_chunk(ngx_llm_shape_stream_t *s)
 {
     ngx_int_t  rc;
     ngx_str_t  data;
 
-    rc = ngx_llm_face_stream_event(s, &data);
+    rc = ngx_llm_shape_stream_event(s, &data);
 
     if (rc != NGX_OK || s->sse.name_len) {
         return NGX_DECLINED;
     }
 
     if (*data.data == '[') {
-        return ngx_llm_face_stream_done(s, &data);
+        return ngx_llm_shape_stream_done(s, &data);
     }
 
-    rc = ngx_llm_face_read(&s->chunk, data.data, data.len);
+    rc = ngx_llm_shape_read(&s->chunk, data.data, data.len);
 
-    s->choices = s->chunk.top[ngx_llm_face_choices].start;
+    s->choices = s->chunk.top[ngx_llm_shape_choices].start;
 
     return rc;
 }
 
 
 ngx_int_t
-ngx_llm_face_stream_done(ngx_llm_face_stream_t *s, ngx_str_t *data)
+ngx_llm_shape_stream_done(ngx_llm_shape_stream_t *s, ngx_str_t *data)
 {
     ngx_str_t               rest;
     static const ngx_str_t  done = ngx_string("[DONE]");
 
     if (data->len == done.len
         && ngx_memcmp(data->data, done.data, done.len) == 0
-        && ngx_llm_face_stream_event(s, &rest) == NGX_DONE)
+        && ngx_llm_shape_stream_event(s, &rest) == NGX_DONE)
     {
         return NGX_DONE;
     }
@@ -127,7 +127,7 @@ ngx_llm_face_stream_done(ngx_llm_face_stream_t *s, ngx_str_t *data)
 
 
 ngx_int_t
-ngx_llm_face_stream_event(ngx_llm_face_stream_t *s, ngx_str_t *data)
+ngx_llm_shape_stream_event(ngx_llm_shape_stream_t *s, ngx_str_t *data)
 {
     ngx_int_t   rc;
     ngx_str_t   piece;

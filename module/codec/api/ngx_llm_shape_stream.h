@@ -13,26 +13,26 @@
 
 
 typedef struct {
-    ngx_uint_t              form;    /* ngx_llm_face_delta or _text */
+    ngx_uint_t              form;    /* ngx_llm_shape_delta or _text */
     ngx_uint_t              index;   /* the choice whose pieces are read,
                                         set by the caller */
-    const u_char           *start;   /* of the stream */
+    const u_char           *start;    /* of the stream */
     u_char                 *pos;
     u_char                 *last;
-    size_t                  work;    /* bytes that passes have read */
+    size_t                  work;     /* bytes that passes have read */
     ngx_llm_sse_t           sse;
-    ngx_llm_face_text_t     chunk;   /* the event that was read last, */
-    const u_char           *choices; /* where in its choices; NULL: behind */
-    ngx_llm_face_choice_t   choice;  /* and that choice */
-} ngx_llm_face_stream_t;
+    ngx_llm_shape_text_t    chunk;    /* the event that was read last, */
+    const u_char           *choices;  /* where in its choices; NULL: behind */
+    ngx_llm_shape_choice_t  choice;   /* and that choice */
+} ngx_llm_shape_stream_t;
 
 
 /* the stream must outlive s; it is not written to */
-void ngx_llm_face_stream_init(ngx_llm_face_stream_t *s, ngx_uint_t form,
+void ngx_llm_shape_stream_init(ngx_llm_shape_stream_t *s, ngx_uint_t form,
     const u_char *start, size_t len);
 
 /* to its start; NGX_DECLINED: too much has been read already */
-ngx_int_t ngx_llm_face_stream_rewind(ngx_llm_face_stream_t *s);
+ngx_int_t ngx_llm_shape_stream_rewind(ngx_llm_shape_stream_t *s);
 
 /*
  * These move on to the next piece, choice, chunk or event.  NGX_OK, NGX_DONE:
@@ -42,15 +42,15 @@ ngx_int_t ngx_llm_face_stream_rewind(ngx_llm_face_stream_t *s);
  * events are done at the end of the text, and have one line of data.
  */
 
-ngx_int_t ngx_llm_face_stream_part(ngx_llm_face_stream_t *s,
+ngx_int_t ngx_llm_shape_stream_part(ngx_llm_shape_stream_t *s,
     ngx_uint_t part);
-ngx_int_t ngx_llm_face_stream_choice(ngx_llm_face_stream_t *s);
-ngx_int_t ngx_llm_face_stream_chunk(ngx_llm_face_stream_t *s);
-ngx_int_t ngx_llm_face_stream_event(ngx_llm_face_stream_t *s,
+ngx_int_t ngx_llm_shape_stream_choice(ngx_llm_shape_stream_t *s);
+ngx_int_t ngx_llm_shape_stream_chunk(ngx_llm_shape_stream_t *s);
+ngx_int_t ngx_llm_shape_stream_event(ngx_llm_shape_stream_t *s,
     ngx_str_t *data);
 
 /* NGX_DONE if this data is [DONE] and nothing is behind it */
-ngx_int_t ngx_llm_face_stream_done(ngx_llm_face_stream_t *s, ngx_str_t *data);
+ngx_int_t ngx_llm_shape_stream_done(ngx_llm_shape_stream_t *s, ngx_str_t *data);
 
 
 #endif /* _NGX_LLM_SHAPE_STREAM_H_INCLUDED_ */

@@ -11,66 +11,66 @@
 
 
 typedef struct {
-    ngx_llm_face_stream_t   in;
+    ngx_llm_shape_stream_t  in;
 
     /* of the whole stream */
 
-    ngx_llm_face_span_t     top[ngx_llm_face_top_n];
-    ngx_llm_face_extras_t   extras;
+    ngx_llm_shape_span_t    top[ngx_llm_shape_top_n];
+    ngx_llm_shape_extras_t  extras;
     ngx_uint_t              n;       /* choices, if none is missing */
 
     /* of the choice being written */
 
-    u_char                  ranks[ngx_llm_face_parts_n];  /* bits, by rank */
-    ngx_llm_face_span_t     part[ngx_llm_face_parts_n];
-    ngx_llm_face_extras_t   choice_extras;
-    ngx_llm_face_extras_t   message_extras;
+    u_char                  ranks[ngx_llm_shape_parts_n];  /* bits, by rank */
+    ngx_llm_shape_span_t    part[ngx_llm_shape_parts_n];
+    ngx_llm_shape_extras_t  choice_extras;
+    ngx_llm_shape_extras_t  message_extras;
 
     ngx_uint_t              calls;   /* begun so far */
     unsigned                bare:1;  /* they have no index */
     unsigned                args:1;  /* the last one has arguments */
-    ngx_llm_face_span_t     id;      /* of the last one */
+    ngx_llm_shape_span_t    id;      /* of the last one */
 
-    ngx_llm_face_out_t      out;
-} ngx_llm_fold_t;
+    ngx_llm_shape_out_t     out;
+} ngx_llm_to_document_t;
 
 
-static ngx_int_t ngx_llm_fold_response(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_survey(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_common(ngx_llm_fold_t *f);
-static void ngx_llm_fold_put_common(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_choice(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_gather(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_message(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_calls(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_call(ngx_llm_fold_t *f,
-    const ngx_llm_face_span_t *call);
-static ngx_int_t ngx_llm_fold_begin_call(ngx_llm_fold_t *f,
-    const ngx_llm_face_span_t *call);
-static ngx_int_t ngx_llm_fold_end_call(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_function(ngx_llm_fold_t *f);
-static void ngx_llm_fold_arguments(ngx_llm_fold_t *f,
-    const ngx_llm_face_span_t *arguments);
-static ngx_int_t ngx_llm_fold_logprobs(ngx_llm_fold_t *f);
-static ngx_int_t ngx_llm_fold_join(ngx_llm_fold_t *f, ngx_uint_t part,
-    const char *before);
-static void ngx_llm_fold_piece(ngx_llm_fold_t *f,
-    const ngx_llm_face_span_t *s, ngx_uint_t *written);
+static ngx_int_t ngx_llm_to_document_response(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_survey(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_common(ngx_llm_to_document_t *f);
+static void ngx_llm_to_document_put_common(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_choice(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_gather(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_message(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_calls(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_call(ngx_llm_to_document_t *f,
+    const ngx_llm_shape_span_t *call);
+static ngx_int_t ngx_llm_to_document_begin_call(ngx_llm_to_document_t *f,
+    const ngx_llm_shape_span_t *call);
+static ngx_int_t ngx_llm_to_document_end_call(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_function(ngx_llm_to_document_t *f);
+static void ngx_llm_to_document_arguments(ngx_llm_to_document_t *f,
+    const ngx_llm_shape_span_t *arguments);
+static ngx_int_t ngx_llm_to_document_logprobs(ngx_llm_to_document_t *f);
+static ngx_int_t ngx_llm_to_document_join(ngx_llm_to_document_t *f,
+    ngx_uint_t part, const char *before);
+static void ngx_llm_to_document_piece(ngx_llm_to_document_t *f,
+    const ngx_llm_shape_span_t *s, ngx_uint_t *written);
 
 
 ngx_int_t
-ngx_llm_fold(ngx_uint_t kind, const u_char *sse, size_t len,
-    ngx_llm_face_put_pt put, void *data)
+ngx_llm_to_document(ngx_uint_t kind, const u_char *sse, size_t len,
+    ngx_llm_shape_put_pt put, void *data)
 {
-    ngx_llm_fold_t  f;
+    ngx_llm_to_document_t  f;
 
     if (len == 0) {
         return NGX_DECLINED;
     }
 
-    ngx_llm_face_stream_init(&f.in, (kind == NGX_LLM_FACE_CHAT)
-                                    ? ngx_llm_face_delta : ngx_llm_face_text,
-                             sse, len);
+    ngx_llm_shape_stream_init(&f.in, (kind == NGX_LLM_SHAPE_CHAT)
+                                     ? ngx_llm_shape_delta : ngx_llm_shape_text,
+                              sse, len);
     f.n = 0;
     f.extras.n = 0;
     ngx_memzero(f.top, sizeof(f.top));
@@ -79,32 +79,34 @@ ngx_llm_fold(ngx_uint_t kind, const u_char *sse, size_t len,
     f.out.data = data;
     f.out.len = 0;
 
-    if (kind == NGX_LLM_FACE_RESPONSES) {
-        return ngx_llm_fold_response(&f);
+    if (kind == NGX_LLM_SHAPE_RESPONSES) {
+        return ngx_llm_to_document_response(&f);
     }
 
-    if (ngx_llm_fold_survey(&f) != NGX_OK) {
+    if (ngx_llm_to_document_survey(&f) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    ngx_llm_fold_put_common(&f);
+    ngx_llm_to_document_put_common(&f);
 
     for (f.in.index = 0; f.in.index < f.n; f.in.index++) {
-        if (ngx_llm_fold_choice(&f) != NGX_OK) {
+        if (ngx_llm_to_document_choice(&f) != NGX_OK) {
             return NGX_DECLINED;
         }
     }
 
-    ngx_llm_face_put_text(&f.out, "]");
+    ngx_llm_shape_put_text(&f.out, "]");
 
-    if (ngx_llm_face_rank(&f.top[ngx_llm_face_usage]) == NGX_LLM_FACE_VALUE) {
-        ngx_llm_face_put_member(&f.out, ",\"usage\":",
-                                &f.top[ngx_llm_face_usage]);
+    if (ngx_llm_shape_rank(&f.top[ngx_llm_shape_usage])
+        == NGX_LLM_SHAPE_VALUE)
+    {
+        ngx_llm_shape_put_member(&f.out, ",\"usage\":",
+                                 &f.top[ngx_llm_shape_usage]);
     }
 
-    ngx_llm_face_put_extras(&f.out, &f.extras);
-    ngx_llm_face_put_text(&f.out, "}");
-    ngx_llm_face_flush(&f.out);
+    ngx_llm_shape_put_extras(&f.out, &f.extras);
+    ngx_llm_shape_put_text(&f.out, "}");
+    ngx_llm_shape_flush(&f.out);
 
     return NGX_OK;
 }
@@ -113,37 +115,37 @@ ngx_llm_fold(ngx_uint_t kind, const u_char *sse, size_t len,
 /* its last event has all of the answer */
 
 static ngx_int_t
-ngx_llm_fold_response(ngx_llm_fold_t *f)
+ngx_llm_to_document_response(ngx_llm_to_document_t *f)
 {
-    size_t               n;
-    ngx_int_t            rc;
-    ngx_str_t            data;
-    ngx_llm_face_span_t  event[2], response;
+    size_t                n;
+    ngx_int_t             rc;
+    ngx_str_t             data;
+    ngx_llm_shape_span_t  event[2], response;
 
     response.start = NULL;
 
-    if (ngx_llm_face_stream_rewind(&f->in) != NGX_OK) {
+    if (ngx_llm_shape_stream_rewind(&f->in) != NGX_OK) {
         return NGX_DECLINED;
     }
 
     for ( ;; ) {
-        rc = ngx_llm_face_stream_event(&f->in, &data);
+        rc = ngx_llm_shape_stream_event(&f->in, &data);
 
         if (rc != NGX_OK) {
             break;
         }
 
         if (response.start != NULL) {
-            rc = ngx_llm_face_stream_done(&f->in, &data);
+            rc = ngx_llm_shape_stream_done(&f->in, &data);
             break;
         }
 
-        if (ngx_llm_face_read_event(&f->in.chunk, data.data, data.len, event)
+        if (ngx_llm_shape_read_event(&f->in.chunk, data.data, data.len, event)
             != NGX_OK
-            || ngx_llm_face_rank(&event[0]) != NGX_LLM_FACE_VALUE
-            || ngx_llm_face_is(&event[0], "\"error\"")
-            || ngx_llm_face_is(&event[0], "\"response.failed\"")
-            || ngx_llm_face_is(&event[0], "\"response.incomplete\""))
+            || ngx_llm_shape_rank(&event[0]) != NGX_LLM_SHAPE_VALUE
+            || ngx_llm_shape_is(&event[0], "\"error\"")
+            || ngx_llm_shape_is(&event[0], "\"response.failed\"")
+            || ngx_llm_shape_is(&event[0], "\"response.incomplete\""))
         {
             return NGX_DECLINED;
         }
@@ -159,10 +161,10 @@ ngx_llm_fold_response(ngx_llm_fold_t *f)
             return NGX_DECLINED;
         }
 
-        if (ngx_llm_face_is(&event[0], "\"response.completed\"")) {
+        if (ngx_llm_shape_is(&event[0], "\"response.completed\"")) {
             response = event[1];
 
-            if (ngx_llm_face_rank(&response) != NGX_LLM_FACE_VALUE) {
+            if (ngx_llm_shape_rank(&response) != NGX_LLM_SHAPE_VALUE) {
                 return NGX_DECLINED;
             }
         }
@@ -172,30 +174,30 @@ ngx_llm_fold_response(ngx_llm_fold_t *f)
         return NGX_DECLINED;
     }
 
-    ngx_llm_face_put_value(&f->out, &response);
-    ngx_llm_face_flush(&f->out);
+    ngx_llm_shape_put_value(&f->out, &response);
+    ngx_llm_shape_flush(&f->out);
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_llm_fold_survey(ngx_llm_fold_t *f)
+ngx_llm_to_document_survey(ngx_llm_to_document_t *f)
 {
     ngx_int_t  rc;
 
-    if (ngx_llm_face_stream_rewind(&f->in) != NGX_OK) {
+    if (ngx_llm_shape_stream_rewind(&f->in) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    while ((rc = ngx_llm_face_stream_chunk(&f->in)) == NGX_OK) {
+    while ((rc = ngx_llm_shape_stream_chunk(&f->in)) == NGX_OK) {
 
-        if (ngx_llm_fold_common(f) != NGX_OK) {
+        if (ngx_llm_to_document_common(f) != NGX_OK) {
             return NGX_DECLINED;
         }
 
         while (f->in.choices) {
-            rc = ngx_llm_face_stream_choice(&f->in);
+            rc = ngx_llm_shape_stream_choice(&f->in);
 
             if (rc == NGX_DONE) {
                 break;
@@ -220,101 +222,101 @@ ngx_llm_fold_survey(ngx_llm_fold_t *f)
 
 
 static ngx_int_t
-ngx_llm_fold_common(ngx_llm_fold_t *f)
+ngx_llm_to_document_common(ngx_llm_to_document_t *f)
 {
     ngx_uint_t           i, rule;
-    ngx_llm_face_span_t  *top;
+    ngx_llm_shape_span_t  *top;
 
     top = f->in.chunk.top;
 
-    if (!ngx_llm_face_is(&top[ngx_llm_face_object],
-                         (f->in.form == ngx_llm_face_delta)
-                         ? "\"chat.completion.chunk\""
-                         : "\"text_completion\"")
-        || ngx_llm_face_rank(&top[ngx_llm_face_choices])
-           != NGX_LLM_FACE_VALUE)
+    if (!ngx_llm_shape_is(&top[ngx_llm_shape_object],
+                          (f->in.form == ngx_llm_shape_delta)
+                          ? "\"chat.completion.chunk\""
+                          : "\"text_completion\"")
+        || ngx_llm_shape_rank(&top[ngx_llm_shape_choices])
+           != NGX_LLM_SHAPE_VALUE)
     {
         return NGX_DECLINED;
     }
 
-    for (i = 0; i < ngx_llm_face_choices; i++) {
-        rule = (i == ngx_llm_face_id || i == ngx_llm_face_model)
-               ? NGX_LLM_FACE_SAME : NGX_LLM_FACE_LAST;
+    for (i = 0; i < ngx_llm_shape_choices; i++) {
+        rule = (i == ngx_llm_shape_id || i == ngx_llm_shape_model)
+               ? NGX_LLM_SHAPE_SAME : NGX_LLM_SHAPE_LAST;
 
-        if (ngx_llm_face_keep(&f->top[i], &top[i], rule) != NGX_OK) {
+        if (ngx_llm_shape_keep(&f->top[i], &top[i], rule) != NGX_OK) {
             return NGX_DECLINED;
         }
     }
 
-    return ngx_llm_face_keep_extras(&f->extras, &f->in.chunk.extras);
+    return ngx_llm_shape_keep_extras(&f->extras, &f->in.chunk.extras);
 }
 
 
 static void
-ngx_llm_fold_put_common(ngx_llm_fold_t *f)
+ngx_llm_to_document_put_common(ngx_llm_to_document_t *f)
 {
-    ngx_llm_face_span_t  *top;
+    ngx_llm_shape_span_t  *top;
 
     top = f->top;
 
-    ngx_llm_face_put_text(&f->out, (f->in.form == ngx_llm_face_delta)
-                                   ? "{\"object\":\"chat.completion\""
-                                   : "{\"object\":\"text_completion\"");
+    ngx_llm_shape_put_text(&f->out, (f->in.form == ngx_llm_shape_delta)
+                                    ? "{\"object\":\"chat.completion\""
+                                    : "{\"object\":\"text_completion\"");
 
-    ngx_llm_face_put_member(&f->out, ",\"id\":", &top[ngx_llm_face_id]);
-    ngx_llm_face_put_member(&f->out, ",\"created\":",
-                            &top[ngx_llm_face_created]);
-    ngx_llm_face_put_member(&f->out, ",\"model\":", &top[ngx_llm_face_model]);
-    ngx_llm_face_put_member(&f->out, ",\"system_fingerprint\":",
-                            &top[ngx_llm_face_fingerprint]);
-    ngx_llm_face_put_member(&f->out, ",\"service_tier\":",
-                            &top[ngx_llm_face_tier]);
+    ngx_llm_shape_put_member(&f->out, ",\"id\":", &top[ngx_llm_shape_id]);
+    ngx_llm_shape_put_member(&f->out, ",\"created\":",
+                             &top[ngx_llm_shape_created]);
+    ngx_llm_shape_put_member(&f->out, ",\"model\":", &top[ngx_llm_shape_model]);
+    ngx_llm_shape_put_member(&f->out, ",\"system_fingerprint\":",
+                             &top[ngx_llm_shape_fingerprint]);
+    ngx_llm_shape_put_member(&f->out, ",\"service_tier\":",
+                             &top[ngx_llm_shape_tier]);
 
-    ngx_llm_face_put_text(&f->out, ",\"choices\":[");
+    ngx_llm_shape_put_text(&f->out, ",\"choices\":[");
 }
 
 
 static ngx_int_t
-ngx_llm_fold_choice(ngx_llm_fold_t *f)
+ngx_llm_to_document_choice(ngx_llm_to_document_t *f)
 {
-    ngx_llm_face_span_t  *part;
+    ngx_llm_shape_span_t  *part;
 
-    if (ngx_llm_fold_gather(f) != NGX_OK) {
+    if (ngx_llm_to_document_gather(f) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    ngx_llm_face_put_text(&f->out, f->in.index ? ",{\"index\":"
+    ngx_llm_shape_put_text(&f->out, f->in.index ? ",{\"index\":"
                                             : "{\"index\":");
-    ngx_llm_face_put_number(&f->out, f->in.index);
+    ngx_llm_shape_put_number(&f->out, f->in.index);
 
-    if (f->in.form == ngx_llm_face_delta) {
+    if (f->in.form == ngx_llm_shape_delta) {
 
-        if (ngx_llm_fold_message(f) != NGX_OK) {
+        if (ngx_llm_to_document_message(f) != NGX_OK) {
             return NGX_DECLINED;
         }
 
-    } else if (ngx_llm_fold_join(f, ngx_llm_face_text, ",\"text\":")
+    } else if (ngx_llm_to_document_join(f, ngx_llm_shape_text, ",\"text\":")
                != NGX_OK)
     {
         return NGX_DECLINED;
     }
 
-    if (ngx_llm_fold_logprobs(f) != NGX_OK) {
+    if (ngx_llm_to_document_logprobs(f) != NGX_OK) {
         return NGX_DECLINED;
     }
 
     part = f->part;
 
-    ngx_llm_face_put_member(&f->out, ",\"finish_reason\":",
-                            &part[ngx_llm_face_finish_reason]);
-    ngx_llm_face_put_member(&f->out, ",\"stop_reason\":",
-                            &part[ngx_llm_face_stop_reason]);
-    ngx_llm_face_put_member(&f->out, ",\"native_finish_reason\":",
-                            &part[ngx_llm_face_native_reason]);
-    ngx_llm_face_put_member(&f->out, ",\"matched_stop\":",
-                            &part[ngx_llm_face_matched_stop]);
-    ngx_llm_face_put_extras(&f->out, &f->choice_extras);
-    ngx_llm_face_put_text(&f->out, "}");
+    ngx_llm_shape_put_member(&f->out, ",\"finish_reason\":",
+                             &part[ngx_llm_shape_finish_reason]);
+    ngx_llm_shape_put_member(&f->out, ",\"stop_reason\":",
+                             &part[ngx_llm_shape_stop_reason]);
+    ngx_llm_shape_put_member(&f->out, ",\"native_finish_reason\":",
+                             &part[ngx_llm_shape_native_reason]);
+    ngx_llm_shape_put_member(&f->out, ",\"matched_stop\":",
+                             &part[ngx_llm_shape_matched_stop]);
+    ngx_llm_shape_put_extras(&f->out, &f->choice_extras);
+    ngx_llm_shape_put_text(&f->out, "}");
 
     return NGX_OK;
 }
@@ -323,11 +325,11 @@ ngx_llm_fold_choice(ngx_llm_fold_t *f)
 /* what the choice has, and those of its values that are not joined */
 
 static ngx_int_t
-ngx_llm_fold_gather(ngx_llm_fold_t *f)
+ngx_llm_to_document_gather(ngx_llm_to_document_t *f)
 {
-    ngx_int_t               rc;
-    ngx_uint_t              i;
-    ngx_llm_face_choice_t  *c;
+    ngx_int_t                rc;
+    ngx_uint_t               i;
+    ngx_llm_shape_choice_t  *c;
 
     c = &f->in.choice;
     f->choice_extras.n = 0;
@@ -335,29 +337,29 @@ ngx_llm_fold_gather(ngx_llm_fold_t *f)
     ngx_memzero(f->ranks, sizeof(f->ranks));
     ngx_memzero(f->part, sizeof(f->part));
 
-    if (ngx_llm_face_stream_rewind(&f->in) != NGX_OK) {
+    if (ngx_llm_shape_stream_rewind(&f->in) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    while ((rc = ngx_llm_face_stream_part(&f->in, ngx_llm_face_index))
+    while ((rc = ngx_llm_shape_stream_part(&f->in, ngx_llm_shape_index))
            == NGX_OK)
     {
 
-        for (i = 0; i < ngx_llm_face_parts_n; i++) {
-            f->ranks[i] |= 1 << ngx_llm_face_rank(&c->part[i]);
+        for (i = 0; i < ngx_llm_shape_parts_n; i++) {
+            f->ranks[i] |= 1 << ngx_llm_shape_rank(&c->part[i]);
 
-            if ((i == ngx_llm_face_role || i >= ngx_llm_face_finish_reason)
-                && ngx_llm_face_keep(&f->part[i], &c->part[i],
-                                     NGX_LLM_FACE_SAME)
+            if ((i == ngx_llm_shape_role || i >= ngx_llm_shape_finish_reason)
+                && ngx_llm_shape_keep(&f->part[i], &c->part[i],
+                                      NGX_LLM_SHAPE_SAME)
                    != NGX_OK)
             {
                 return NGX_DECLINED;
             }
         }
 
-        if (ngx_llm_face_keep_extras(&f->choice_extras, &c->extras) != NGX_OK
-            || ngx_llm_face_keep_extras(&f->message_extras,
-                                        &c->message_extras)
+        if (ngx_llm_shape_keep_extras(&f->choice_extras, &c->extras) != NGX_OK
+            || ngx_llm_shape_keep_extras(&f->message_extras,
+                                         &c->message_extras)
                != NGX_OK)
         {
             return NGX_DECLINED;
@@ -365,8 +367,8 @@ ngx_llm_fold_gather(ngx_llm_fold_t *f)
     }
 
     if (rc != NGX_DONE
-        || ngx_llm_face_rank(&f->part[ngx_llm_face_finish_reason])
-           != NGX_LLM_FACE_VALUE)
+        || ngx_llm_shape_rank(&f->part[ngx_llm_shape_finish_reason])
+           != NGX_LLM_SHAPE_VALUE)
     {
         return NGX_DECLINED;
     }
@@ -376,41 +378,45 @@ ngx_llm_fold_gather(ngx_llm_fold_t *f)
 
 
 static ngx_int_t
-ngx_llm_fold_message(ngx_llm_fold_t *f)
+ngx_llm_to_document_message(ngx_llm_to_document_t *f)
 {
-    ngx_llm_face_put_text(&f->out, ",\"message\":{\"role\":");
+    ngx_llm_shape_put_text(&f->out, ",\"message\":{\"role\":");
 
-    if (ngx_llm_face_rank(&f->part[ngx_llm_face_role]) == NGX_LLM_FACE_VALUE) {
-        ngx_llm_face_put_value(&f->out, &f->part[ngx_llm_face_role]);
+    if (ngx_llm_shape_rank(&f->part[ngx_llm_shape_role])
+        == NGX_LLM_SHAPE_VALUE)
+    {
+        ngx_llm_shape_put_value(&f->out, &f->part[ngx_llm_shape_role]);
 
     } else {
-        ngx_llm_face_put_text(&f->out, "\"assistant\"");
+        ngx_llm_shape_put_text(&f->out, "\"assistant\"");
     }
 
     /* these two are in every answer */
 
-    f->ranks[ngx_llm_face_content] |= 1 << NGX_LLM_FACE_NULL;
-    f->ranks[ngx_llm_face_refusal] |= 1 << NGX_LLM_FACE_NULL;
+    f->ranks[ngx_llm_shape_content] |= 1 << NGX_LLM_SHAPE_NULL;
+    f->ranks[ngx_llm_shape_refusal] |= 1 << NGX_LLM_SHAPE_NULL;
 
-    if (ngx_llm_fold_join(f, ngx_llm_face_content, ",\"content\":") != NGX_OK
-        || ngx_llm_fold_join(f, ngx_llm_face_refusal, ",\"refusal\":")
+    if (ngx_llm_to_document_join(f, ngx_llm_shape_content, ",\"content\":")
+        != NGX_OK
+        || ngx_llm_to_document_join(f, ngx_llm_shape_refusal, ",\"refusal\":")
            != NGX_OK
-        || ngx_llm_fold_join(f, ngx_llm_face_reasoning_content,
-                             ",\"reasoning_content\":")
+        || ngx_llm_to_document_join(f, ngx_llm_shape_reasoning_content,
+                                    ",\"reasoning_content\":")
            != NGX_OK
-        || ngx_llm_fold_join(f, ngx_llm_face_reasoning, ",\"reasoning\":")
+        || ngx_llm_to_document_join(f, ngx_llm_shape_reasoning,
+                                    ",\"reasoning\":")
            != NGX_OK
-        || ngx_llm_fold_calls(f) != NGX_OK
-        || ngx_llm_fold_function(f) != NGX_OK
-        || ngx_llm_fold_join(f, ngx_llm_face_annotations,
-                             ",\"annotations\":")
+        || ngx_llm_to_document_calls(f) != NGX_OK
+        || ngx_llm_to_document_function(f) != NGX_OK
+        || ngx_llm_to_document_join(f, ngx_llm_shape_annotations,
+                                    ",\"annotations\":")
            != NGX_OK)
     {
         return NGX_DECLINED;
     }
 
-    ngx_llm_face_put_extras(&f->out, &f->message_extras);
-    ngx_llm_face_put_text(&f->out, "}");
+    ngx_llm_shape_put_extras(&f->out, &f->message_extras);
+    ngx_llm_shape_put_text(&f->out, "}");
 
     return NGX_OK;
 }
@@ -419,36 +425,36 @@ ngx_llm_fold_message(ngx_llm_fold_t *f)
 /* one call after the other: the first piece of each has all but arguments */
 
 static ngx_int_t
-ngx_llm_fold_calls(ngx_llm_fold_t *f)
+ngx_llm_to_document_calls(ngx_llm_to_document_t *f)
 {
-    ngx_int_t            rc;
-    const u_char        *array, *element;
-    ngx_llm_face_span_t  call[ngx_llm_face_call_n];
+    ngx_int_t             rc;
+    const u_char         *array, *element;
+    ngx_llm_shape_span_t  call[ngx_llm_shape_call_n];
 
-    if (!(f->ranks[ngx_llm_face_tool_calls] & (1 << NGX_LLM_FACE_VALUE))) {
-        return ngx_llm_fold_join(f, ngx_llm_face_tool_calls,
-                                 ",\"tool_calls\":");
+    if (!(f->ranks[ngx_llm_shape_tool_calls] & (1 << NGX_LLM_SHAPE_VALUE))) {
+        return ngx_llm_to_document_join(f, ngx_llm_shape_tool_calls,
+                                        ",\"tool_calls\":");
     }
 
     f->calls = 0;
     f->bare = 0;
 
-    ngx_llm_face_put_text(&f->out, ",\"tool_calls\":[");
+    ngx_llm_shape_put_text(&f->out, ",\"tool_calls\":[");
 
-    if (ngx_llm_face_stream_rewind(&f->in) != NGX_OK) {
+    if (ngx_llm_shape_stream_rewind(&f->in) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    while ((rc = ngx_llm_face_stream_part(&f->in, ngx_llm_face_tool_calls))
+    while ((rc = ngx_llm_shape_stream_part(&f->in, ngx_llm_shape_tool_calls))
            == NGX_OK)
     {
-        array = f->in.choice.part[ngx_llm_face_tool_calls].start;
+        array = f->in.choice.part[ngx_llm_shape_tool_calls].start;
 
-        while ((rc = ngx_llm_face_next(&f->in.chunk, &array, &element))
+        while ((rc = ngx_llm_shape_next(&f->in.chunk, &array, &element))
                == NGX_OK)
         {
-            if (ngx_llm_face_read_call(&f->in.chunk, element, call) != NGX_OK
-                || ngx_llm_fold_call(f, call) != NGX_OK)
+            if (ngx_llm_shape_read_call(&f->in.chunk, element, call) != NGX_OK
+                || ngx_llm_to_document_call(f, call) != NGX_OK)
             {
                 return NGX_DECLINED;
             }
@@ -459,22 +465,23 @@ ngx_llm_fold_calls(ngx_llm_fold_t *f)
         }
     }
 
-    if (rc != NGX_DONE || ngx_llm_fold_end_call(f) != NGX_OK) {
+    if (rc != NGX_DONE || ngx_llm_to_document_end_call(f) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    ngx_llm_face_put_text(&f->out, "]");
+    ngx_llm_shape_put_text(&f->out, "]");
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_llm_fold_call(ngx_llm_fold_t *f, const ngx_llm_face_span_t *call)
+ngx_llm_to_document_call(ngx_llm_to_document_t *f,
+    const ngx_llm_shape_span_t *call)
 {
     ngx_uint_t  n, bare;
 
-    bare = (call[ngx_llm_face_call_index].start == NULL);
+    bare = (call[ngx_llm_shape_call_index].start == NULL);
 
     if (f->calls && bare != f->bare) {
         return NGX_DECLINED;
@@ -483,72 +490,74 @@ ngx_llm_fold_call(ngx_llm_fold_t *f, const ngx_llm_face_span_t *call)
     /* without an index each is whole, and has a name */
 
     n = bare ? f->calls
-             : ngx_llm_face_number(&call[ngx_llm_face_call_index]);
+             : ngx_llm_shape_number(&call[ngx_llm_shape_call_index]);
 
     if (n == f->calls) {
         f->bare = bare;
 
-        if (ngx_llm_fold_begin_call(f, call) != NGX_OK) {
+        if (ngx_llm_to_document_begin_call(f, call) != NGX_OK) {
             return NGX_DECLINED;
         }
 
     } else if (n + 1 != f->calls
-               || ngx_llm_face_rank(&call[ngx_llm_face_call_name])
-                  == NGX_LLM_FACE_VALUE
-               || (ngx_llm_face_rank(&call[ngx_llm_face_call_id])
-                   == NGX_LLM_FACE_VALUE
-                   && !ngx_llm_face_equal(&call[ngx_llm_face_call_id],
-                                          &f->id)))
+               || ngx_llm_shape_rank(&call[ngx_llm_shape_call_name])
+                  == NGX_LLM_SHAPE_VALUE
+               || (ngx_llm_shape_rank(&call[ngx_llm_shape_call_id])
+                   == NGX_LLM_SHAPE_VALUE
+                   && !ngx_llm_shape_equal(&call[ngx_llm_shape_call_id],
+                                           &f->id)))
     {
         return NGX_DECLINED;
     }
 
-    if (ngx_llm_face_rank(&call[ngx_llm_face_call_type]) == NGX_LLM_FACE_VALUE
-        && !ngx_llm_face_is(&call[ngx_llm_face_call_type], "\"function\""))
+    if (ngx_llm_shape_rank(&call[ngx_llm_shape_call_type])
+        == NGX_LLM_SHAPE_VALUE
+        && !ngx_llm_shape_is(&call[ngx_llm_shape_call_type], "\"function\""))
     {
         return NGX_DECLINED;
     }
 
-    ngx_llm_fold_arguments(f, &call[ngx_llm_face_call_arguments]);
+    ngx_llm_to_document_arguments(f, &call[ngx_llm_shape_call_arguments]);
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_llm_fold_begin_call(ngx_llm_fold_t *f, const ngx_llm_face_span_t *call)
+ngx_llm_to_document_begin_call(ngx_llm_to_document_t *f,
+    const ngx_llm_shape_span_t *call)
 {
-    if (ngx_llm_fold_end_call(f) != NGX_OK
-        || ngx_llm_face_rank(&call[ngx_llm_face_call_id])
-           < NGX_LLM_FACE_EMPTY
-        || ngx_llm_face_rank(&call[ngx_llm_face_call_name])
-           != NGX_LLM_FACE_VALUE)
+    if (ngx_llm_to_document_end_call(f) != NGX_OK
+        || ngx_llm_shape_rank(&call[ngx_llm_shape_call_id])
+           < NGX_LLM_SHAPE_EMPTY
+        || ngx_llm_shape_rank(&call[ngx_llm_shape_call_name])
+           != NGX_LLM_SHAPE_VALUE)
     {
         return NGX_DECLINED;
     }
 
-    f->id = call[ngx_llm_face_call_id];
+    f->id = call[ngx_llm_shape_call_id];
     f->args = 0;
 
-    ngx_llm_face_put_member(&f->out, f->calls++ ? ",{\"id\":" : "{\"id\":",
-                            &f->id);
-    ngx_llm_face_put_member(&f->out,
-                            ",\"type\":\"function\",\"function\":{\"name\":",
-                            &call[ngx_llm_face_call_name]);
-    ngx_llm_face_put_text(&f->out, ",\"arguments\":\"");
+    ngx_llm_shape_put_member(&f->out, f->calls++ ? ",{\"id\":" : "{\"id\":",
+                             &f->id);
+    ngx_llm_shape_put_member(&f->out,
+                             ",\"type\":\"function\",\"function\":{\"name\":",
+                             &call[ngx_llm_shape_call_name]);
+    ngx_llm_shape_put_text(&f->out, ",\"arguments\":\"");
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_llm_fold_end_call(ngx_llm_fold_t *f)
+ngx_llm_to_document_end_call(ngx_llm_to_document_t *f)
 {
     if (f->calls == 0) {
         return NGX_OK;
     }
 
-    ngx_llm_face_put_text(&f->out, "\"}}");
+    ngx_llm_shape_put_text(&f->out, "\"}}");
 
     return f->args ? NGX_OK : NGX_DECLINED;
 }
@@ -557,71 +566,72 @@ ngx_llm_fold_end_call(ngx_llm_fold_t *f)
 /* the one call of the days before tools */
 
 static ngx_int_t
-ngx_llm_fold_function(ngx_llm_fold_t *f)
+ngx_llm_to_document_function(ngx_llm_to_document_t *f)
 {
-    ngx_int_t            rc;
-    ngx_uint_t           begun;
-    ngx_llm_face_span_t  call[ngx_llm_face_call_n], *name, *part;
+    ngx_int_t             rc;
+    ngx_uint_t            begun;
+    ngx_llm_shape_span_t  call[ngx_llm_shape_call_n], *name, *part;
 
-    if (!(f->ranks[ngx_llm_face_function_call] & (1 << NGX_LLM_FACE_VALUE))) {
-        return ngx_llm_fold_join(f, ngx_llm_face_function_call,
-                                 ",\"function_call\":");
+    if (!(f->ranks[ngx_llm_shape_function_call] & (1 << NGX_LLM_SHAPE_VALUE))) {
+        return ngx_llm_to_document_join(f, ngx_llm_shape_function_call,
+                                        ",\"function_call\":");
     }
 
     f->args = 0;
-    name = &call[ngx_llm_face_call_name];
+    name = &call[ngx_llm_shape_call_name];
 
-    ngx_llm_face_put_text(&f->out, ",\"function_call\":{\"name\":");
+    ngx_llm_shape_put_text(&f->out, ",\"function_call\":{\"name\":");
 
-    if (ngx_llm_face_stream_rewind(&f->in) != NGX_OK) {
+    if (ngx_llm_shape_stream_rewind(&f->in) != NGX_OK) {
         return NGX_DECLINED;
     }
 
     for (begun = 0; ; begun = 1) {
-        rc = ngx_llm_face_stream_part(&f->in, ngx_llm_face_function_call);
+        rc = ngx_llm_shape_stream_part(&f->in, ngx_llm_shape_function_call);
 
         if (rc != NGX_OK) {
             break;
         }
 
-        part = &f->in.choice.part[ngx_llm_face_function_call];
+        part = &f->in.choice.part[ngx_llm_shape_function_call];
 
-        if (ngx_llm_face_read_function(&f->in.chunk, part->start, call)
+        if (ngx_llm_shape_read_function(&f->in.chunk, part->start, call)
             != NGX_OK
-            || (ngx_llm_face_rank(name) == NGX_LLM_FACE_VALUE) == begun)
+            || (ngx_llm_shape_rank(name) == NGX_LLM_SHAPE_VALUE) == begun)
         {
             return NGX_DECLINED;
         }
 
         if (!begun) {
-            ngx_llm_face_put_value(&f->out, name);
-            ngx_llm_face_put_text(&f->out, ",\"arguments\":\"");
+            ngx_llm_shape_put_value(&f->out, name);
+            ngx_llm_shape_put_text(&f->out, ",\"arguments\":\"");
         }
 
-        ngx_llm_fold_arguments(f, &call[ngx_llm_face_call_arguments]);
+        ngx_llm_to_document_arguments(f, &call[ngx_llm_shape_call_arguments]);
     }
 
-    ngx_llm_face_put_text(&f->out, "\"}");
+    ngx_llm_shape_put_text(&f->out, "\"}");
 
     return (rc == NGX_DONE && f->args) ? NGX_OK : NGX_DECLINED;
 }
 
 
 static void
-ngx_llm_fold_arguments(ngx_llm_fold_t *f, const ngx_llm_face_span_t *arguments)
+ngx_llm_to_document_arguments(ngx_llm_to_document_t *f,
+    const ngx_llm_shape_span_t *arguments)
 {
-    if (ngx_llm_face_rank(arguments) < NGX_LLM_FACE_EMPTY) {
+    if (ngx_llm_shape_rank(arguments) < NGX_LLM_SHAPE_EMPTY) {
         return;
     }
 
     f->args = 1;
-    ngx_llm_face_put(&f->out, arguments->start + 1,
-                     arguments->end - arguments->start - 2);
+    ngx_llm_shape_put(&f->out, arguments->start + 1,
+                      arguments->end - arguments->start - 2);
 }
 
 
 static ngx_int_t
-ngx_llm_fold_logprobs(ngx_llm_fold_t *f)
+ngx_llm_to_document_logprobs(ngx_llm_to_document_t *f)
 {
     ngx_uint_t               i, first, mixed;
     static const struct {
@@ -629,54 +639,56 @@ ngx_llm_fold_logprobs(ngx_llm_fold_t *f)
         ngx_uint_t           part;
         const char          *before;
     } lists[] = {
-        { ngx_llm_face_delta, ngx_llm_face_content_logprobs, "\"content\":" },
-        { ngx_llm_face_delta, ngx_llm_face_refusal_logprobs, "\"refusal\":" },
-        { ngx_llm_face_text, ngx_llm_face_tokens, "\"tokens\":" },
-        { ngx_llm_face_text, ngx_llm_face_token_logprobs,
+        { ngx_llm_shape_delta, ngx_llm_shape_content_logprobs, "\"content\":" },
+        { ngx_llm_shape_delta, ngx_llm_shape_refusal_logprobs, "\"refusal\":" },
+        { ngx_llm_shape_text, ngx_llm_shape_tokens, "\"tokens\":" },
+        { ngx_llm_shape_text, ngx_llm_shape_token_logprobs,
           "\"token_logprobs\":" },
-        { ngx_llm_face_text, ngx_llm_face_top_logprobs, "\"top_logprobs\":" },
-        { ngx_llm_face_text, ngx_llm_face_text_offset, "\"text_offset\":" }
+        { ngx_llm_shape_text, ngx_llm_shape_top_logprobs, "\"top_logprobs\":" },
+        { ngx_llm_shape_text, ngx_llm_shape_text_offset, "\"text_offset\":" }
     };
 
-    ngx_llm_face_put_text(&f->out, ",\"logprobs\":");
+    ngx_llm_shape_put_text(&f->out, ",\"logprobs\":");
 
-    if (!(f->ranks[ngx_llm_face_logprobs] & (1 << NGX_LLM_FACE_VALUE))) {
-        ngx_llm_face_put_text(&f->out, "null");
+    if (!(f->ranks[ngx_llm_shape_logprobs] & (1 << NGX_LLM_SHAPE_VALUE))) {
+        ngx_llm_shape_put_text(&f->out, "null");
         return NGX_OK;
     }
 
-    ngx_llm_face_put_text(&f->out, "{");
+    ngx_llm_shape_put_text(&f->out, "{");
 
-    mixed = (1 << NGX_LLM_FACE_NULL) | (1 << NGX_LLM_FACE_VALUE);
+    mixed = (1 << NGX_LLM_SHAPE_NULL) | (1 << NGX_LLM_SHAPE_VALUE);
 
     for (i = 0, first = 1; i < sizeof(lists) / sizeof(lists[0]); i++) {
 
         if (lists[i].form != f->in.form
-            || f->ranks[lists[i].part] == 1 << NGX_LLM_FACE_ABSENT)
+            || f->ranks[lists[i].part] == 1 << NGX_LLM_SHAPE_ABSENT)
         {
             continue;
         }
 
         /* these lists are as long as each other */
 
-        if (f->in.form == ngx_llm_face_text
+        if (f->in.form == ngx_llm_shape_text
             && (f->ranks[lists[i].part] & mixed) == mixed)
         {
             return NGX_DECLINED;
         }
 
         if (!first) {
-            ngx_llm_face_put_text(&f->out, ",");
+            ngx_llm_shape_put_text(&f->out, ",");
         }
 
         first = 0;
 
-        if (ngx_llm_fold_join(f, lists[i].part, lists[i].before) != NGX_OK) {
+        if (ngx_llm_to_document_join(f, lists[i].part, lists[i].before)
+            != NGX_OK)
+        {
             return NGX_DECLINED;
         }
     }
 
-    ngx_llm_face_put_text(&f->out, "}");
+    ngx_llm_shape_put_text(&f->out, "}");
 
     return NGX_OK;
 }
@@ -685,7 +697,8 @@ ngx_llm_fold_logprobs(ngx_llm_fold_t *f)
 /* all strings or lists of this part as one; a null if there were but nulls */
 
 static ngx_int_t
-ngx_llm_fold_join(ngx_llm_fold_t *f, ngx_uint_t part, const char *before)
+ngx_llm_to_document_join(ngx_llm_to_document_t *f, ngx_uint_t part,
+    const char *before)
 {
     u_char      open;
     ngx_int_t   rc;
@@ -693,43 +706,43 @@ ngx_llm_fold_join(ngx_llm_fold_t *f, ngx_uint_t part, const char *before)
 
     ranks = f->ranks[part];
 
-    if (ranks == 1 << NGX_LLM_FACE_ABSENT) {
+    if (ranks == 1 << NGX_LLM_SHAPE_ABSENT) {
         return NGX_OK;
     }
 
-    ngx_llm_face_put_text(&f->out, before);
+    ngx_llm_shape_put_text(&f->out, before);
 
-    if (ranks < 1 << NGX_LLM_FACE_EMPTY) {
-        ngx_llm_face_put_text(&f->out, "null");
+    if (ranks < 1 << NGX_LLM_SHAPE_EMPTY) {
+        ngx_llm_shape_put_text(&f->out, "null");
         return NGX_OK;
     }
 
     open = 0;
     written = 0;
 
-    if (ngx_llm_face_stream_rewind(&f->in) != NGX_OK) {
+    if (ngx_llm_shape_stream_rewind(&f->in) != NGX_OK) {
         return NGX_DECLINED;
     }
 
-    while ((rc = ngx_llm_face_stream_part(&f->in, part)) == NGX_OK) {
+    while ((rc = ngx_llm_shape_stream_part(&f->in, part)) == NGX_OK) {
 
         if (!open) {
             open = *f->in.choice.part[part].start;
-            ngx_llm_face_put(&f->out, &open, 1);
+            ngx_llm_shape_put(&f->out, &open, 1);
         }
 
-        ngx_llm_fold_piece(f, &f->in.choice.part[part], &written);
+        ngx_llm_to_document_piece(f, &f->in.choice.part[part], &written);
     }
 
-    ngx_llm_face_put_text(&f->out, (open == '"') ? "\"" : "]");
+    ngx_llm_shape_put_text(&f->out, (open == '"') ? "\"" : "]");
 
     return (rc == NGX_DONE) ? NGX_OK : NGX_DECLINED;
 }
 
 
 static void
-ngx_llm_fold_piece(ngx_llm_fold_t *f, const ngx_llm_face_span_t *s,
-    ngx_uint_t *written)
+ngx_llm_to_document_piece(ngx_llm_to_document_t *f,
+    const ngx_llm_shape_span_t *s, ngx_uint_t *written)
 {
     const u_char  *p, *end;
 
@@ -737,17 +750,17 @@ ngx_llm_fold_piece(ngx_llm_fold_t *f, const ngx_llm_face_span_t *s,
     end = s->end - 1;
 
     if (*s->start == '[') {
-        p = ngx_llm_walk_space(&f->in.chunk.walk, p);
+        p = ngx_llm_lexer_space(&f->in.chunk.lexer, p);
 
         if (p == end) {
             return;
         }
 
         if (*written) {
-            ngx_llm_face_put_text(&f->out, ",");
+            ngx_llm_shape_put_text(&f->out, ",");
         }
     }
 
     *written = 1;
-    ngx_llm_face_put(&f->out, p, end - p);
+    ngx_llm_shape_put(&f->out, p, end - p);
 }

@@ -74,9 +74,9 @@ ngx_llm_canon_run(ngx_uint_t level, ngx_llm_canon_t *c, const u_char *body,
         return NGX_ERROR;
     }
 
-    ngx_llm_canon_text(&s.text, level, body, len);
+    ngx_llm_canon_string_text(&s.text, level, body, len);
 
-    rc = ngx_llm_canon_read(&s);
+    rc = ngx_llm_canon_tree_read(&s);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -88,7 +88,7 @@ ngx_llm_canon_run(ngx_uint_t level, ngx_llm_canon_t *c, const u_char *body,
     rc = ngx_llm_canon_write_all(&s, &out);
 
     if (rc == NGX_OK) {
-        ngx_llm_canon_flush(&out);
+        ngx_llm_canon_out_flush(&out);
     }
 
     return rc;
@@ -255,13 +255,13 @@ ngx_llm_canon_write_node(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
     }
 
     if (ngx_llm_canon_type(v) == NGX_LLM_CANON_NUMBERS) {
-        ngx_llm_canon_write_row(out, p, end);
+        ngx_llm_canon_number_write_row(out, p, end);
         return NGX_OK;
     }
 
     ngx_llm_canon_write_char(out, '"');
 
-    if (ngx_llm_canon_rewrite(&s->text, out, p + 1, end - 1) != NGX_OK) {
+    if (ngx_llm_canon_string_rewrite(&s->text, out, p + 1, end - 1) != NGX_OK) {
         return ngx_llm_canon_refuse(s, NGX_LLM_CANON_SURROGATE);
     }
 

@@ -15,27 +15,28 @@
 #define NGX_LLM_CANON_EXPONENT   18
 
 
-static const u_char *ngx_llm_canon_exponent(ngx_llm_canon_decimal_t *d,
+static const u_char *ngx_llm_canon_number_exponent(ngx_llm_canon_decimal_t *d,
     const u_char *p, const u_char *end);
-static void ngx_llm_canon_strip(ngx_llm_canon_decimal_t *d);
-static const u_char *ngx_llm_canon_skip(const u_char *p, const u_char *end);
+static void ngx_llm_canon_number_strip(ngx_llm_canon_decimal_t *d);
+static const u_char *ngx_llm_canon_number_skip(const u_char *p,
+    const u_char *end);
 static const u_char *ngx_llm_canon_number(const u_char *p, const u_char *end,
     ngx_uint_t *plain);
-static void ngx_llm_canon_write_decimal(ngx_llm_canon_out_t *out,
+static void ngx_llm_canon_number_write_decimal(ngx_llm_canon_out_t *out,
     const ngx_llm_canon_decimal_t *d);
 
 
 static ngx_inline ngx_uint_t
-ngx_llm_canon_digit(const u_char *p, const u_char *end)
+ngx_llm_canon_number_digit(const u_char *p, const u_char *end)
 {
     return p < end && (u_char) (*p - '0') < 10;
 }
 
 
 static ngx_inline const u_char *
-ngx_llm_canon_digits(const u_char *p, const u_char *end)
+ngx_llm_canon_number_digits(const u_char *p, const u_char *end)
 {
-    while (ngx_llm_canon_digit(p, end)) {
+    while (ngx_llm_canon_number_digit(p, end)) {
         p++;
     }
 
@@ -44,7 +45,7 @@ ngx_llm_canon_digits(const u_char *p, const u_char *end)
 
 
 const u_char *
-ngx_llm_canon_decimal(ngx_llm_canon_decimal_t *d, const u_char *p,
+ngx_llm_canon_number_decimal(ngx_llm_canon_decimal_t *d, const u_char *p,
     const u_char *end)
 {
     d->text = p;
@@ -58,7 +59,7 @@ ngx_llm_canon_decimal(ngx_llm_canon_decimal_t *d, const u_char *p,
     }
 
     d->whole = p;
-    p = ngx_llm_canon_digits(p, end);
+    p = ngx_llm_canon_number_digits(p, end);
     d->nwhole = p - d->whole;
 
     if (d->nwhole == 0) {
@@ -69,25 +70,25 @@ ngx_llm_canon_decimal(ngx_llm_canon_decimal_t *d, const u_char *p,
 
     if (p < end && *p == '.') {
         d->part = ++p;
-        p = ngx_llm_canon_digits(p, end);
+        p = ngx_llm_canon_number_digits(p, end);
     }
 
     d->npart = p - d->part;
 
     if (p < end && (*p | 0x20) == 'e') {
-        p = ngx_llm_canon_exponent(d, p + 1, end);
+        p = ngx_llm_canon_number_exponent(d, p + 1, end);
     }
 
     d->len = p - d->text;
 
-    ngx_llm_canon_strip(d);
+    ngx_llm_canon_number_strip(d);
 
     return p;
 }
 
 
 static const u_char *
-ngx_llm_canon_exponent(ngx_llm_canon_decimal_t *d, const u_char *p,
+ngx_llm_canon_number_exponent(ngx_llm_canon_decimal_t *d, const u_char *p,
     const u_char *end)
 {
     ngx_uint_t     negative;
@@ -105,7 +106,7 @@ ngx_llm_canon_exponent(ngx_llm_canon_decimal_t *d, const u_char *p,
 
     start = p;
 
-    for ( /* void */ ; ngx_llm_canon_digit(p, end); p++) {
+    for ( /* void */ ; ngx_llm_canon_number_digit(p, end); p++) {
         if (p - start < NGX_LLM_CANON_EXPONENT) {
             d->exponent = d->exponent * 10 + (*p - '0');
         }
@@ -124,7 +125,7 @@ ngx_llm_canon_exponent(ngx_llm_canon_decimal_t *d, const u_char *p,
 /* takes the zeros away on both sides; all of them if nothing else is left */
 
 static void
-ngx_llm_canon_strip(ngx_llm_canon_decimal_t *d)
+ngx_llm_canon_number_strip(ngx_llm_canon_decimal_t *d)
 {
     while (d->npart && d->part[d->npart - 1] == '0') {
         d->npart--;
@@ -160,7 +161,7 @@ ngx_llm_canon_strip(ngx_llm_canon_decimal_t *d)
 
 
 ngx_uint_t
-ngx_llm_canon_zero(const u_char *p, const u_char *end)
+ngx_llm_canon_number_zero(const u_char *p, const u_char *end)
 {
     while (p < end && (*p == '0' || *p == '.' || *p == '-')) {
         p++;
@@ -168,16 +169,16 @@ ngx_llm_canon_zero(const u_char *p, const u_char *end)
 
     /* an exponent changes nothing about it */
 
-    return !ngx_llm_canon_digit(p, end);
+    return !ngx_llm_canon_number_digit(p, end);
 }
 
 
 ngx_uint_t
-ngx_llm_canon_one(const u_char *p, const u_char *end)
+ngx_llm_canon_number_one(const u_char *p, const u_char *end)
 {
     ngx_llm_canon_decimal_t  d;
 
-    return ngx_llm_canon_decimal(&d, p, end) != NULL
+    return ngx_llm_canon_number_decimal(&d, p, end) != NULL
            && d.nwhole + d.npart == 1
            && !d.negative && !d.huge && d.exponent == 0
            && *(d.nwhole ? d.whole : d.part) == '1';
@@ -185,7 +186,7 @@ ngx_llm_canon_one(const u_char *p, const u_char *end)
 
 
 const u_char *
-ngx_llm_canon_row(const u_char *p, const u_char *end, ngx_uint_t row,
+ngx_llm_canon_number_row(const u_char *p, const u_char *end, ngx_uint_t row,
     ngx_uint_t *plain)
 {
     const u_char  *behind, *next;
@@ -193,7 +194,7 @@ ngx_llm_canon_row(const u_char *p, const u_char *end, ngx_uint_t row,
     *plain = 1;
 
     if (row) {
-        p = ngx_llm_canon_skip(p, end);
+        p = ngx_llm_canon_number_skip(p, end);
     }
 
     for ( ;; ) {
@@ -211,7 +212,9 @@ ngx_llm_canon_row(const u_char *p, const u_char *end, ngx_uint_t row,
 
         next = ngx_llm_canon_space(next + 1, end);
 
-        if (next == end || (*next != '-' && !ngx_llm_canon_digit(next, end))) {
+        if (next == end
+            || (*next != '-' && !ngx_llm_canon_number_digit(next, end)))
+        {
             return behind;
         }
 
@@ -231,7 +234,7 @@ ngx_llm_canon_row(const u_char *p, const u_char *end, ngx_uint_t row,
  */
 
 static const u_char *
-ngx_llm_canon_skip(const u_char *p, const u_char *end)
+ngx_llm_canon_number_skip(const u_char *p, const u_char *end)
 {
     uint64_t       w, comma, digit;
     const u_char  *start;
@@ -256,7 +259,7 @@ ngx_llm_canon_skip(const u_char *p, const u_char *end)
         }
     }
 
-    while (p > start && (p[-1] != ',' || !ngx_llm_canon_digit(p, end))) {
+    while (p > start && (p[-1] != ',' || !ngx_llm_canon_number_digit(p, end))) {
         p--;
     }
 
@@ -281,7 +284,7 @@ ngx_llm_canon_number(const u_char *p, const u_char *end, ngx_uint_t *plain)
         }
     }
 
-    p = ngx_llm_canon_digits(p, end);
+    p = ngx_llm_canon_number_digits(p, end);
 
     if (p == start) {
         return NULL;
@@ -293,7 +296,7 @@ ngx_llm_canon_number(const u_char *p, const u_char *end, ngx_uint_t *plain)
 
     if (p < end && *p == '.') {
         *plain = 0;
-        p = ngx_llm_canon_digits(p + 1, end);
+        p = ngx_llm_canon_number_digits(p + 1, end);
     }
 
     if (p < end && (*p | 0x20) == 'e') {
@@ -304,7 +307,7 @@ ngx_llm_canon_number(const u_char *p, const u_char *end, ngx_uint_t *plain)
             p++;
         }
 
-        p = ngx_llm_canon_digits(p, end);
+        p = ngx_llm_canon_number_digits(p, end);
     }
 
     return p;
@@ -312,7 +315,7 @@ ngx_llm_canon_number(const u_char *p, const u_char *end, ngx_uint_t *plain)
 
 
 void
-ngx_llm_canon_write_row(ngx_llm_canon_out_t *out, const u_char *p,
+ngx_llm_canon_number_write_row(ngx_llm_canon_out_t *out, const u_char *p,
     const u_char *end)
 {
     ngx_uint_t                plain;
@@ -342,8 +345,8 @@ ngx_llm_canon_write_row(ngx_llm_canon_out_t *out, const u_char *p,
             ngx_llm_canon_write(out, p, behind - p);
 
         } else {
-            (void) ngx_llm_canon_decimal(&d, p, end);
-            ngx_llm_canon_write_decimal(out, &d);
+            (void) ngx_llm_canon_number_decimal(&d, p, end);
+            ngx_llm_canon_number_write_decimal(out, &d);
         }
 
         p = ngx_llm_canon_space(behind, end);
@@ -360,7 +363,7 @@ ngx_llm_canon_write_row(ngx_llm_canon_out_t *out, const u_char *p,
 
 
 static void
-ngx_llm_canon_write_decimal(ngx_llm_canon_out_t *out,
+ngx_llm_canon_number_write_decimal(ngx_llm_canon_out_t *out,
     const ngx_llm_canon_decimal_t *d)
 {
     size_t    n;

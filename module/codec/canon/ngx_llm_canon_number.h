@@ -27,23 +27,23 @@ typedef struct {
 
 
 /* reads the number at p; returns what is behind it, NULL: there is none */
-const u_char *ngx_llm_canon_decimal(ngx_llm_canon_decimal_t *d,
+const u_char *ngx_llm_canon_number_decimal(ngx_llm_canon_decimal_t *d,
     const u_char *p, const u_char *end);
 
 /* the number at p is 0, or 1, by value */
-ngx_uint_t ngx_llm_canon_zero(const u_char *p, const u_char *end);
-ngx_uint_t ngx_llm_canon_one(const u_char *p, const u_char *end);
+ngx_uint_t ngx_llm_canon_number_zero(const u_char *p, const u_char *end);
+ngx_uint_t ngx_llm_canon_number_one(const u_char *p, const u_char *end);
 
 /*
  * p is at a number.  Returns what is behind it, with "row" behind the last
  * one of a row of them that has commas between; NULL: there is none.  *plain
  * becomes 1 if the bytes are their own canonical form.
  */
-const u_char *ngx_llm_canon_row(const u_char *p, const u_char *end,
+const u_char *ngx_llm_canon_number_row(const u_char *p, const u_char *end,
     ngx_uint_t row, ngx_uint_t *plain);
 
-/* what ngx_llm_canon_row() has found, p to end */
-void ngx_llm_canon_write_row(ngx_llm_canon_out_t *out, const u_char *p,
+/* what ngx_llm_canon_number_row() has found, p to end */
+void ngx_llm_canon_number_write_row(ngx_llm_canon_out_t *out, const u_char *p,
     const u_char *end);
 
 

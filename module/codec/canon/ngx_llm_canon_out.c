@@ -7,10 +7,10 @@
 
 
 void
-ngx_llm_canon_write_long(ngx_llm_canon_out_t *out, const u_char *p,
+ngx_llm_canon_out_write_long(ngx_llm_canon_out_t *out, const u_char *p,
     size_t len)
 {
-    ngx_llm_canon_flush(out);
+    ngx_llm_canon_out_flush(out);
 
     if (len >= NGX_LLM_CANON_DIRECT) {
         out->put(out->data, p, len);
@@ -23,7 +23,7 @@ ngx_llm_canon_write_long(ngx_llm_canon_out_t *out, const u_char *p,
 
 
 void
-ngx_llm_canon_flush(ngx_llm_canon_out_t *out)
+ngx_llm_canon_out_flush(ngx_llm_canon_out_t *out)
 {
     if (out->len) {
         out->put(out->data, out->buf, out->len);

@@ -22,10 +22,10 @@ typedef struct {
 } ngx_llm_canon_out_t;
 
 
-void ngx_llm_canon_flush(ngx_llm_canon_out_t *out);
+void ngx_llm_canon_out_flush(ngx_llm_canon_out_t *out);
 
 /* a piece that does not fit, or is too long for a copy */
-void ngx_llm_canon_write_long(ngx_llm_canon_out_t *out, const u_char *p,
+void ngx_llm_canon_out_write_long(ngx_llm_canon_out_t *out, const u_char *p,
     size_t len);
 
 
@@ -35,7 +35,7 @@ ngx_llm_canon_write(ngx_llm_canon_out_t *out, const u_char *p, size_t len)
     if (len >= NGX_LLM_CANON_DIRECT
         || len > NGX_LLM_CANON_BUFFER - out->len)
     {
-        ngx_llm_canon_write_long(out, p, len);
+        ngx_llm_canon_out_write_long(out, p, len);
         return;
     }
 
@@ -48,7 +48,7 @@ static ngx_inline void
 ngx_llm_canon_write_char(ngx_llm_canon_out_t *out, u_char ch)
 {
     if (out->len == NGX_LLM_CANON_BUFFER) {
-        ngx_llm_canon_flush(out);
+        ngx_llm_canon_out_flush(out);
     }
 
     out->buf[out->len++] = ch;

@@ -41,15 +41,15 @@ typedef struct {
 } ngx_llm_canon_name_t;
 
 
-static ngx_int_t ngx_llm_canon_leave_out(ngx_llm_canon_pass_t *s,
+static ngx_int_t ngx_llm_canon_role_leave_out(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_frame_t *f, const ngx_llm_canon_node_t *v);
-static void ngx_llm_canon_learn(ngx_llm_canon_pass_t *s,
+static void ngx_llm_canon_role_learn(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_frame_t *f, const ngx_llm_canon_node_t *v);
-static ngx_uint_t ngx_llm_canon_typed(ngx_llm_canon_pass_t *s,
+static ngx_uint_t ngx_llm_canon_role_typed(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_node_t *v);
-static size_t ngx_llm_canon_begin(ngx_llm_canon_pass_t *s,
+static size_t ngx_llm_canon_role_begin(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_node_t *v, u_char *buf);
-static ngx_uint_t ngx_llm_canon_remote(ngx_llm_canon_pass_t *s,
+static ngx_uint_t ngx_llm_canon_role_remote(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_node_t *v);
 
 
@@ -142,14 +142,14 @@ ngx_llm_canon_role_escaped(ngx_llm_canon_pass_t *s, uint32_t within,
     size_t  len;
     u_char  buf[NGX_LLM_CANON_NAME];
 
-    len = ngx_llm_canon_begin(s, key, buf);
+    len = ngx_llm_canon_role_begin(s, key, buf);
 
     return ngx_llm_canon_role(within, buf, len);
 }
 
 
 ngx_int_t
-ngx_llm_canon_member(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+ngx_llm_canon_role_member(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     uint32_t v)
 {
     ngx_llm_canon_node_t  *node;
@@ -157,11 +157,11 @@ ngx_llm_canon_member(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     node = &s->nodes[v];
 
     if (f->member & ~NGX_LLM_CANON_OUTS) {
-        ngx_llm_canon_learn(s, f, node);
+        ngx_llm_canon_role_learn(s, f, node);
     }
 
     if (f->member & NGX_LLM_CANON_OUTS) {
-        return ngx_llm_canon_leave_out(s, f, node);
+        return ngx_llm_canon_role_leave_out(s, f, node);
     }
 
     return NGX_OK;
@@ -171,7 +171,7 @@ ngx_llm_canon_member(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
 /* a member that is left out is checked here, as it will not be written */
 
 static ngx_int_t
-ngx_llm_canon_leave_out(ngx_llm_canon_pass_t *s,
+ngx_llm_canon_role_leave_out(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_frame_t *f, const ngx_llm_canon_node_t *v)
 {
     const u_char          *p;
@@ -182,7 +182,7 @@ ngx_llm_canon_leave_out(ngx_llm_canon_pass_t *s,
              && ngx_llm_canon_type(v) == NGX_LLM_CANON_NULL)
         && !((f->member & NGX_LLM_CANON_ONE_OUT)
              && ngx_llm_canon_type(v) == NGX_LLM_CANON_NUMBERS
-             && ngx_llm_canon_one(s->body + v->pos, s->end)))
+             && ngx_llm_canon_number_one(s->body + v->pos, s->end)))
     {
         return NGX_OK;
     }
@@ -201,7 +201,8 @@ ngx_llm_canon_leave_out(ngx_llm_canon_pass_t *s,
 
         p = s->body + node->pos;
 
-        if (ngx_llm_canon_rewrite(&s->text, NULL, p + 1, p + node->len - 1)
+        if (ngx_llm_canon_string_rewrite(&s->text, NULL, p + 1,
+                                         p + node->len - 1)
             != NGX_OK)
         {
             return ngx_llm_canon_refuse(s, NGX_LLM_CANON_SURROGATE);
@@ -213,7 +214,7 @@ ngx_llm_canon_leave_out(ngx_llm_canon_pass_t *s,
 
 
 static void
-ngx_llm_canon_learn(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+ngx_llm_canon_role_learn(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     const ngx_llm_canon_node_t *v)
 {
     ngx_uint_t        role, type;
@@ -250,7 +251,7 @@ ngx_llm_canon_learn(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
 
     if (role & NGX_LLM_CANON_ZERO) {
         c->zero = (type == NGX_LLM_CANON_NUMBERS
-                   && ngx_llm_canon_zero(s->body + v->pos, s->end));
+                   && ngx_llm_canon_number_zero(s->body + v->pos, s->end));
     }
 
     if (((role & NGX_LLM_CANON_TEMPLATE) && type == NGX_LLM_CANON_OBJECT)
@@ -260,13 +261,13 @@ ngx_llm_canon_learn(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     }
 
     if ((role & (NGX_LLM_CANON_CONTENT|NGX_LLM_CANON_LINK))
-        && ngx_llm_canon_remote(s, v))
+        && ngx_llm_canon_role_remote(s, v))
     {
         c->reference = 1;
     }
 
     if ((role & NGX_LLM_CANON_TYPE) && type == NGX_LLM_CANON_STRING) {
-        f->typed = ngx_llm_canon_typed(s, v);
+        f->typed = ngx_llm_canon_role_typed(s, v);
     }
 }
 
@@ -274,7 +275,7 @@ ngx_llm_canon_learn(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
 /* it is a type of tools that are not hosted */
 
 static ngx_uint_t
-ngx_llm_canon_typed(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v)
+ngx_llm_canon_role_typed(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v)
 {
     size_t         len;
     const u_char  *p;
@@ -282,8 +283,8 @@ ngx_llm_canon_typed(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v)
     p = s->body + v->pos + 1;
     len = v->len - 2;
 
-    return ngx_llm_canon_compare(p, len, (u_char *) "function", 8) == 0
-           || ngx_llm_canon_compare(p, len, (u_char *) "custom", 6) == 0;
+    return ngx_llm_canon_string_compare(p, len, (u_char *) "function", 8) == 0
+           || ngx_llm_canon_string_compare(p, len, (u_char *) "custom", 6) == 0;
 }
 
 
@@ -293,7 +294,7 @@ ngx_llm_canon_typed(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v)
  */
 
 static size_t
-ngx_llm_canon_begin(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v,
+ngx_llm_canon_role_begin(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v,
     u_char *buf)
 {
     const u_char  *p;
@@ -302,13 +303,14 @@ ngx_llm_canon_begin(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v,
 
     p = s->body + v->pos;
 
-    return ngx_llm_canon_decode(buf, NGX_LLM_CANON_NAME, p + 1,
-                                p + v->len - 1);
+    return ngx_llm_canon_string_decode(buf, NGX_LLM_CANON_NAME, p + 1,
+                                       p + v->len - 1);
 }
 
 
 static ngx_uint_t
-ngx_llm_canon_remote(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v)
+ngx_llm_canon_role_remote(ngx_llm_canon_pass_t *s,
+    const ngx_llm_canon_node_t *v)
 {
     u_char                  url[NGX_LLM_CANON_NAME];
     ngx_uint_t              i;
@@ -323,7 +325,7 @@ ngx_llm_canon_remote(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v)
         return 0;
     }
 
-    (void) ngx_llm_canon_begin(s, v, url);
+    (void) ngx_llm_canon_role_begin(s, v, url);
 
     for (i = 0; i < NGX_LLM_CANON_NAME; i++) {
         if ((u_char) (url[i] - 'A') < 26) {

@@ -22,7 +22,7 @@ uint32_t ngx_llm_canon_role_escaped(ngx_llm_canon_pass_t *s, uint32_t within,
  * A value in f is complete, of which f->member is not 0.  NGX_DECLINED: it is
  * left out, and has a lone surrogate.
  */
-ngx_int_t ngx_llm_canon_member(ngx_llm_canon_pass_t *s,
+ngx_int_t ngx_llm_canon_role_member(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_frame_t *f, uint32_t v);
 
 

@@ -61,7 +61,7 @@ struct ngx_llm_canon_text_s {
 
 
 /* level: NGX_LLM_SCAN_...; len > 0 */
-void ngx_llm_canon_text(ngx_llm_canon_text_t *t, ngx_uint_t level,
+void ngx_llm_canon_string_text(ngx_llm_canon_text_t *t, ngx_uint_t level,
     const u_char *body, size_t len);
 
 

@@ -38,18 +38,21 @@ typedef struct {
 } ngx_llm_canon_reader_t;
 
 
-static const ngx_llm_canon_scan_t *ngx_llm_canon_scanner(ngx_uint_t level);
-static ngx_int_t ngx_llm_canon_next_byte(ngx_llm_canon_reader_t *r);
-static uint32_t ngx_llm_canon_escape(const u_char **src, const u_char *end);
-static uint32_t ngx_llm_canon_hex(const u_char *p);
-static void ngx_llm_canon_write_code(ngx_llm_canon_out_t *out, uint32_t code);
-static size_t ngx_llm_canon_utf8(u_char *dst, uint32_t code);
+static const ngx_llm_canon_scan_t *ngx_llm_canon_string_scanner(
+    ngx_uint_t level);
+static ngx_int_t ngx_llm_canon_string_next_byte(ngx_llm_canon_reader_t *r);
+static uint32_t ngx_llm_canon_string_escape(const u_char **src,
+    const u_char *end);
+static uint32_t ngx_llm_canon_string_hex(const u_char *p);
+static void ngx_llm_canon_string_write_code(ngx_llm_canon_out_t *out,
+    uint32_t code);
+static size_t ngx_llm_canon_string_utf8(u_char *dst, uint32_t code);
 
 
 /* eight bytes a word; the sum never carries from byte to byte */
 
 NGX_LLM_CANON_INLINE uint64_t
-ngx_llm_canon_mask_scalar(const u_char *p, u_char ch)
+ngx_llm_canon_string_mask_scalar(const u_char *p, u_char ch)
 {
     uint64_t    w, mask;
     ngx_uint_t  i;
@@ -83,7 +86,7 @@ ngx_llm_canon_mask_scalar(const u_char *p, u_char ch)
  */
 
 NGX_LLM_CANON_INLINE uint64_t
-ngx_llm_canon_escaped(uint64_t slashes, uint64_t *carry)
+ngx_llm_canon_string_escaped(uint64_t slashes, uint64_t *carry)
 {
     uint64_t  active, ends, escaped;
 
@@ -106,7 +109,7 @@ ngx_llm_canon_escaped(uint64_t slashes, uint64_t *carry)
  */
 
 NGX_LLM_CANON_INLINE void
-ngx_llm_canon_step(ngx_llm_canon_step_t *step, const u_char *p,
+ngx_llm_canon_string_step(ngx_llm_canon_step_t *step, const u_char *p,
     const u_char *from, ngx_uint_t shift, ngx_llm_canon_mask_pt mask)
 {
     uint64_t  slashes;
@@ -115,13 +118,13 @@ ngx_llm_canon_step(ngx_llm_canon_step_t *step, const u_char *p,
     step->quotes = mask(from, '"') >> shift;
     slashes = mask(from, '\\') >> shift;
 
-    if (mask == ngx_llm_canon_mask_scalar && !(slashes | step->carry)) {
+    if (mask == ngx_llm_canon_string_mask_scalar && !(slashes | step->carry)) {
         step->escaped = 0;
         step->letters = 0;
         return;
     }
 
-    step->escaped = ngx_llm_canon_escaped(slashes, &step->carry);
+    step->escaped = ngx_llm_canon_string_escaped(slashes, &step->carry);
     step->quotes &= ~step->escaped;
     step->letters = step->escaped
                     & (mask(from, 'u') | mask(from, '/')) >> shift;
@@ -129,8 +132,8 @@ ngx_llm_canon_step(ngx_llm_canon_step_t *step, const u_char *p,
 
 
 NGX_LLM_CANON_INLINE void
-ngx_llm_canon_look(ngx_llm_canon_text_t *t, const u_char *p, uint64_t carry,
-    ngx_llm_canon_mask_pt mask)
+ngx_llm_canon_string_look(ngx_llm_canon_text_t *t, const u_char *p,
+    uint64_t carry, ngx_llm_canon_mask_pt mask)
 {
     ssize_t  left;
 
@@ -138,17 +141,17 @@ ngx_llm_canon_look(ngx_llm_canon_text_t *t, const u_char *p, uint64_t carry,
     t->step.carry = carry;
 
     if (left >= NGX_LLM_CANON_STEP) {
-        ngx_llm_canon_step(&t->step, p, p, 0, mask);
+        ngx_llm_canon_string_step(&t->step, p, p, 0, mask);
 
     } else {
-        ngx_llm_canon_step(&t->step, p, t->last, NGX_LLM_CANON_STEP - left,
-                           mask);
+        ngx_llm_canon_string_step(&t->step, p, t->last,
+                                  NGX_LLM_CANON_STEP - left, mask);
     }
 }
 
 
 NGX_LLM_CANON_INLINE ngx_uint_t
-ngx_llm_canon_seek(ngx_llm_canon_text_t *t, const u_char *p,
+ngx_llm_canon_string_seek(ngx_llm_canon_text_t *t, const u_char *p,
     ngx_llm_canon_mask_pt mask)
 {
     size_t                n;
@@ -175,7 +178,7 @@ ngx_llm_canon_seek(ngx_llm_canon_text_t *t, const u_char *p,
     {
         p = t->end - left;
 
-        ngx_llm_canon_step(&step, p, p, 0, mask);
+        ngx_llm_canon_string_step(&step, p, p, 0, mask);
 
         if (step.quotes) {
             goto found;
@@ -188,8 +191,8 @@ ngx_llm_canon_seek(ngx_llm_canon_text_t *t, const u_char *p,
     step.quotes = 0;
 
     if (left > 0) {
-        ngx_llm_canon_step(&step, t->end - left, t->last,
-                           NGX_LLM_CANON_STEP - left, mask);
+        ngx_llm_canon_string_step(&step, t->end - left, t->last,
+                                  NGX_LLM_CANON_STEP - left, mask);
     }
 
 found:
@@ -202,30 +205,30 @@ found:
 
 
 static void
-ngx_llm_canon_look_scalar(ngx_llm_canon_text_t *t, const u_char *p,
+ngx_llm_canon_string_look_scalar(ngx_llm_canon_text_t *t, const u_char *p,
     uint64_t carry)
 {
-    ngx_llm_canon_look(t, p, carry, ngx_llm_canon_mask_scalar);
+    ngx_llm_canon_string_look(t, p, carry, ngx_llm_canon_string_mask_scalar);
 }
 
 
 static ngx_uint_t
-ngx_llm_canon_seek_scalar(ngx_llm_canon_text_t *t, const u_char *p)
+ngx_llm_canon_string_seek_scalar(ngx_llm_canon_text_t *t, const u_char *p)
 {
-    return ngx_llm_canon_seek(t, p, ngx_llm_canon_mask_scalar);
+    return ngx_llm_canon_string_seek(t, p, ngx_llm_canon_string_mask_scalar);
 }
 
 
 static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_scalar = {
-    ngx_llm_canon_look_scalar,
-    ngx_llm_canon_seek_scalar
+    ngx_llm_canon_string_look_scalar,
+    ngx_llm_canon_string_seek_scalar
 };
 
 
 #if (NGX_LLM_SCAN_X86)
 
 NGX_LLM_CANON_INLINE uint64_t
-ngx_llm_canon_mask_sse2(const u_char *p, u_char ch)
+ngx_llm_canon_string_mask_sse2(const u_char *p, u_char ch)
 {
     __m128i     v;
     uint64_t    mask;
@@ -244,23 +247,23 @@ ngx_llm_canon_mask_sse2(const u_char *p, u_char ch)
 
 
 static void
-ngx_llm_canon_look_sse2(ngx_llm_canon_text_t *t, const u_char *p,
+ngx_llm_canon_string_look_sse2(ngx_llm_canon_text_t *t, const u_char *p,
     uint64_t carry)
 {
-    ngx_llm_canon_look(t, p, carry, ngx_llm_canon_mask_sse2);
+    ngx_llm_canon_string_look(t, p, carry, ngx_llm_canon_string_mask_sse2);
 }
 
 
 static ngx_uint_t
-ngx_llm_canon_seek_sse2(ngx_llm_canon_text_t *t, const u_char *p)
+ngx_llm_canon_string_seek_sse2(ngx_llm_canon_text_t *t, const u_char *p)
 {
-    return ngx_llm_canon_seek(t, p, ngx_llm_canon_mask_sse2);
+    return ngx_llm_canon_string_seek(t, p, ngx_llm_canon_string_mask_sse2);
 }
 
 
 static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_sse2 = {
-    ngx_llm_canon_look_sse2,
-    ngx_llm_canon_seek_sse2
+    ngx_llm_canon_string_look_sse2,
+    ngx_llm_canon_string_seek_sse2
 };
 
 
@@ -270,7 +273,7 @@ static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_sse2 = {
 
 
 NGX_LLM_CANON_AVX2_INLINE uint64_t
-ngx_llm_canon_mask_avx2(const u_char *p, u_char ch)
+ngx_llm_canon_string_mask_avx2(const u_char *p, u_char ch)
 {
     __m256i  low, high, all;
 
@@ -287,33 +290,33 @@ ngx_llm_canon_mask_avx2(const u_char *p, u_char ch)
 
 
 static NGX_LLM_CANON_AVX2 void
-ngx_llm_canon_look_avx2(ngx_llm_canon_text_t *t, const u_char *p,
+ngx_llm_canon_string_look_avx2(ngx_llm_canon_text_t *t, const u_char *p,
     uint64_t carry)
 {
-    ngx_llm_canon_look(t, p, carry, ngx_llm_canon_mask_avx2);
+    ngx_llm_canon_string_look(t, p, carry, ngx_llm_canon_string_mask_avx2);
 }
 
 
 static NGX_LLM_CANON_AVX2 ngx_uint_t
-ngx_llm_canon_seek_avx2(ngx_llm_canon_text_t *t, const u_char *p)
+ngx_llm_canon_string_seek_avx2(ngx_llm_canon_text_t *t, const u_char *p)
 {
-    return ngx_llm_canon_seek(t, p, ngx_llm_canon_mask_avx2);
+    return ngx_llm_canon_string_seek(t, p, ngx_llm_canon_string_mask_avx2);
 }
 
 
 static const ngx_llm_canon_scan_t  ngx_llm_canon_scan_avx2 = {
-    ngx_llm_canon_look_avx2,
-    ngx_llm_canon_seek_avx2
+    ngx_llm_canon_string_look_avx2,
+    ngx_llm_canon_string_seek_avx2
 };
 
 #endif
 
 
 void
-ngx_llm_canon_text(ngx_llm_canon_text_t *t, ngx_uint_t level,
+ngx_llm_canon_string_text(ngx_llm_canon_text_t *t, ngx_uint_t level,
     const u_char *body, size_t len)
 {
-    t->scan = ngx_llm_canon_scanner(level);
+    t->scan = ngx_llm_canon_string_scanner(level);
     t->end = body + len;
 
     if (len >= NGX_LLM_CANON_STEP) {
@@ -330,7 +333,7 @@ ngx_llm_canon_text(ngx_llm_canon_text_t *t, ngx_uint_t level,
 
 
 static const ngx_llm_canon_scan_t *
-ngx_llm_canon_scanner(ngx_uint_t level)
+ngx_llm_canon_string_scanner(ngx_uint_t level)
 {
 #if (NGX_LLM_SCAN_X86)
 
@@ -354,7 +357,7 @@ ngx_llm_canon_scanner(ngx_uint_t level)
 
 
 ngx_int_t
-ngx_llm_canon_compare(const u_char *one, size_t len, const u_char *two,
+ngx_llm_canon_string_compare(const u_char *one, size_t len, const u_char *two,
     size_t two_len)
 {
     ngx_int_t            ch, diff;
@@ -370,8 +373,8 @@ ngx_llm_canon_compare(const u_char *one, size_t len, const u_char *two,
     b.end = two + two_len;
 
     do {
-        ch = ngx_llm_canon_next_byte(&a);
-        diff = ch - ngx_llm_canon_next_byte(&b);
+        ch = ngx_llm_canon_string_next_byte(&a);
+        diff = ch - ngx_llm_canon_string_next_byte(&b);
     } while (diff == 0 && ch != -1);
 
     return diff;
@@ -379,7 +382,7 @@ ngx_llm_canon_compare(const u_char *one, size_t len, const u_char *two,
 
 
 size_t
-ngx_llm_canon_decode(u_char *dst, size_t size, const u_char *p,
+ngx_llm_canon_string_decode(u_char *dst, size_t size, const u_char *p,
     const u_char *end)
 {
     size_t               len;
@@ -392,7 +395,7 @@ ngx_llm_canon_decode(u_char *dst, size_t size, const u_char *p,
     r.end = end;
 
     for (len = 0; /* void */; len++) {
-        ch = ngx_llm_canon_next_byte(&r);
+        ch = ngx_llm_canon_string_next_byte(&r);
 
         if (ch == -1) {
             return len;
@@ -410,7 +413,7 @@ ngx_llm_canon_decode(u_char *dst, size_t size, const u_char *p,
 /* the next byte, -1 at the end */
 
 static ngx_int_t
-ngx_llm_canon_next_byte(ngx_llm_canon_reader_t *r)
+ngx_llm_canon_string_next_byte(ngx_llm_canon_reader_t *r)
 {
     if (r->next < r->len) {
         return r->bytes[r->next++];
@@ -424,8 +427,9 @@ ngx_llm_canon_next_byte(ngx_llm_canon_reader_t *r)
         return *r->p++;
     }
 
-    r->len = ngx_llm_canon_utf8(r->bytes,
-                                ngx_llm_canon_escape(&r->p, r->end));
+    r->len = ngx_llm_canon_string_utf8(r->bytes,
+                                       ngx_llm_canon_string_escape(&r->p,
+                                                                   r->end));
     r->next = 1;
 
     return r->bytes[0];
@@ -433,7 +437,7 @@ ngx_llm_canon_next_byte(ngx_llm_canon_reader_t *r)
 
 
 ngx_int_t
-ngx_llm_canon_rewrite(ngx_llm_canon_text_t *t, ngx_llm_canon_out_t *out,
+ngx_llm_canon_string_rewrite(ngx_llm_canon_text_t *t, ngx_llm_canon_out_t *out,
     const u_char *p, const u_char *quote)
 {
     uint32_t       code;
@@ -466,14 +470,14 @@ ngx_llm_canon_rewrite(ngx_llm_canon_text_t *t, ngx_llm_canon_out_t *out,
             }
 
             do {
-                code = ngx_llm_canon_escape(&escape, quote);
+                code = ngx_llm_canon_string_escape(&escape, quote);
 
                 if (ngx_llm_canon_surrogate(code)) {
                     return NGX_DECLINED;
                 }
 
                 if (out != NULL) {
-                    ngx_llm_canon_write_code(out, code);
+                    ngx_llm_canon_string_write_code(out, code);
                 }
 
             } while (quote - escape >= 6
@@ -501,7 +505,7 @@ ngx_llm_canon_rewrite(ngx_llm_canon_text_t *t, ngx_llm_canon_out_t *out,
  */
 
 static uint32_t
-ngx_llm_canon_escape(const u_char **src, const u_char *end)
+ngx_llm_canon_string_escape(const u_char **src, const u_char *end)
 {
     uint32_t       code, low;
     const u_char  *p;
@@ -539,7 +543,7 @@ ngx_llm_canon_escape(const u_char **src, const u_char *end)
 
     *src = p + 6;
 
-    code = ngx_llm_canon_hex(p + 2);
+    code = ngx_llm_canon_string_hex(p + 2);
 
     if ((code & 0xfc00) != 0xd800
         || end - p < 12 || p[6] != '\\' || p[7] != 'u')
@@ -547,7 +551,7 @@ ngx_llm_canon_escape(const u_char **src, const u_char *end)
         return code;
     }
 
-    low = ngx_llm_canon_hex(p + 8);
+    low = ngx_llm_canon_string_hex(p + 8);
 
     if ((low & 0xfc00) != 0xdc00) {
         return code;
@@ -562,7 +566,7 @@ ngx_llm_canon_escape(const u_char **src, const u_char *end)
 /* four hexadecimal digits: a letter has 9 less in its low bits, and bit 6 */
 
 static uint32_t
-ngx_llm_canon_hex(const u_char *p)
+ngx_llm_canon_string_hex(const u_char *p)
 {
     uint32_t    code;
     ngx_uint_t  i;
@@ -576,20 +580,20 @@ ngx_llm_canon_hex(const u_char *p)
 
 
 static void
-ngx_llm_canon_write_code(ngx_llm_canon_out_t *out, uint32_t code)
+ngx_llm_canon_string_write_code(ngx_llm_canon_out_t *out, uint32_t code)
 {
     u_char               *p;
     static const u_char   hex[] = "0123456789abcdef";
     static const u_char   letters[] = "uuuuuuuubtnufruu";
 
     if (NGX_LLM_CANON_BUFFER - out->len < 6) {
-        ngx_llm_canon_flush(out);
+        ngx_llm_canon_out_flush(out);
     }
 
     p = out->buf + out->len;
 
     if (code >= 0x20 && code != '"' && code != '\\') {
-        out->len += ngx_llm_canon_utf8(p, code);
+        out->len += ngx_llm_canon_string_utf8(p, code);
         return;
     }
 
@@ -612,7 +616,7 @@ ngx_llm_canon_write_code(ngx_llm_canon_out_t *out, uint32_t code)
 
 
 static size_t
-ngx_llm_canon_utf8(u_char *dst, uint32_t code)
+ngx_llm_canon_string_utf8(u_char *dst, uint32_t code)
 {
     if (code < 0x80) {
         dst[0] = (u_char) code;

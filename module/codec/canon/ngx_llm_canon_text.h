@@ -15,21 +15,21 @@
  * Two keys, without quotes, by their decoded bytes: < 0, 0 or > 0; a surrogate
  * that is alone differs from all else.
  */
-ngx_int_t ngx_llm_canon_compare(const u_char *one, size_t len,
+ngx_int_t ngx_llm_canon_string_compare(const u_char *one, size_t len,
     const u_char *two, size_t two_len);
 
 /*
  * Decodes the inside of a string up to end.  Returns the bytes written, or
  * size + 1 if there are more than size, which are the first of them then.
  */
-size_t ngx_llm_canon_decode(u_char *dst, size_t size, const u_char *p,
+size_t ngx_llm_canon_string_decode(u_char *dst, size_t size, const u_char *p,
     const u_char *end);
 
 /*
  * The canonical form of the inside of a string, p to quote.  With out NULL it
  * is checked only.  Moves the step.  NGX_DECLINED: there is a lone surrogate.
  */
-ngx_int_t ngx_llm_canon_rewrite(ngx_llm_canon_text_t *t,
+ngx_int_t ngx_llm_canon_string_rewrite(ngx_llm_canon_text_t *t,
     ngx_llm_canon_out_t *out, const u_char *p, const u_char *quote);
 
 

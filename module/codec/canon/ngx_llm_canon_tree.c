@@ -8,27 +8,28 @@
 #include "ngx_llm_canon_role.h"
 
 
-static ngx_llm_canon_frame_t *ngx_llm_canon_open(ngx_llm_canon_pass_t *s,
+static ngx_llm_canon_frame_t *ngx_llm_canon_tree_open(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_frame_t *f, u_char ch);
-static const u_char *ngx_llm_canon_blank(const u_char *p, const u_char *end);
-static const u_char *ngx_llm_canon_key(ngx_llm_canon_pass_t *s,
+static const u_char *ngx_llm_canon_tree_blank(const u_char *p,
+    const u_char *end);
+static const u_char *ngx_llm_canon_tree_key(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_frame_t *f, const u_char *p);
-static ngx_int_t ngx_llm_canon_append(ngx_llm_canon_pass_t *s,
+static ngx_int_t ngx_llm_canon_tree_append(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_frame_t *f, uint32_t key);
-static const u_char *ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s,
+static const u_char *ngx_llm_canon_tree_scalar(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_frame_t *f, const u_char *p);
-static ngx_int_t ngx_llm_canon_shut(ngx_llm_canon_pass_t *s,
+static ngx_int_t ngx_llm_canon_tree_shut(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_frame_t *f);
 
-static uint32_t ngx_llm_canon_sort(ngx_llm_canon_pass_t *s, uint32_t key);
-static uint32_t ngx_llm_canon_merge(ngx_llm_canon_pass_t *s, uint32_t one,
+static uint32_t ngx_llm_canon_tree_sort(ngx_llm_canon_pass_t *s, uint32_t key);
+static uint32_t ngx_llm_canon_tree_merge(ngx_llm_canon_pass_t *s, uint32_t one,
     uint32_t two);
-static ngx_int_t ngx_llm_canon_order_long(ngx_llm_canon_pass_t *s,
+static ngx_int_t ngx_llm_canon_tree_order_long(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_node_t *a, const ngx_llm_canon_node_t *b);
 
 
 static ngx_inline u_char
-ngx_llm_canon_peek(ngx_llm_canon_pass_t *s, const u_char *p)
+ngx_llm_canon_tree_peek(ngx_llm_canon_pass_t *s, const u_char *p)
 {
     return p < s->end ? *p : '\0';
 }
@@ -37,22 +38,22 @@ ngx_llm_canon_peek(ngx_llm_canon_pass_t *s, const u_char *p)
 /* skips white space, of which most bodies have none; returns what is there */
 
 static ngx_inline u_char
-ngx_llm_canon_next(ngx_llm_canon_pass_t *s, const u_char **p)
+ngx_llm_canon_tree_next(ngx_llm_canon_pass_t *s, const u_char **p)
 {
     if (*p < s->end && **p > ' ') {
         return **p;
     }
 
-    *p = ngx_llm_canon_blank(*p, s->end);
+    *p = ngx_llm_canon_tree_blank(*p, s->end);
 
-    return ngx_llm_canon_peek(s, *p);
+    return ngx_llm_canon_tree_peek(s, *p);
 }
 
 
 /* a node for the text from p to end, or NULL */
 
 static ngx_inline ngx_llm_canon_node_t *
-ngx_llm_canon_node(ngx_llm_canon_pass_t *s, const u_char *p,
+ngx_llm_canon_tree_node(ngx_llm_canon_pass_t *s, const u_char *p,
     const u_char *end, ngx_uint_t type)
 {
     ngx_llm_canon_node_t  *node;
@@ -76,7 +77,7 @@ ngx_llm_canon_node(ngx_llm_canon_pass_t *s, const u_char *p,
 /* p is at the opening quote */
 
 static ngx_inline const u_char *
-ngx_llm_canon_string(ngx_llm_canon_pass_t *s, const u_char *p,
+ngx_llm_canon_tree_string(ngx_llm_canon_pass_t *s, const u_char *p,
     ngx_uint_t *flags)
 {
     const u_char  *quote;
@@ -85,7 +86,7 @@ ngx_llm_canon_string(ngx_llm_canon_pass_t *s, const u_char *p,
     quote = ngx_llm_canon_close(&s->text, p + 1, flags);
 
     if (quote == NULL
-        || ngx_llm_canon_node(s, p, quote + 1, *flags) == NULL)
+        || ngx_llm_canon_tree_node(s, p, quote + 1, *flags) == NULL)
     {
         return NULL;
     }
@@ -97,17 +98,17 @@ ngx_llm_canon_string(ngx_llm_canon_pass_t *s, const u_char *p,
 /* a value in f is complete: few mean anything */
 
 static ngx_inline ngx_int_t
-ngx_llm_canon_value(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+ngx_llm_canon_tree_value(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     uint32_t v)
 {
-    return f->member ? ngx_llm_canon_member(s, f, v) : NGX_OK;
+    return f->member ? ngx_llm_canon_role_member(s, f, v) : NGX_OK;
 }
 
 
 /* two keys of one object; if they are equal this is refused */
 
 static ngx_inline ngx_int_t
-ngx_llm_canon_order(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
+ngx_llm_canon_tree_order(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
 {
     u_char  p, q;
 
@@ -120,12 +121,12 @@ ngx_llm_canon_order(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
         return (ngx_int_t) p - q;
     }
 
-    return ngx_llm_canon_order_long(s, &s->nodes[one], &s->nodes[two]);
+    return ngx_llm_canon_tree_order_long(s, &s->nodes[one], &s->nodes[two]);
 }
 
 
 ngx_int_t
-ngx_llm_canon_read(ngx_llm_canon_pass_t *s)
+ngx_llm_canon_tree_read(ngx_llm_canon_pass_t *s)
 {
     u_char                  ch;
     uint32_t                v;
@@ -140,35 +141,35 @@ ngx_llm_canon_read(ngx_llm_canon_pass_t *s)
 
     p = s->body;
 
-    if (ngx_llm_canon_next(s, &p) != '{') {
+    if (ngx_llm_canon_tree_next(s, &p) != '{') {
         return NGX_ERROR;
     }
 
     for ( ;; ) {
 
         if (f->closer == '}') {
-            p = ngx_llm_canon_key(s, f, p);
+            p = ngx_llm_canon_tree_key(s, f, p);
             if (p == NULL) {
                 return s->rc;
             }
         }
 
-        ch = ngx_llm_canon_next(s, &p);
+        ch = ngx_llm_canon_tree_next(s, &p);
 
         if (ch == '{' || ch == '[') {
-            f = ngx_llm_canon_open(s, f, ch);
+            f = ngx_llm_canon_tree_open(s, f, ch);
             if (f == NULL) {
                 return s->rc;
             }
 
             p++;
 
-            if (ngx_llm_canon_next(s, &p) != f->closer) {
+            if (ngx_llm_canon_tree_next(s, &p) != f->closer) {
                 continue;
             }
 
         } else {
-            p = ngx_llm_canon_scalar(s, f, p);
+            p = ngx_llm_canon_tree_scalar(s, f, p);
             if (p == NULL) {
                 return s->rc;
             }
@@ -176,9 +177,9 @@ ngx_llm_canon_read(ngx_llm_canon_pass_t *s)
 
         /* close all that ends here */
 
-        while (ngx_llm_canon_next(s, &p) == f->closer) {
+        while (ngx_llm_canon_tree_next(s, &p) == f->closer) {
 
-            if (ngx_llm_canon_shut(s, f) != NGX_OK) {
+            if (ngx_llm_canon_tree_shut(s, f) != NGX_OK) {
                 return s->rc;
             }
 
@@ -190,12 +191,12 @@ ngx_llm_canon_read(ngx_llm_canon_pass_t *s)
                 return NGX_OK;
             }
 
-            if (ngx_llm_canon_value(s, f, v) != NGX_OK) {
+            if (ngx_llm_canon_tree_value(s, f, v) != NGX_OK) {
                 return s->rc;
             }
         }
 
-        if (ngx_llm_canon_peek(s, p) != ',') {
+        if (ngx_llm_canon_tree_peek(s, p) != ',') {
             return NGX_ERROR;
         }
 
@@ -207,7 +208,7 @@ ngx_llm_canon_read(ngx_llm_canon_pass_t *s)
 /* ch: '{' or '[', in f; returns the frame of what it opens */
 
 static ngx_llm_canon_frame_t *
-ngx_llm_canon_open(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+ngx_llm_canon_tree_open(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     u_char ch)
 {
     ngx_uint_t  type;
@@ -234,7 +235,7 @@ ngx_llm_canon_open(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     type = (ch == '{') ? NGX_LLM_CANON_OBJECT : NGX_LLM_CANON_ARRAY;
     type |= NGX_LLM_CANON_REWRITTEN;
 
-    if (ngx_llm_canon_node(s, s->body, s->body, type) == NULL) {
+    if (ngx_llm_canon_tree_node(s, s->body, s->body, type) == NULL) {
         return NULL;
     }
 
@@ -242,10 +243,11 @@ ngx_llm_canon_open(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
 }
 
 
-/* apart, so that the common way through ngx_llm_canon_read() has no loop */
+/* apart, so that the common way through ngx_llm_canon_tree_read() has no
+   loop */
 
 static const u_char *
-ngx_llm_canon_blank(const u_char *p, const u_char *end)
+ngx_llm_canon_tree_blank(const u_char *p, const u_char *end)
 {
     return ngx_llm_canon_space(p, end);
 }
@@ -254,21 +256,21 @@ ngx_llm_canon_blank(const u_char *p, const u_char *end)
 /* p is before a key; returns what is behind its colon */
 
 static const u_char *
-ngx_llm_canon_key(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+ngx_llm_canon_tree_key(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     const u_char *p)
 {
     uint32_t       key;
     ngx_uint_t     flags;
     const u_char  *start;
 
-    if (ngx_llm_canon_next(s, &p) != '"') {
+    if (ngx_llm_canon_tree_next(s, &p) != '"') {
         return NULL;
     }
 
     key = s->used;
     start = p;
 
-    p = ngx_llm_canon_string(s, p, &flags);
+    p = ngx_llm_canon_tree_string(s, p, &flags);
     if (p == NULL) {
         return NULL;
     }
@@ -279,7 +281,7 @@ ngx_llm_canon_key(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
         f->first = key;
         f->last = key;
 
-    } else if (ngx_llm_canon_append(s, f, key) != NGX_OK) {
+    } else if (ngx_llm_canon_tree_append(s, f, key) != NGX_OK) {
         return NULL;
     }
 
@@ -287,14 +289,14 @@ ngx_llm_canon_key(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
                 ? ngx_llm_canon_role_escaped(s, f->role, &s->nodes[key])
                 : ngx_llm_canon_role(f->role, start + 1, p - start - 2);
 
-    return (ngx_llm_canon_next(s, &p) == ':') ? p + 1 : NULL;
+    return (ngx_llm_canon_tree_next(s, &p) == ':') ? p + 1 : NULL;
 }
 
 
 /* puts a key into the list, which stays in order if it goes to an end */
 
 static ngx_int_t
-ngx_llm_canon_append(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+ngx_llm_canon_tree_append(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     uint32_t key)
 {
     ngx_int_t              order;
@@ -303,10 +305,10 @@ ngx_llm_canon_append(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     nodes = s->nodes;
 
     if (!f->unsorted) {
-        order = ngx_llm_canon_order(s, f->last, key);
+        order = ngx_llm_canon_tree_order(s, f->last, key);
 
         if (order > 0 && f->first != f->last) {
-            order = ngx_llm_canon_order(s, f->first, key);
+            order = ngx_llm_canon_tree_order(s, f->first, key);
             f->unsorted = (order < 0);
         }
 
@@ -331,7 +333,7 @@ ngx_llm_canon_append(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
 /* p is where a value must start that is no container */
 
 static const u_char *
-ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+ngx_llm_canon_tree_scalar(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     const u_char *p)
 {
     size_t         len;
@@ -343,15 +345,15 @@ ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     start = p;
     len = 4;
 
-    switch (ngx_llm_canon_peek(s, p)) {
+    switch (ngx_llm_canon_tree_peek(s, p)) {
 
     case '"':
-        p = ngx_llm_canon_string(s, p, &type);
+        p = ngx_llm_canon_tree_string(s, p, &type);
         if (p == NULL) {
             return NULL;
         }
 
-        return ngx_llm_canon_value(s, f, v) == NGX_OK ? p : NULL;
+        return ngx_llm_canon_tree_value(s, f, v) == NGX_OK ? p : NULL;
 
     case 't':
         type = NGX_LLM_CANON_TRUE;
@@ -367,7 +369,7 @@ ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
         break;
 
     default:
-        p = ngx_llm_canon_row(p, s->end, f->closer == ']', &plain);
+        p = ngx_llm_canon_number_row(p, s->end, f->closer == ']', &plain);
         if (p == NULL) {
             return NULL;
         }
@@ -383,18 +385,18 @@ ngx_llm_canon_scalar(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
 
     p = start + len;
 
-    if (ngx_llm_canon_node(s, start, p, type) == NULL) {
+    if (ngx_llm_canon_tree_node(s, start, p, type) == NULL) {
         return NULL;
     }
 
-    return ngx_llm_canon_value(s, f, v) == NGX_OK ? p : NULL;
+    return ngx_llm_canon_tree_value(s, f, v) == NGX_OK ? p : NULL;
 }
 
 
 /* the innermost container has ended */
 
 static ngx_int_t
-ngx_llm_canon_shut(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f)
+ngx_llm_canon_tree_shut(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f)
 {
     ngx_llm_canon_node_t  *node;
 
@@ -403,7 +405,7 @@ ngx_llm_canon_shut(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f)
     node->next = s->used;
 
     if (f->unsorted) {
-        f->first = ngx_llm_canon_sort(s, f->first);
+        f->first = ngx_llm_canon_tree_sort(s, f->first);
 
         if (f->first == 0) {
             return NGX_DECLINED;
@@ -429,7 +431,7 @@ ngx_llm_canon_shut(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f)
  */
 
 static uint32_t
-ngx_llm_canon_sort(ngx_llm_canon_pass_t *s, uint32_t key)
+ngx_llm_canon_tree_sort(ngx_llm_canon_pass_t *s, uint32_t key)
 {
     uint32_t    list, next, sorted[32];
     ngx_uint_t  i, n;
@@ -442,7 +444,7 @@ ngx_llm_canon_sort(ngx_llm_canon_pass_t *s, uint32_t key)
         list = key;
 
         for (i = 0; i < n && sorted[i]; i++) {
-            list = ngx_llm_canon_merge(s, sorted[i], list);
+            list = ngx_llm_canon_tree_merge(s, sorted[i], list);
             if (list == 0) {
                 return 0;
             }
@@ -460,7 +462,7 @@ ngx_llm_canon_sort(ngx_llm_canon_pass_t *s, uint32_t key)
     for (list = 0, i = 0; i < n; i++) {
 
         if (sorted[i] && list) {
-            list = ngx_llm_canon_merge(s, sorted[i], list);
+            list = ngx_llm_canon_tree_merge(s, sorted[i], list);
             if (list == 0) {
                 return 0;
             }
@@ -477,7 +479,7 @@ ngx_llm_canon_sort(ngx_llm_canon_pass_t *s, uint32_t key)
 /* neither is empty */
 
 static uint32_t
-ngx_llm_canon_merge(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
+ngx_llm_canon_tree_merge(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
 {
     uint32_t               head, *link;
     ngx_int_t              order;
@@ -487,7 +489,7 @@ ngx_llm_canon_merge(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
     link = &head;
 
     while (one && two) {
-        order = ngx_llm_canon_order(s, one, two);
+        order = ngx_llm_canon_tree_order(s, one, two);
 
         if (order == 0) {
             return 0;
@@ -512,7 +514,7 @@ ngx_llm_canon_merge(ngx_llm_canon_pass_t *s, uint32_t one, uint32_t two)
 
 
 static ngx_int_t
-ngx_llm_canon_order_long(ngx_llm_canon_pass_t *s,
+ngx_llm_canon_tree_order_long(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_node_t *a, const ngx_llm_canon_node_t *b)
 {
     size_t         len, two_len;
@@ -525,7 +527,7 @@ ngx_llm_canon_order_long(ngx_llm_canon_pass_t *s,
     two_len = b->len - 2;
 
     if ((a->type | b->type) & NGX_LLM_CANON_ESCAPED) {
-        order = ngx_llm_canon_compare(p, len, q, two_len);
+        order = ngx_llm_canon_string_compare(p, len, q, two_len);
 
     } else {
         order = ngx_memcmp(p, q, len < two_len ? len : two_len);

@@ -15,7 +15,7 @@
  * Makes the nodes and sorts the members of each object.  NGX_OK: node 0 is the
  * outer object.  Otherwise what ngx_llm_canon() is to return.
  */
-ngx_int_t ngx_llm_canon_read(ngx_llm_canon_pass_t *s);
+ngx_int_t ngx_llm_canon_tree_read(ngx_llm_canon_pass_t *s);
 
 
 #endif /* _NGX_LLM_CANON_TREE_H_INCLUDED_ */

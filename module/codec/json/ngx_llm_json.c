@@ -27,7 +27,7 @@ typedef struct {
     ngx_llm_facts_t              *facts;
     ngx_llm_json_error_t         *err;
 
-    ngx_llm_walk_t                walk;       /* last: has its own init */
+    ngx_llm_lexer_t               lexer;      /* last: has its own init */
 } ngx_llm_json_t;
 
 
@@ -151,8 +151,8 @@ ngx_llm_json_scan(ngx_uint_t level, const u_char *body, size_t len,
         return NGX_ERROR;
     }
 
-    ngx_memzero(&j, offsetof(ngx_llm_json_t, walk));
-    ngx_llm_walk_init(&j.walk, level, body, body + len);
+    ngx_memzero(&j, offsetof(ngx_llm_json_t, lexer));
+    ngx_llm_lexer_init(&j.lexer, level, body, body + len);
 
     j.facts = facts;
     j.err = err;
@@ -160,8 +160,8 @@ ngx_llm_json_scan(ngx_uint_t level, const u_char *body, size_t len,
     if (ngx_llm_json_document(&j) == NULL) {
         err->code = NGX_LLM_JSON_INVALID;
         err->param = j.escaped;
-        err->reason = j.walk.reason;
-        err->pos = j.walk.error - body;
+        err->reason = j.lexer.reason;
+        err->pos = j.lexer.error - body;
     }
 
     if (err->code) {
@@ -171,8 +171,8 @@ ngx_llm_json_scan(ngx_uint_t level, const u_char *body, size_t len,
     facts->outside = len;
 
     for (i = 0; i < NGX_LLM_CLASS_N; i++) {
-        facts->counts[i] = j.walk.string.counts[i];
-        facts->outside -= (size_t) j.walk.string.counts[i];
+        facts->counts[i] = j.lexer.string.counts[i];
+        facts->outside -= (size_t) j.lexer.string.counts[i];
     }
 
     return NGX_OK;
@@ -184,29 +184,29 @@ ngx_llm_json_document(ngx_llm_json_t *j)
 {
     const u_char  *p;
 
-    p = ngx_llm_walk_space(&j->walk, j->walk.string.start);
+    p = ngx_llm_lexer_space(&j->lexer, j->lexer.string.start);
 
-    if (ngx_llm_walk_peek(&j->walk, p) != '{') {
-        return ngx_llm_walk_invalid(&j->walk, p,
-                                    *j->walk.string.start == 0xef
-                                    ? "byte order mark before the object"
-                                    : "body is not an object");
+    if (ngx_llm_lexer_peek(&j->lexer, p) != '{') {
+        return ngx_llm_lexer_invalid(&j->lexer, p,
+                                     *j->lexer.string.start == 0xef
+                                     ? "byte order mark before the object"
+                                     : "body is not an object");
     }
 
     p++;
-    j->walk.depth = 1;
-    j->facts->members_pos = p - j->walk.string.start;
+    j->lexer.depth = 1;
+    j->facts->members_pos = p - j->lexer.string.start;
 
     p = ngx_llm_json_top(j, p);
     if (p == NULL) {
         return NULL;
     }
 
-    p = ngx_llm_walk_space(&j->walk, p);
+    p = ngx_llm_lexer_space(&j->lexer, p);
 
-    if (p != j->walk.string.end) {
-        return ngx_llm_walk_invalid(&j->walk, p,
-                                    "trailing data behind the object");
+    if (p != j->lexer.string.end) {
+        return ngx_llm_lexer_invalid(&j->lexer, p,
+                                     "trailing data behind the object");
     }
 
     return p;
@@ -223,22 +223,22 @@ ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p)
 
     for (first = 1; /* void */; first = 0) {
 
-        v = ngx_llm_walk_next(&j->walk, p, first);
+        v = ngx_llm_lexer_next(&j->lexer, p, first);
 
         if (v == NULL) {
             return NULL;
         }
 
-        if (j->walk.key == NULL) {
+        if (j->lexer.key == NULL) {
             j->facts->empty = first;
             return v;
         }
 
-        j->key = j->walk.key - 1;
+        j->key = j->lexer.key - 1;
         j->before = first ? NULL : p;
 
         if (j->next != NULL) {
-            *j->next = j->key - j->walk.string.start;
+            *j->next = j->key - j->lexer.string.start;
             j->next = NULL;
         }
 
@@ -248,12 +248,12 @@ ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p)
 
         if (j->member != NULL
             && j->member->set == ngx_llm_json_set_options
-            && ngx_llm_walk_peek(&j->walk, v) == '{')
+            && ngx_llm_lexer_peek(&j->lexer, v) == '{')
         {
             p = ngx_llm_json_options(j, v);
 
         } else {
-            p = ngx_llm_walk_value(&j->walk, v);
+            p = ngx_llm_lexer_value(&j->lexer, v);
         }
 
         if (p == NULL) {
@@ -281,12 +281,12 @@ ngx_llm_json_match(ngx_llm_json_t *j)
 
     j->member = NULL;
 
-    key = j->walk.key;
-    len = j->walk.key_end - key;
+    key = j->lexer.key;
+    len = j->lexer.key_end - key;
     escapes = (memchr(key, '\\', len) != NULL);
 
     if (escapes) {
-        len = ngx_llm_string_decode(buf, sizeof(buf), key, j->walk.key_end);
+        len = ngx_llm_string_decode(buf, sizeof(buf), key, j->lexer.key_end);
         key = buf;
     }
 
@@ -310,15 +310,15 @@ ngx_llm_json_match(ngx_llm_json_t *j)
     }
 
     if (escapes) {
-        (void) ngx_llm_walk_invalid(&j->walk, j->walk.key,
-                                    "key is written with escapes");
+        (void) ngx_llm_lexer_invalid(&j->lexer, j->lexer.key,
+                                     "key is written with escapes");
         j->escaped = m->name;
         return NGX_ERROR;
     }
 
     if (j->seen & ((ngx_uint_t) 1 << i)) {
         ngx_llm_json_refuse(j, NGX_LLM_JSON_DUPLICATE,
-                            "member is given twice", j->walk.key);
+                            "member is given twice", j->lexer.key);
     }
 
     j->seen |= (ngx_uint_t) 1 << i;
@@ -340,7 +340,7 @@ ngx_llm_json_place(ngx_llm_json_t *j)
     }
 
     place = (ngx_llm_place_t *) ((u_char *) j->facts + j->member->place);
-    start = j->walk.string.start;
+    start = j->lexer.string.start;
 
     place->key = j->key - start;
     place->end = j->value_end - start;
@@ -365,11 +365,11 @@ ngx_llm_json_take(ngx_llm_json_t *j)
     /* null is as absent, but must be written over where a value goes in */
 
     if (j->member->set == ngx_llm_json_set_model) {
-        j->facts->model_null_pos = j->value - j->walk.string.start;
+        j->facts->model_null_pos = j->value - j->lexer.string.start;
         j->facts->model_null_size = j->value_end - j->value;
 
     } else if (j->member->set == ngx_llm_json_set_options) {
-        j->facts->options_null_pos = j->value - j->walk.string.start;
+        j->facts->options_null_pos = j->value - j->lexer.string.start;
         j->facts->options_null_size = j->value_end - j->value;
     }
 }
@@ -387,27 +387,27 @@ ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)
     ngx_llm_facts_t  *facts;
 
     p++;
-    j->walk.depth++;
+    j->lexer.depth++;
     facts = j->facts;
 
     for (first = 1; /* void */; first = 0) {
 
-        v = ngx_llm_walk_next(&j->walk, p, first);
+        v = ngx_llm_lexer_next(&j->lexer, p, first);
 
         if (v == NULL) {
             return NULL;
         }
 
-        if (j->walk.key == NULL) {
+        if (j->lexer.key == NULL) {
             facts->options_empty = first;
-            j->walk.depth--;
+            j->lexer.depth--;
             return v;
         }
 
-        len = ngx_llm_string_decode(name, sizeof(name), j->walk.key,
-                                    j->walk.key_end);
+        len = ngx_llm_string_decode(name, sizeof(name), j->lexer.key,
+                                    j->lexer.key_end);
 
-        p = ngx_llm_walk_value(&j->walk, v);
+        p = ngx_llm_lexer_value(&j->lexer, v);
         if (p == NULL) {
             return NULL;
         }
@@ -434,7 +434,7 @@ ngx_llm_json_set_model(ngx_llm_json_t *j)
     }
 
     facts = j->facts;
-    facts->model_pos = j->value - j->walk.string.start;
+    facts->model_pos = j->value - j->lexer.string.start;
     facts->model_size = j->value_end - j->value;
 
     len = ngx_llm_string_decode(facts->model, NGX_LLM_MODEL_LEN, j->value + 1,
@@ -467,7 +467,7 @@ ngx_llm_json_set_options(ngx_llm_json_t *j)
         return 0;
     }
 
-    j->facts->options_pos = j->value - j->walk.string.start;
+    j->facts->options_pos = j->value - j->lexer.string.start;
     j->facts->options_size = j->value_end - j->value;
 
     return 1;
@@ -517,7 +517,7 @@ ngx_llm_json_set_stateful(ngx_llm_json_t *j)
 
     if (j->state == NULL || j->member <= j->state) {
         j->state = j->member;
-        j->facts->state_pos = j->value - j->walk.string.start;
+        j->facts->state_pos = j->value - j->lexer.string.start;
         j->facts->state_size = j->value_end - j->value;
     }
 
@@ -535,7 +535,7 @@ ngx_llm_json_refuse(ngx_llm_json_t *j, ngx_uint_t code, const char *reason,
         j->err->code = code;
         j->err->param = j->member->name;
         j->err->reason = reason;
-        j->err->pos = p - j->walk.string.start;
+        j->err->pos = p - j->lexer.string.start;
     }
 }
 

@@ -7,21 +7,21 @@
 #include "../ngx_llm_lexer.h"
 
 
-static const u_char *ngx_llm_walk_key(ngx_llm_walk_t *w, const u_char *p);
-static const u_char *ngx_llm_walk_scalar(ngx_llm_walk_t *w, const u_char *p);
-static const u_char *ngx_llm_walk_string(ngx_llm_walk_t *w, const u_char *p);
-static const u_char *ngx_llm_walk_number(ngx_llm_walk_t *w, const u_char *p);
-static const u_char *ngx_llm_walk_word(ngx_llm_walk_t *w, const u_char *p,
+static const u_char *ngx_llm_lexer_key(ngx_llm_lexer_t *w, const u_char *p);
+static const u_char *ngx_llm_lexer_scalar(ngx_llm_lexer_t *w, const u_char *p);
+static const u_char *ngx_llm_lexer_string(ngx_llm_lexer_t *w, const u_char *p);
+static const u_char *ngx_llm_lexer_number(ngx_llm_lexer_t *w, const u_char *p);
+static const u_char *ngx_llm_lexer_word(ngx_llm_lexer_t *w, const u_char *p,
     const char *word, size_t len);
 
 
 void
-ngx_llm_walk_init(ngx_llm_walk_t *w, ngx_uint_t level, const u_char *start,
+ngx_llm_lexer_init(ngx_llm_lexer_t *w, ngx_uint_t level, const u_char *start,
     const u_char *end)
 {
     /* all but closers, which are written before they are read */
 
-    ngx_memzero(w, offsetof(ngx_llm_walk_t, closers));
+    ngx_memzero(w, offsetof(ngx_llm_lexer_t, closers));
 
     w->string.start = start;
     w->string.end = end;
@@ -30,59 +30,59 @@ ngx_llm_walk_init(ngx_llm_walk_t *w, ngx_uint_t level, const u_char *start,
 
 
 const u_char *
-ngx_llm_walk_next(ngx_llm_walk_t *w, const u_char *p, ngx_uint_t first)
+ngx_llm_lexer_next(ngx_llm_lexer_t *w, const u_char *p, ngx_uint_t first)
 {
-    p = ngx_llm_walk_space(w, p);
+    p = ngx_llm_lexer_space(w, p);
 
-    if (ngx_llm_walk_peek(w, p) == '}') {
+    if (ngx_llm_lexer_peek(w, p) == '}') {
         w->key = NULL;
         return p + 1;
     }
 
     if (!first) {
-        if (ngx_llm_walk_peek(w, p) != ',') {
-            return ngx_llm_walk_invalid(w, p, "',' or '}' is expected");
+        if (ngx_llm_lexer_peek(w, p) != ',') {
+            return ngx_llm_lexer_invalid(w, p, "',' or '}' is expected");
         }
 
-        p = ngx_llm_walk_space(w, p + 1);
+        p = ngx_llm_lexer_space(w, p + 1);
     }
 
-    return ngx_llm_walk_key(w, p);
+    return ngx_llm_lexer_key(w, p);
 }
 
 
 /* p is where a key must start; returns where its value must */
 
 static const u_char *
-ngx_llm_walk_key(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_key(ngx_llm_lexer_t *w, const u_char *p)
 {
-    if (ngx_llm_walk_peek(w, p) != '"') {
-        return ngx_llm_walk_invalid(w, p, "a key in quotes is expected");
+    if (ngx_llm_lexer_peek(w, p) != '"') {
+        return ngx_llm_lexer_invalid(w, p, "a key in quotes is expected");
     }
 
     w->key = p + 1;
 
-    p = ngx_llm_walk_string(w, p);
+    p = ngx_llm_lexer_string(w, p);
     if (p == NULL) {
         return NULL;
     }
 
     w->key_end = p - 1;
 
-    p = ngx_llm_walk_space(w, p);
+    p = ngx_llm_lexer_space(w, p);
 
-    if (ngx_llm_walk_peek(w, p) != ':') {
-        return ngx_llm_walk_invalid(w, p, "':' is expected");
+    if (ngx_llm_lexer_peek(w, p) != ':') {
+        return ngx_llm_lexer_invalid(w, p, "':' is expected");
     }
 
-    return ngx_llm_walk_space(w, p + 1);
+    return ngx_llm_lexer_space(w, p + 1);
 }
 
 
 /* p is where a value must start; returns what is behind it */
 
 const u_char *
-ngx_llm_walk_value(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_value(ngx_llm_lexer_t *w, const u_char *p)
 {
     u_char      ch, closer;
     ngx_uint_t  depth;
@@ -90,23 +90,23 @@ ngx_llm_walk_value(ngx_llm_walk_t *w, const u_char *p)
     depth = w->depth;
 
     for ( ;; ) {
-        ch = ngx_llm_walk_peek(w, p);
+        ch = ngx_llm_lexer_peek(w, p);
 
         if (ch == '{' || ch == '[') {
 
-            if (w->depth == NGX_LLM_WALK_DEPTH) {
-                return ngx_llm_walk_invalid(w, p, "nested too deep");
+            if (w->depth == NGX_LLM_LEXER_DEPTH) {
+                return ngx_llm_lexer_invalid(w, p, "nested too deep");
             }
 
             closer = (ch == '{') ? '}' : ']';
             w->closers[w->depth++] = closer;
 
-            p = ngx_llm_walk_space(w, p + 1);
+            p = ngx_llm_lexer_space(w, p + 1);
 
-            if (ngx_llm_walk_peek(w, p) != closer) {
+            if (ngx_llm_lexer_peek(w, p) != closer) {
 
                 if (ch == '{') {
-                    p = ngx_llm_walk_key(w, p);
+                    p = ngx_llm_lexer_key(w, p);
                     if (p == NULL) {
                         return NULL;
                     }
@@ -116,7 +116,7 @@ ngx_llm_walk_value(ngx_llm_walk_t *w, const u_char *p)
             }
 
         } else {
-            p = ngx_llm_walk_scalar(w, p);
+            p = ngx_llm_lexer_scalar(w, p);
             if (p == NULL) {
                 return NULL;
             }
@@ -129,8 +129,8 @@ ngx_llm_walk_value(ngx_llm_walk_t *w, const u_char *p)
                 return p;
             }
 
-            p = ngx_llm_walk_space(w, p);
-            ch = ngx_llm_walk_peek(w, p);
+            p = ngx_llm_lexer_space(w, p);
+            ch = ngx_llm_lexer_peek(w, p);
             closer = w->closers[w->depth - 1];
 
             if (ch != closer) {
@@ -142,15 +142,15 @@ ngx_llm_walk_value(ngx_llm_walk_t *w, const u_char *p)
         }
 
         if (ch != ',') {
-            return ngx_llm_walk_invalid(w, p, closer == '}'
-                                              ? "',' or '}' is expected"
-                                              : "',' or ']' is expected");
+            return ngx_llm_lexer_invalid(w, p, closer == '}'
+                                               ? "',' or '}' is expected"
+                                               : "',' or ']' is expected");
         }
 
-        p = ngx_llm_walk_space(w, p + 1);
+        p = ngx_llm_lexer_space(w, p + 1);
 
         if (closer == '}') {
-            p = ngx_llm_walk_key(w, p);
+            p = ngx_llm_lexer_key(w, p);
             if (p == NULL) {
                 return NULL;
             }
@@ -160,24 +160,24 @@ ngx_llm_walk_value(ngx_llm_walk_t *w, const u_char *p)
 
 
 static const u_char *
-ngx_llm_walk_scalar(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_scalar(ngx_llm_lexer_t *w, const u_char *p)
 {
-    switch (ngx_llm_walk_peek(w, p)) {
+    switch (ngx_llm_lexer_peek(w, p)) {
 
     case '"':
-        return ngx_llm_walk_string(w, p);
+        return ngx_llm_lexer_string(w, p);
 
     case 't':
-        return ngx_llm_walk_word(w, p, "true", 4);
+        return ngx_llm_lexer_word(w, p, "true", 4);
 
     case 'f':
-        return ngx_llm_walk_word(w, p, "false", 5);
+        return ngx_llm_lexer_word(w, p, "false", 5);
 
     case 'n':
-        return ngx_llm_walk_word(w, p, "null", 4);
+        return ngx_llm_lexer_word(w, p, "null", 4);
 
     default:
-        return ngx_llm_walk_number(w, p);
+        return ngx_llm_lexer_number(w, p);
     }
 }
 
@@ -185,12 +185,12 @@ ngx_llm_walk_scalar(ngx_llm_walk_t *w, const u_char *p)
 /* p is at the opening quote */
 
 static const u_char *
-ngx_llm_walk_string(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_string(ngx_llm_lexer_t *w, const u_char *p)
 {
     p = w->scan(&w->string, p + 1);
 
     if (p == NULL) {
-        return ngx_llm_walk_invalid(w, w->string.error, w->string.reason);
+        return ngx_llm_lexer_invalid(w, w->string.error, w->string.reason);
     }
 
     return p + 1;
@@ -198,16 +198,16 @@ ngx_llm_walk_string(ngx_llm_walk_t *w, const u_char *p)
 
 
 static ngx_inline ngx_uint_t
-ngx_llm_walk_digit(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_digit(ngx_llm_lexer_t *w, const u_char *p)
 {
     return p < w->string.end && (u_char) (*p - '0') < 10;
 }
 
 
 static ngx_inline const u_char *
-ngx_llm_walk_digits(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_digits(ngx_llm_lexer_t *w, const u_char *p)
 {
-    while (ngx_llm_walk_digit(w, p)) {
+    while (ngx_llm_lexer_digit(w, p)) {
         p++;
     }
 
@@ -216,62 +216,64 @@ ngx_llm_walk_digits(ngx_llm_walk_t *w, const u_char *p)
 
 
 static const u_char *
-ngx_llm_walk_number(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_number(ngx_llm_lexer_t *w, const u_char *p)
 {
-    if (ngx_llm_walk_peek(w, p) == '-') {
+    if (ngx_llm_lexer_peek(w, p) == '-') {
         p++;
 
-    } else if (!ngx_llm_walk_digit(w, p)) {
-        return ngx_llm_walk_invalid(w, p, "a value is expected");
+    } else if (!ngx_llm_lexer_digit(w, p)) {
+        return ngx_llm_lexer_invalid(w, p, "a value is expected");
     }
 
-    if (!ngx_llm_walk_digit(w, p)) {
+    if (!ngx_llm_lexer_digit(w, p)) {
         goto invalid;
     }
 
-    p = (*p == '0') ? p + 1 : ngx_llm_walk_digits(w, p);
+    p = (*p == '0') ? p + 1 : ngx_llm_lexer_digits(w, p);
 
-    if (ngx_llm_walk_peek(w, p) == '.') {
+    if (ngx_llm_lexer_peek(w, p) == '.') {
         p++;
 
-        if (!ngx_llm_walk_digit(w, p)) {
+        if (!ngx_llm_lexer_digit(w, p)) {
             goto invalid;
         }
 
-        p = ngx_llm_walk_digits(w, p);
+        p = ngx_llm_lexer_digits(w, p);
     }
 
-    if ((ngx_llm_walk_peek(w, p) | 0x20) == 'e') {
+    if ((ngx_llm_lexer_peek(w, p) | 0x20) == 'e') {
         p++;
 
-        if (ngx_llm_walk_peek(w, p) == '+' || ngx_llm_walk_peek(w, p) == '-') {
+        if (ngx_llm_lexer_peek(w, p) == '+'
+            || ngx_llm_lexer_peek(w, p) == '-')
+        {
             p++;
         }
 
-        if (!ngx_llm_walk_digit(w, p)) {
+        if (!ngx_llm_lexer_digit(w, p)) {
             goto invalid;
         }
 
-        p = ngx_llm_walk_digits(w, p);
+        p = ngx_llm_lexer_digits(w, p);
     }
 
     return p;
 
 invalid:
 
-    return ngx_llm_walk_invalid(w, p, "invalid number");
+    return ngx_llm_lexer_invalid(w, p, "invalid number");
 }
 
 
 static const u_char *
-ngx_llm_walk_word(ngx_llm_walk_t *w, const u_char *p, const char *word,
+ngx_llm_lexer_word(ngx_llm_lexer_t *w, const u_char *p, const char *word,
     size_t len)
 {
     size_t  i;
 
     for (i = 0; i < len; i++) {
-        if (ngx_llm_walk_peek(w, p + i) != (u_char) word[i]) {
-            return ngx_llm_walk_invalid(w, p + i, "a value is expected");
+        if (ngx_llm_lexer_peek(w, p + i) != (u_char) word[i]) {
+            return ngx_llm_lexer_invalid(w, p + i, "a value is expected");
         }
     }
 
@@ -282,7 +284,7 @@ ngx_llm_walk_word(ngx_llm_walk_t *w, const u_char *p, const char *word,
 /* a line break is followed by an indent, of which eight bytes go at once */
 
 const u_char *
-ngx_llm_walk_spaces(ngx_llm_walk_t *w, const u_char *p)
+ngx_llm_lexer_spaces(ngx_llm_lexer_t *w, const u_char *p)
 {
     uint64_t       word;
     const u_char  *end;
@@ -312,7 +314,7 @@ ngx_llm_walk_spaces(ngx_llm_walk_t *w, const u_char *p)
 
 
 const u_char *
-ngx_llm_walk_invalid(ngx_llm_walk_t *w, const u_char *p, const char *reason)
+ngx_llm_lexer_invalid(ngx_llm_lexer_t *w, const u_char *p, const char *reason)
 {
     w->error = p;
     w->reason = (p == w->string.end) ? "body ends too early" : reason;

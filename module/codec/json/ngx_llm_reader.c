@@ -13,80 +13,83 @@
 
 
 enum {
-    ngx_llm_pull_start = 0,
-    ngx_llm_pull_first_name,        /* behind an opening brace */
-    ngx_llm_pull_name,              /* behind a comma */
-    ngx_llm_pull_in_name,
-    ngx_llm_pull_colon,
-    ngx_llm_pull_first_value,       /* behind an opening bracket */
-    ngx_llm_pull_value,
-    ngx_llm_pull_in_string,
-    ngx_llm_pull_in_scalar,
-    ngx_llm_pull_after,             /* a comma or the end has to come */
-    ngx_llm_pull_skip,
-    ngx_llm_pull_skip_string,
-    ngx_llm_pull_closed,
-    ngx_llm_pull_bad
+    ngx_llm_reader_start = 0,
+    ngx_llm_reader_first_name,      /* behind an opening brace */
+    ngx_llm_reader_name,            /* behind a comma */
+    ngx_llm_reader_in_name,
+    ngx_llm_reader_colon,
+    ngx_llm_reader_first_value,     /* behind an opening bracket */
+    ngx_llm_reader_value,
+    ngx_llm_reader_in_string,
+    ngx_llm_reader_in_scalar,
+    ngx_llm_reader_after,           /* a comma or the end has to come */
+    ngx_llm_reader_skip,
+    ngx_llm_reader_skip_string,
+    ngx_llm_reader_closed,
+    ngx_llm_reader_bad
 };
 
 
-static u_char *ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p,
+static u_char *ngx_llm_reader_read_members(ngx_llm_reader_t *pl, u_char *p,
     u_char *last);
-static ngx_inline ngx_int_t ngx_llm_pull_short_scalar(u_char **pos,
+static ngx_inline ngx_int_t ngx_llm_reader_short_scalar(u_char **pos,
     u_char *last);
-static u_char *ngx_llm_pull_leave(ngx_llm_pull_t *pl, u_char *p,
-    const ngx_llm_pull_key_t *key);
-static u_char *ngx_llm_pull_read_text(ngx_llm_pull_t *pl, u_char *p,
+static u_char *ngx_llm_reader_leave(ngx_llm_reader_t *pl, u_char *p,
+    const ngx_llm_reader_member_t *key);
+static u_char *ngx_llm_reader_read_text(ngx_llm_reader_t *pl, u_char *p,
     u_char *last);
-static ngx_inline ngx_int_t ngx_llm_pull_scalar_type(u_char *p, size_t len);
-static u_char *ngx_llm_pull_text_end(ngx_llm_pull_t *pl, u_char *p,
+static ngx_inline ngx_int_t ngx_llm_reader_scalar_type(u_char *p, size_t len);
+static u_char *ngx_llm_reader_text_end(ngx_llm_reader_t *pl, u_char *p,
     u_char *last);
-static void ngx_llm_pull_keep(ngx_llm_pull_t *pl, u_char *p, size_t len);
-static u_char *ngx_llm_pull_read_skipped(ngx_llm_pull_t *pl, u_char *p,
+static void ngx_llm_reader_keep(ngx_llm_reader_t *pl, u_char *p, size_t len);
+static u_char *ngx_llm_reader_read_skipped(ngx_llm_reader_t *pl, u_char *p,
     u_char *last);
-static void ngx_llm_pull_read_token(ngx_llm_pull_t *pl, u_char *p);
-static ngx_inline void ngx_llm_pull_begin_value(ngx_llm_pull_t *pl, u_char *p);
-static ngx_inline u_char *ngx_llm_pull_read_ends(ngx_llm_pull_t *pl, u_char *p,
-    u_char *last);
-static void ngx_llm_pull_space(ngx_llm_pull_t *pl, u_char ch);
-static void ngx_llm_pull_open(ngx_llm_pull_t *pl, u_char *p);
-static ngx_inline void ngx_llm_pull_close(ngx_llm_pull_t *pl, u_char *p,
+static void ngx_llm_reader_read_token(ngx_llm_reader_t *pl, u_char *p);
+static ngx_inline void ngx_llm_reader_begin_value(ngx_llm_reader_t *pl,
+    u_char *p);
+static ngx_inline u_char *ngx_llm_reader_read_ends(ngx_llm_reader_t *pl,
+    u_char *p, u_char *last);
+static void ngx_llm_reader_space(ngx_llm_reader_t *pl, u_char ch);
+static void ngx_llm_reader_open(ngx_llm_reader_t *pl, u_char *p);
+static ngx_inline void ngx_llm_reader_close(ngx_llm_reader_t *pl, u_char *p,
     ngx_uint_t empty);
-static ngx_inline void ngx_llm_pull_tell(ngx_llm_pull_t *pl, u_char slot,
+static ngx_inline void ngx_llm_reader_tell(ngx_llm_reader_t *pl, u_char slot,
     u_char type, u_char *p);
-static ngx_inline void ngx_llm_pull_tell_text(ngx_llm_pull_t *pl, u_char slot,
-    ngx_int_t type, u_char *p, u_char *text, size_t len);
-static ngx_inline const ngx_llm_pull_node_t *ngx_llm_pull_node(
-    ngx_llm_pull_t *pl);
-static ngx_inline ngx_uint_t ngx_llm_pull_push(ngx_llm_pull_t *pl, u_char ch);
-static ngx_inline ngx_uint_t ngx_llm_pull_pop(ngx_llm_pull_t *pl, u_char ch);
-static ngx_inline u_char *ngx_llm_pull_scalar(u_char *p, u_char *last);
+static ngx_inline void ngx_llm_reader_tell_text(ngx_llm_reader_t *pl,
+    u_char slot, ngx_int_t type, u_char *p, u_char *text, size_t len);
+static ngx_inline const ngx_llm_reader_node_t *ngx_llm_reader_node(
+    ngx_llm_reader_t *pl);
+static ngx_inline ngx_uint_t ngx_llm_reader_push(ngx_llm_reader_t *pl,
+    u_char ch);
+static ngx_inline ngx_uint_t ngx_llm_reader_pop(ngx_llm_reader_t *pl,
+    u_char ch);
+static ngx_inline u_char *ngx_llm_reader_scalar(u_char *p, u_char *last);
 
 
 /* of the document, whose node is the first one, and of a null, which is not
    told */
 
-static const ngx_llm_pull_key_t  ngx_llm_pull_root = { NULL, 0, 0, 1 };
-static const ngx_llm_pull_key_t  ngx_llm_pull_null = { NULL, 0, 0, 0 };
+static const ngx_llm_reader_member_t  ngx_llm_reader_root = { NULL, 0, 0, 1 };
+static const ngx_llm_reader_member_t  ngx_llm_reader_null = { NULL, 0, 0, 0 };
 
 
 void
-ngx_llm_pull_init(ngx_llm_pull_t *pl, const ngx_llm_pull_node_t *nodes)
+ngx_llm_reader_init(ngx_llm_reader_t *pl, const ngx_llm_reader_node_t *nodes)
 {
     /* the arrays are written before they are read */
 
     pl->nodes = nodes;
     pl->kept = 0;
-    pl->at.state = ngx_llm_pull_start;
+    pl->at.state = ngx_llm_reader_start;
     pl->at.escape = 0;
     pl->at.depth = 0;
     pl->at.base = 0;
-    pl->at.key = &ngx_llm_pull_root;
+    pl->at.key = &ngx_llm_reader_root;
 }
 
 
 ngx_int_t
-ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
+ngx_llm_reader_read(ngx_llm_reader_t *pl, u_char **pos, u_char *last)
 {
     u_char  *p;
 
@@ -94,45 +97,45 @@ ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
 
     /* the call that closes the document ends there */
 
-    while (p < last && pl->at.state == ngx_llm_pull_closed) {
-        ngx_llm_pull_space(pl, *p++);
+    while (p < last && pl->at.state == ngx_llm_reader_closed) {
+        ngx_llm_reader_space(pl, *p++);
     }
 
     while (p < last) {
 
         switch (pl->at.state) {
 
-        case ngx_llm_pull_first_name:
-        case ngx_llm_pull_name:
-            p = ngx_llm_pull_read_members(pl, p, last);
+        case ngx_llm_reader_first_name:
+        case ngx_llm_reader_name:
+            p = ngx_llm_reader_read_members(pl, p, last);
             break;
 
-        case ngx_llm_pull_first_value:
-        case ngx_llm_pull_value:
-            ngx_llm_pull_begin_value(pl, p++);
+        case ngx_llm_reader_first_value:
+        case ngx_llm_reader_value:
+            ngx_llm_reader_begin_value(pl, p++);
             break;
 
-        case ngx_llm_pull_after:
-            p = ngx_llm_pull_read_ends(pl, p, last);
+        case ngx_llm_reader_after:
+            p = ngx_llm_reader_read_ends(pl, p, last);
             break;
 
-        case ngx_llm_pull_in_name:
-        case ngx_llm_pull_in_string:
-        case ngx_llm_pull_in_scalar:
-            p = ngx_llm_pull_read_text(pl, p, last);
+        case ngx_llm_reader_in_name:
+        case ngx_llm_reader_in_string:
+        case ngx_llm_reader_in_scalar:
+            p = ngx_llm_reader_read_text(pl, p, last);
             break;
 
-        case ngx_llm_pull_skip:
-        case ngx_llm_pull_skip_string:
-            p = ngx_llm_pull_read_skipped(pl, p, last);
+        case ngx_llm_reader_skip:
+        case ngx_llm_reader_skip_string:
+            p = ngx_llm_reader_read_skipped(pl, p, last);
             break;
 
-        case ngx_llm_pull_start:
-        case ngx_llm_pull_colon:
-            ngx_llm_pull_read_token(pl, p++);
+        case ngx_llm_reader_start:
+        case ngx_llm_reader_colon:
+            ngx_llm_reader_read_token(pl, p++);
             break;
 
-        case ngx_llm_pull_closed:
+        case ngx_llm_reader_closed:
             *pos = p;
             return NGX_DONE;
 
@@ -145,10 +148,10 @@ ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
 
     switch (pl->at.state) {
 
-    case ngx_llm_pull_closed:
+    case ngx_llm_reader_closed:
         return NGX_DONE;
 
-    case ngx_llm_pull_bad:
+    case ngx_llm_reader_bad:
         return NGX_ERROR;
 
     default:
@@ -158,9 +161,9 @@ ngx_llm_pull_read(ngx_llm_pull_t *pl, u_char **pos, u_char *last)
 
 
 size_t
-ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char first, u_char last)
+ngx_llm_reader_partial(const ngx_llm_reader_t *pl, u_char first, u_char last)
 {
-    return (pl->at.state == ngx_llm_pull_in_string
+    return (pl->at.state == ngx_llm_reader_in_string
             && pl->at.key->slot >= first
             && pl->at.key->slot <= last) ? pl->length : 0;
 }
@@ -168,19 +171,20 @@ ngx_llm_pull_partial(const ngx_llm_pull_t *pl, u_char first, u_char last)
 
 /*
  * Reads members that are complete and without white space, as most of a short
- * object; other members are left at their start to ngx_llm_pull_read().  A name
- * ends six bytes before last or earlier, a value two: the code reads that far.
+ * object; other members are left at their start to ngx_llm_reader_read().  A
+ * name ends six bytes before last or earlier, a value two: the code reads that
+ * far.
  */
 
 static u_char *
-ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p, u_char *last)
+ngx_llm_reader_read_members(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 {
-    u_char                     *name, *text, *end;
-    ngx_int_t                   type;
-    const ngx_llm_pull_key_t   *key;
-    const ngx_llm_pull_node_t  *node;
+    u_char                         *name, *text, *end;
+    ngx_int_t                       type;
+    const ngx_llm_reader_member_t  *key;
+    const ngx_llm_reader_node_t    *node;
 
-    node = ngx_llm_pull_node(pl);
+    node = ngx_llm_reader_node(pl);
 
     while (last - p >= 8) {
 
@@ -195,13 +199,13 @@ ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p, u_char *last)
             name++;
         }
 
-        end = ngx_llm_pull_quote(name, last - 6);
+        end = ngx_llm_reader_quote(name, last - 6);
 
         if (ngx_memcmp(end, "\":", 2) != 0) {
             break;
         }
 
-        key = ngx_llm_pull_find(node, name, end - name);
+        key = ngx_llm_reader_find(node, name, end - name);
 
         text = end + 2;
 
@@ -211,21 +215,21 @@ ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 
         if (*text == '"') {
             text++;
-            end = ngx_llm_pull_quote(text, last - 2);
+            end = ngx_llm_reader_quote(text, last - 2);
             p = end + 1;
 
             if (*end != '"') {
-                return ngx_llm_pull_leave(pl, text - 1, key);
+                return ngx_llm_reader_leave(pl, text - 1, key);
             }
 
-            type = NGX_LLM_PULL_STRING;
+            type = NGX_LLM_READER_STRING;
 
         } else if (*text == '{' || *text == '[') {
             pl->at.key = key;
-            ngx_llm_pull_open(pl, text);
+            ngx_llm_reader_open(pl, text);
             p = text + 1;
 
-            if (pl->at.state != ngx_llm_pull_first_name) {
+            if (pl->at.state != ngx_llm_reader_first_name) {
                 return p;
             }
 
@@ -234,40 +238,40 @@ ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 
         } else {
             end = text;
-            type = ngx_llm_pull_short_scalar(&end, last - 1);
+            type = ngx_llm_reader_short_scalar(&end, last - 1);
 
             if (type == NGX_ERROR || (*end != ',' && *end != '}')) {
-                return ngx_llm_pull_leave(pl, text, key);
+                return ngx_llm_reader_leave(pl, text, key);
             }
 
             if (type == 0) {
-                key = &ngx_llm_pull_null;
+                key = &ngx_llm_reader_null;
             }
 
             p = end;
         }
 
         if (*p != ',') {
-            pl->at.state = ngx_llm_pull_after;
+            pl->at.state = ngx_llm_reader_after;
 
             if (key->slot) {
-                ngx_llm_pull_tell_text(pl, key->slot, type, p, text,
-                                       end - text);
+                ngx_llm_reader_tell_text(pl, key->slot, type, p, text,
+                                         end - text);
             }
 
             return p;
         }
 
         p++;
-        pl->at.state = ngx_llm_pull_name;
+        pl->at.state = ngx_llm_reader_name;
 
         if (key->slot) {
-            ngx_llm_pull_tell_text(pl, key->slot, type, p, text, end - text);
+            ngx_llm_reader_tell_text(pl, key->slot, type, p, text, end - text);
         }
     }
 
     if (p < last) {
-        ngx_llm_pull_read_token(pl, p++);
+        ngx_llm_reader_read_token(pl, p++);
     }
 
     return p;
@@ -277,7 +281,7 @@ ngx_llm_pull_read_members(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 /* its type, *pos is behind it; NGX_ERROR: it is not that plain */
 
 static ngx_inline ngx_int_t
-ngx_llm_pull_short_scalar(u_char **pos, u_char *last)
+ngx_llm_reader_short_scalar(u_char **pos, u_char *last)
 {
     u_char  *p;
 
@@ -290,12 +294,12 @@ ngx_llm_pull_short_scalar(u_char **pos, u_char *last)
         } while (p < last && *p >= '0' && *p <= '9');
 
         if (*p != ',' && *p != '}') {
-            p = ngx_llm_pull_scalar(p, last);
+            p = ngx_llm_reader_scalar(p, last);
         }
 
         *pos = p;
 
-        return NGX_LLM_PULL_NUMBER;
+        return NGX_LLM_READER_NUMBER;
     }
 
     if (last - p > 4 && ngx_memcmp(p, "null", 4) == 0) {
@@ -303,20 +307,20 @@ ngx_llm_pull_short_scalar(u_char **pos, u_char *last)
         return 0;
     }
 
-    *pos = ngx_llm_pull_scalar(p, last);
+    *pos = ngx_llm_reader_scalar(p, last);
 
-    return (*pos != p) ? ngx_llm_pull_scalar_type(p, *pos - p) : NGX_ERROR;
+    return (*pos != p) ? ngx_llm_reader_scalar_type(p, *pos - p) : NGX_ERROR;
 }
 
 
 /* to the general way: the value at p */
 
 static u_char *
-ngx_llm_pull_leave(ngx_llm_pull_t *pl, u_char *p,
-    const ngx_llm_pull_key_t *key)
+ngx_llm_reader_leave(ngx_llm_reader_t *pl, u_char *p,
+    const ngx_llm_reader_member_t *key)
 {
     pl->at.key = key;
-    pl->at.state = ngx_llm_pull_value;
+    pl->at.state = ngx_llm_reader_value;
 
     return p;
 }
@@ -325,16 +329,16 @@ ngx_llm_pull_leave(ngx_llm_pull_t *pl, u_char *p,
 /* a name, string, number or literal that has begun */
 
 static u_char *
-ngx_llm_pull_read_text(ngx_llm_pull_t *pl, u_char *p, u_char *last)
+ngx_llm_reader_read_text(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 {
     u_char     *end;
     ngx_int_t   type;
 
-    end = (pl->at.state == ngx_llm_pull_in_scalar)
-          ? ngx_llm_pull_scalar(p, last)
-          : ngx_llm_pull_text_end(pl, p, last);
+    end = (pl->at.state == ngx_llm_reader_in_scalar)
+          ? ngx_llm_reader_scalar(p, last)
+          : ngx_llm_reader_text_end(pl, p, last);
 
-    ngx_llm_pull_keep(pl, p, end - p);
+    ngx_llm_reader_keep(pl, p, end - p);
 
     if (end == last) {
         return last;
@@ -342,31 +346,31 @@ ngx_llm_pull_read_text(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 
     switch (pl->at.state) {
 
-    case ngx_llm_pull_in_name:
-        pl->at.state = ngx_llm_pull_colon;
-        pl->at.key = ngx_llm_pull_find(ngx_llm_pull_node(pl), pl->buf,
-                                       pl->kept);
+    case ngx_llm_reader_in_name:
+        pl->at.state = ngx_llm_reader_colon;
+        pl->at.key = ngx_llm_reader_find(ngx_llm_reader_node(pl), pl->buf,
+                                         pl->kept);
         return end + 1;
 
-    case ngx_llm_pull_in_string:
-        type = NGX_LLM_PULL_STRING;
+    case ngx_llm_reader_in_string:
+        type = NGX_LLM_READER_STRING;
         end++;
         break;
 
     default: /* in_scalar */
-        type = ngx_llm_pull_scalar_type(pl->buf, pl->kept);
+        type = ngx_llm_reader_scalar_type(pl->buf, pl->kept);
     }
 
     if (type == NGX_ERROR) {
-        pl->at.state = ngx_llm_pull_bad;
+        pl->at.state = ngx_llm_reader_bad;
         return end;
     }
 
-    pl->at.state = ngx_llm_pull_after;
+    pl->at.state = ngx_llm_reader_after;
 
     if (pl->at.key->slot && type) {
-        ngx_llm_pull_tell_text(pl, pl->at.key->slot, type, end, pl->buf,
-                               pl->length);
+        ngx_llm_reader_tell_text(pl, pl->at.key->slot, type, end, pl->buf,
+                                 pl->length);
     }
 
     return end;
@@ -376,10 +380,10 @@ ngx_llm_pull_read_text(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 /* a null is of no type: it is as if it were not there */
 
 static ngx_inline ngx_int_t
-ngx_llm_pull_scalar_type(u_char *p, size_t len)
+ngx_llm_reader_scalar_type(u_char *p, size_t len)
 {
     if (*p <= '9') {
-        return (*p == '-' || *p >= '0') ? NGX_LLM_PULL_NUMBER : NGX_ERROR;
+        return (*p == '-' || *p >= '0') ? NGX_LLM_READER_NUMBER : NGX_ERROR;
     }
 
     if (len == 4) {
@@ -389,11 +393,11 @@ ngx_llm_pull_scalar_type(u_char *p, size_t len)
         }
 
         if (ngx_memcmp(p, "true", 4) == 0) {
-            return NGX_LLM_PULL_TRUE;
+            return NGX_LLM_READER_TRUE;
         }
 
     } else if (len == 5 && ngx_memcmp(p, "false", 5) == 0) {
-        return NGX_LLM_PULL_FALSE;
+        return NGX_LLM_READER_FALSE;
     }
 
     return NGX_ERROR;
@@ -403,13 +407,13 @@ ngx_llm_pull_scalar_type(u_char *p, size_t len)
 /* the closing quote, or last */
 
 static u_char *
-ngx_llm_pull_text_end(ngx_llm_pull_t *pl, u_char *p, u_char *last)
+ngx_llm_reader_text_end(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 {
     p += pl->at.escape;
     pl->at.escape = 0;
 
     for ( ;; ) {
-        p = ngx_llm_pull_quote(p, last);
+        p = ngx_llm_reader_quote(p, last);
 
         if (p == last || *p == '"') {
             return p;
@@ -428,21 +432,21 @@ ngx_llm_pull_text_end(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 /* a piece of a key or value whose end has not come */
 
 static void
-ngx_llm_pull_keep(ngx_llm_pull_t *pl, u_char *p, size_t len)
+ngx_llm_reader_keep(ngx_llm_reader_t *pl, u_char *p, size_t len)
 {
     size_t  n;
 
     pl->length += len;
 
-    if (pl->kept > NGX_LLM_PULL_VALUE) {
+    if (pl->kept > NGX_LLM_READER_VALUE) {
         return;
     }
 
-    n = NGX_LLM_PULL_VALUE - pl->kept;
+    n = NGX_LLM_READER_VALUE - pl->kept;
 
     if (len > n) {
         ngx_memcpy(pl->buf + pl->kept, p, n);
-        pl->kept = NGX_LLM_PULL_VALUE + 1;
+        pl->kept = NGX_LLM_READER_VALUE + 1;
         return;
     }
 
@@ -454,20 +458,20 @@ ngx_llm_pull_keep(ngx_llm_pull_t *pl, u_char *p, size_t len)
 /* below a value that has no node, to its closing bracket */
 
 static u_char *
-ngx_llm_pull_read_skipped(ngx_llm_pull_t *pl, u_char *p, u_char *last)
+ngx_llm_reader_read_skipped(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 {
-    if (pl->at.state == ngx_llm_pull_skip_string) {
-        p = ngx_llm_pull_text_end(pl, p, last);
+    if (pl->at.state == ngx_llm_reader_skip_string) {
+        p = ngx_llm_reader_text_end(pl, p, last);
 
         if (p == last) {
             return p;
         }
 
         p++;
-        pl->at.state = ngx_llm_pull_skip;
+        pl->at.state = ngx_llm_reader_skip;
     }
 
-    p = ngx_llm_pull_bracket(p, last);
+    p = ngx_llm_reader_bracket(p, last);
 
     if (p == last) {
         return p;
@@ -476,25 +480,25 @@ ngx_llm_pull_read_skipped(ngx_llm_pull_t *pl, u_char *p, u_char *last)
     switch (*p) {
 
     case '"':
-        pl->at.state = ngx_llm_pull_skip_string;
+        pl->at.state = ngx_llm_reader_skip_string;
         break;
 
     case '{':
     case '[':
 
-        if (ngx_llm_pull_push(pl, *p) != NGX_OK) {
-            pl->at.state = ngx_llm_pull_bad;
+        if (ngx_llm_reader_push(pl, *p) != NGX_OK) {
+            pl->at.state = ngx_llm_reader_bad;
         }
 
         break;
 
     default:
 
-        if (ngx_llm_pull_pop(pl, *p) != NGX_OK) {
-            pl->at.state = ngx_llm_pull_bad;
+        if (ngx_llm_reader_pop(pl, *p) != NGX_OK) {
+            pl->at.state = ngx_llm_reader_bad;
 
         } else if (pl->at.depth == pl->at.base) {
-            pl->at.state = ngx_llm_pull_after;
+            pl->at.state = ngx_llm_reader_after;
         }
     }
 
@@ -505,34 +509,34 @@ ngx_llm_pull_read_skipped(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 /* one byte outside of strings, numbers and literals */
 
 static void
-ngx_llm_pull_read_token(ngx_llm_pull_t *pl, u_char *p)
+ngx_llm_reader_read_token(ngx_llm_reader_t *pl, u_char *p)
 {
     switch (pl->at.state) {
 
-    case ngx_llm_pull_start:
+    case ngx_llm_reader_start:
 
         if (*p == '{') {
-            ngx_llm_pull_open(pl, p);
+            ngx_llm_reader_open(pl, p);
             return;
         }
 
         break;
 
-    case ngx_llm_pull_first_name:
+    case ngx_llm_reader_first_name:
 
         if (*p == '}') {
-            ngx_llm_pull_close(pl, p, 1);
+            ngx_llm_reader_close(pl, p, 1);
             return;
         }
 
         /* fall through */
 
-    case ngx_llm_pull_name:
+    case ngx_llm_reader_name:
 
         if (*p == '"') {
             pl->kept = 0;
             pl->length = 0;
-            pl->at.state = ngx_llm_pull_in_name;
+            pl->at.state = ngx_llm_reader_in_name;
             return;
         }
 
@@ -541,69 +545,69 @@ ngx_llm_pull_read_token(ngx_llm_pull_t *pl, u_char *p)
     default: /* colon */
 
         if (*p == ':') {
-            pl->at.state = ngx_llm_pull_value;
+            pl->at.state = ngx_llm_reader_value;
             return;
         }
     }
 
-    ngx_llm_pull_space(pl, *p);
+    ngx_llm_reader_space(pl, *p);
 }
 
 
 static ngx_inline void
-ngx_llm_pull_begin_value(ngx_llm_pull_t *pl, u_char *p)
+ngx_llm_reader_begin_value(ngx_llm_reader_t *pl, u_char *p)
 {
     if (*p == '{' || *p == '[') {
-        ngx_llm_pull_open(pl, p);
+        ngx_llm_reader_open(pl, p);
         return;
     }
 
     if (*p == '"') {
         pl->kept = 0;
         pl->length = 0;
-        pl->at.state = ngx_llm_pull_in_string;
+        pl->at.state = ngx_llm_reader_in_string;
         return;
     }
 
-    if (ngx_llm_pull_is_scalar(*p)) {
+    if (ngx_llm_reader_is_scalar(*p)) {
         pl->kept = 1;
         pl->length = 1;
         pl->buf[0] = *p;
-        pl->at.state = ngx_llm_pull_in_scalar;
+        pl->at.state = ngx_llm_reader_in_scalar;
         return;
     }
 
-    if (*p == ']' && pl->at.state == ngx_llm_pull_first_value) {
-        ngx_llm_pull_close(pl, p, 1);
+    if (*p == ']' && pl->at.state == ngx_llm_reader_first_value) {
+        ngx_llm_reader_close(pl, p, 1);
         return;
     }
 
-    ngx_llm_pull_space(pl, *p);
+    ngx_llm_reader_space(pl, *p);
 }
 
 
 /* what is behind a value: brackets that close, and a comma */
 
 static ngx_inline u_char *
-ngx_llm_pull_read_ends(ngx_llm_pull_t *pl, u_char *p, u_char *last)
+ngx_llm_reader_read_ends(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 {
     while (*p == '}' || *p == ']') {
-        ngx_llm_pull_close(pl, p++, 0);
+        ngx_llm_reader_close(pl, p++, 0);
 
-        if (p == last || pl->at.state != ngx_llm_pull_after) {
+        if (p == last || pl->at.state != ngx_llm_reader_after) {
             return p;
         }
     }
 
     if (*p != ',') {
-        ngx_llm_pull_space(pl, *p);
+        ngx_llm_reader_space(pl, *p);
 
     } else if (pl->at.closer[pl->at.depth - 1] == '}') {
-        pl->at.state = ngx_llm_pull_name;
+        pl->at.state = ngx_llm_reader_name;
 
     } else {
-        pl->at.state = ngx_llm_pull_value;
-        pl->at.key = &ngx_llm_pull_node(pl)->element;
+        pl->at.state = ngx_llm_reader_value;
+        pl->at.key = &ngx_llm_reader_node(pl)->element;
     }
 
     return p + 1;
@@ -613,27 +617,27 @@ ngx_llm_pull_read_ends(ngx_llm_pull_t *pl, u_char *p, u_char *last)
 /* where no token is there may be white space */
 
 static void
-ngx_llm_pull_space(ngx_llm_pull_t *pl, u_char ch)
+ngx_llm_reader_space(ngx_llm_reader_t *pl, u_char ch)
 {
     if (ch != ' ' && ch != '\n' && ch != '\r' && ch != '\t') {
-        pl->at.state = ngx_llm_pull_bad;
+        pl->at.state = ngx_llm_reader_bad;
     }
 }
 
 
 static void
-ngx_llm_pull_open(ngx_llm_pull_t *pl, u_char *p)
+ngx_llm_reader_open(ngx_llm_reader_t *pl, u_char *p)
 {
-    ngx_uint_t                 n;
-    const ngx_llm_pull_key_t  *key;
+    ngx_uint_t                      n;
+    const ngx_llm_reader_member_t  *key;
 
     n = pl->at.depth;
     key = pl->at.key;
 
-    if (key->node == 0 || n == NGX_LLM_PULL_LEVELS) {
+    if (key->node == 0 || n == NGX_LLM_READER_LEVELS) {
         pl->at.base = n;
-        pl->at.state = ngx_llm_pull_skip;
-        ngx_llm_pull_push(pl, *p);
+        pl->at.state = ngx_llm_reader_skip;
+        ngx_llm_reader_push(pl, *p);
 
     } else {
         pl->at.node[n] = key->node;
@@ -642,55 +646,55 @@ ngx_llm_pull_open(ngx_llm_pull_t *pl, u_char *p)
         pl->at.depth = n + 1;
 
         if (*p == '{') {
-            pl->at.state = ngx_llm_pull_first_name;
+            pl->at.state = ngx_llm_reader_first_name;
 
         } else {
-            pl->at.state = ngx_llm_pull_first_value;
+            pl->at.state = ngx_llm_reader_first_value;
             pl->at.key = &pl->nodes[key->node].element;
         }
     }
 
     if (key->slot) {
-        ngx_llm_pull_tell(pl, key->slot, (*p == '{') ? NGX_LLM_PULL_OBJECT
-                                                     : NGX_LLM_PULL_ARRAY,
-                          p + 1);
+        ngx_llm_reader_tell(pl, key->slot, (*p == '{') ? NGX_LLM_READER_OBJECT
+                                                     : NGX_LLM_READER_ARRAY,
+                            p + 1);
     }
 }
 
 
 static ngx_inline void
-ngx_llm_pull_close(ngx_llm_pull_t *pl, u_char *p, ngx_uint_t empty)
+ngx_llm_reader_close(ngx_llm_reader_t *pl, u_char *p, ngx_uint_t empty)
 {
     ngx_uint_t  n;
 
     n = pl->at.depth - 1;
 
     if (*p != pl->at.closer[n]) {
-        pl->at.state = ngx_llm_pull_bad;
+        pl->at.state = ngx_llm_reader_bad;
         return;
     }
 
     pl->at.depth = n;
 
     if (n == 0) {
-        pl->at.state = ngx_llm_pull_closed;
+        pl->at.state = ngx_llm_reader_closed;
         return;
     }
 
-    pl->at.state = ngx_llm_pull_after;
+    pl->at.state = ngx_llm_reader_after;
 
     if (pl->at.name[n]) {
         pl->empty = (u_char) empty;
-        ngx_llm_pull_tell(pl, pl->at.name[n],
-                          (*p == '}') ? NGX_LLM_PULL_OBJECT_END
-                                      : NGX_LLM_PULL_ARRAY_END,
-                          p + 1);
+        ngx_llm_reader_tell(pl, pl->at.name[n],
+                            (*p == '}') ? NGX_LLM_READER_OBJECT_END
+                                      : NGX_LLM_READER_ARRAY_END,
+                            p + 1);
     }
 }
 
 
 static ngx_inline void
-ngx_llm_pull_tell(ngx_llm_pull_t *pl, u_char slot, u_char type, u_char *p)
+ngx_llm_reader_tell(ngx_llm_reader_t *pl, u_char slot, u_char type, u_char *p)
 {
     pl->slot = slot;
     pl->type = type;
@@ -699,31 +703,31 @@ ngx_llm_pull_tell(ngx_llm_pull_t *pl, u_char slot, u_char type, u_char *p)
 
 
 static ngx_inline void
-ngx_llm_pull_tell_text(ngx_llm_pull_t *pl, u_char slot, ngx_int_t type,
+ngx_llm_reader_tell_text(ngx_llm_reader_t *pl, u_char slot, ngx_int_t type,
     u_char *p, u_char *text, size_t len)
 {
     pl->slot = slot;
     pl->type = (u_char) type;
     pl->value.data = text;
     pl->length = len;
-    pl->value.len = (len > NGX_LLM_PULL_VALUE) ? NGX_LLM_PULL_VALUE : len;
+    pl->value.len = (len > NGX_LLM_READER_VALUE) ? NGX_LLM_READER_VALUE : len;
     pl->handler(pl, p);
 }
 
 
-static ngx_inline const ngx_llm_pull_node_t *
-ngx_llm_pull_node(ngx_llm_pull_t *pl)
+static ngx_inline const ngx_llm_reader_node_t *
+ngx_llm_reader_node(ngx_llm_reader_t *pl)
 {
     return &pl->nodes[pl->at.node[pl->at.depth - 1]];
 }
 
 
 static ngx_inline ngx_uint_t
-ngx_llm_pull_push(ngx_llm_pull_t *pl, u_char ch)
+ngx_llm_reader_push(ngx_llm_reader_t *pl, u_char ch)
 {
     uint64_t  bit;
 
-    if (pl->at.depth == NGX_LLM_PULL_DEPTH) {
+    if (pl->at.depth == NGX_LLM_READER_DEPTH) {
         return 1;
     }
 
@@ -743,7 +747,7 @@ ngx_llm_pull_push(ngx_llm_pull_t *pl, u_char ch)
 
 
 static ngx_inline ngx_uint_t
-ngx_llm_pull_pop(ngx_llm_pull_t *pl, u_char ch)
+ngx_llm_reader_pop(ngx_llm_reader_t *pl, u_char ch)
 {
     ngx_uint_t  n;
 
@@ -762,7 +766,7 @@ ngx_llm_pull_pop(ngx_llm_pull_t *pl, u_char ch)
 /* the first byte that is no letter, digit, '+', '-' or '.' (nor '/') */
 
 static ngx_inline u_char *
-ngx_llm_pull_scalar(u_char *p, u_char *last)
+ngx_llm_reader_scalar(u_char *p, u_char *last)
 {
 #if (__SSE2__)
     int      mask;
@@ -789,7 +793,7 @@ ngx_llm_pull_scalar(u_char *p, u_char *last)
     }
 #endif
 
-    while (p < last && ngx_llm_pull_is_scalar(*p)) {
+    while (p < last && ngx_llm_reader_is_scalar(*p)) {
         p++;
     }
 

@@ -18,7 +18,7 @@
 /* a quote or a backslash */
 
 static ngx_inline u_char *
-ngx_llm_pull_quote(u_char *p, u_char *last)
+ngx_llm_reader_quote(u_char *p, u_char *last)
 {
 #if (__SSE2__)
     int      mask;
@@ -48,7 +48,7 @@ ngx_llm_pull_quote(u_char *p, u_char *last)
 /* a quote or any of the four brackets: '[' and '{' differ in 0x20 only */
 
 static ngx_inline u_char *
-ngx_llm_pull_bracket(u_char *p, u_char *last)
+ngx_llm_reader_bracket(u_char *p, u_char *last)
 {
     u_char   ch;
 #if (__SSE2__)
@@ -87,15 +87,15 @@ ngx_llm_pull_bracket(u_char *p, u_char *last)
 
 /* letters, digits, '+', '-', '.' and '/' */
 
-static const uint32_t  ngx_llm_pull_scalars[] = {
+static const uint32_t  ngx_llm_reader_scalars[] = {
     0x00000000, 0x03ffe800, 0x07fffffe, 0x07fffffe, 0, 0, 0, 0
 };
 
 
 static ngx_inline ngx_uint_t
-ngx_llm_pull_is_scalar(u_char ch)
+ngx_llm_reader_is_scalar(u_char ch)
 {
-    return (ngx_llm_pull_scalars[ch / 32] >> (ch % 32)) & 1;
+    return (ngx_llm_reader_scalars[ch / 32] >> (ch % 32)) & 1;
 }
 
 

@@ -39,7 +39,7 @@ static void ngx_llm_cache_fleet_got(void *data, ngx_int_t rc,
     redisReply *reply);
 static ngx_int_t ngx_llm_cache_fleet_value(redisReply *reply,
     ngx_str_t *value);
-static void ngx_llm_cache_fleet_told(void *data, ngx_int_t rc,
+static void ngx_llm_cache_fleet_reported(void *data, ngx_int_t rc,
     redisReply *reply);
 static void ngx_llm_cache_fleet_tick(ngx_event_t *ev);
 static ngx_msec_t ngx_llm_cache_fleet_look(ngx_llm_cache_fleet_sync_t *sync);
@@ -200,7 +200,7 @@ ngx_llm_cache_fleet_put(ngx_llm_cache_fleet_t *fleet, const u_char *key,
 
     (void) ngx_llm_redis_call(fleet->redis, &ngx_llm_cache_fleet_put_script, 1,
                               args.args, args.nargs,
-                              ngx_llm_cache_fleet_told, NULL);
+                              ngx_llm_cache_fleet_reported, NULL);
 }
 
 
@@ -213,14 +213,14 @@ ngx_llm_cache_fleet_forget(ngx_llm_cache_fleet_t *fleet, const u_char *key)
 
     (void) ngx_llm_redis_call(fleet->redis, &ngx_llm_cache_fleet_forget_script,
                               1, args.args, args.nargs,
-                              ngx_llm_cache_fleet_told, NULL);
+                              ngx_llm_cache_fleet_reported, NULL);
 }
 
 
 /* without a handler nobody waits, and a script is not sent after NOSCRIPT */
 
 static void
-ngx_llm_cache_fleet_told(void *data, ngx_int_t rc, redisReply *reply)
+ngx_llm_cache_fleet_reported(void *data, ngx_int_t rc, redisReply *reply)
 {
 }
 

@@ -298,7 +298,7 @@ ngx_llm_prices_find(const ngx_llm_prices_t *prices, const ngx_str_t *name)
 
 const ngx_llm_price_t *
 ngx_llm_prices_of(const ngx_llm_prices_t *prices, const ngx_llm_price_t *own,
-    const ngx_str_t *type, const ngx_str_t *model, const ngx_str_t *asked)
+    const ngx_str_t *type, const ngx_str_t *model, const ngx_str_t *requested)
 {
     u_char                  name[NGX_LLM_PRICES_NAME];
     ngx_str_t               typed;
@@ -323,8 +323,8 @@ ngx_llm_prices_of(const ngx_llm_prices_t *prices, const ngx_llm_price_t *own,
         price = ngx_llm_prices_find(prices, model);
     }
 
-    if (price == NULL && asked->len) {
-        price = ngx_llm_prices_find(prices, asked);
+    if (price == NULL && requested->len) {
+        price = ngx_llm_prices_find(prices, requested);
     }
 
     return price;

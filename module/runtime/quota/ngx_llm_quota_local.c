@@ -13,38 +13,38 @@
 #define NGX_LLM_QUOTA_BUSY    1000   /* to wait for a slot, ms */
 
 
-static ngx_int_t ngx_llm_local_reserve(ngx_llm_quota_t *quota,
+static ngx_int_t ngx_llm_quota_local_reserve(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res);
-static ngx_int_t ngx_llm_local_decide(ngx_llm_quota_t *quota,
+static ngx_int_t ngx_llm_quota_local_decide(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res, int64_t now, ngx_llm_claim_t **unknown);
-static void ngx_llm_local_full(ngx_llm_quota_t *quota,
+static void ngx_llm_quota_local_full(ngx_llm_quota_t *quota,
     ngx_llm_claim_t *unknown);
-static void ngx_llm_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+static void ngx_llm_quota_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
     int64_t now);
-static void ngx_llm_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+static void ngx_llm_quota_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
     ngx_llm_part_t *part);
-static void ngx_llm_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+static void ngx_llm_quota_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
     int64_t now);
-static void ngx_llm_local_cancel(ngx_llm_quota_t *quota,
+static void ngx_llm_quota_local_cancel(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res);
-static void ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
-    int64_t *actual);
-static ngx_uint_t ngx_llm_local_part(ngx_llm_hold_t *hold,
+static void ngx_llm_quota_local_settle(ngx_llm_quota_t *quota,
+    ngx_llm_reservation_t *hold, int64_t *actual);
+static ngx_uint_t ngx_llm_quota_local_part(ngx_llm_reservation_t *hold,
     ngx_llm_part_t *part, int64_t *actual, int64_t now);
-static void ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now);
-static void ngx_llm_local_overdue(ngx_llm_hold_t *hold, ngx_llm_part_t *part,
-    int64_t now);
+static void ngx_llm_quota_local_sweep(ngx_llm_quota_t *quota, int64_t now);
+static void ngx_llm_quota_local_overdue(ngx_llm_reservation_t *hold,
+    ngx_llm_part_t *part, int64_t now);
 
 
 const ngx_llm_quota_store_t  ngx_llm_quota_local = {
-    ngx_llm_local_reserve,
-    ngx_llm_local_cancel,
-    ngx_llm_local_settle
+    ngx_llm_quota_local_reserve,
+    ngx_llm_quota_local_cancel,
+    ngx_llm_quota_local_settle
 };
 
 
 static ngx_int_t
-ngx_llm_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
+ngx_llm_quota_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 {
     int64_t           now;
     ngx_int_t         rc;
@@ -52,18 +52,18 @@ ngx_llm_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
     ngx_llm_claim_t  *unknown;
 
     pool = quota->zone->pool;
-    now = ngx_llm_hold_now();
+    now = ngx_llm_reservation_now();
 
     ngx_shmtx_lock(&pool->mutex);
 
-    ngx_llm_local_sweep(quota, now);
+    ngx_llm_quota_local_sweep(quota, now);
 
-    rc = ngx_llm_local_decide(quota, res, now, &unknown);
+    rc = ngx_llm_quota_local_decide(quota, res, now, &unknown);
 
     ngx_shmtx_unlock(&pool->mutex);
 
     if (rc == NGX_ERROR) {
-        ngx_llm_local_full(quota, unknown);
+        ngx_llm_quota_local_full(quota, unknown);
     }
 
     return rc;
@@ -73,7 +73,7 @@ ngx_llm_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 /* unknown is the claim whose identity is new, or NULL */
 
 static void
-ngx_llm_local_full(ngx_llm_quota_t *quota, ngx_llm_claim_t *unknown)
+ngx_llm_quota_local_full(ngx_llm_quota_t *quota, ngx_llm_claim_t *unknown)
 {
     if (unknown) {
         ngx_log_error(NGX_LOG_ERR, quota->log, 0,
@@ -89,13 +89,13 @@ ngx_llm_local_full(ngx_llm_quota_t *quota, ngx_llm_claim_t *unknown)
 
 
 static ngx_int_t
-ngx_llm_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
+ngx_llm_quota_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
     int64_t now, ngx_llm_claim_t **unknown)
 {
-    ngx_uint_t        i, refused, new[NGX_LLM_QUOTA_CLAIMS];
-    ngx_llm_row_t    *rows[NGX_LLM_QUOTA_CLAIMS];
-    ngx_llm_hold_t   *hold;
-    ngx_llm_claim_t  *claim;
+    ngx_uint_t              i, refused, new[NGX_LLM_QUOTA_CLAIMS];
+    ngx_llm_row_t          *rows[NGX_LLM_QUOTA_CLAIMS];
+    ngx_llm_reservation_t  *hold;
+    ngx_llm_claim_t        *claim;
 
     refused = 0;
     *unknown = NULL;
@@ -119,7 +119,7 @@ ngx_llm_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
 
         rows[i]->holds++;
 
-        ngx_llm_local_ask(rows[i], claim, now);
+        ngx_llm_quota_local_ask(rows[i], claim, now);
 
         refused |= (claim->refuses != NGX_LLM_QUOTA_NONE);
     }
@@ -128,7 +128,7 @@ ngx_llm_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
 
     if (!refused || res->shadow) {
 
-        hold = ngx_llm_hold_alloc(quota, res, *unknown != NULL);
+        hold = ngx_llm_reservation_alloc(quota, res, *unknown != NULL);
 
         if (hold == NULL) {
             goto full;
@@ -141,13 +141,13 @@ ngx_llm_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
         claim = &res->claims[i];
 
         if (hold && claim->refuses == NGX_LLM_QUOTA_NONE) {
-            ngx_llm_local_take(rows[i], claim, &hold->parts[i]);
+            ngx_llm_quota_local_take(rows[i], claim, &hold->parts[i]);
 
         } else {
             rows[i]->holds--;
         }
 
-        ngx_llm_local_tell(rows[i], claim, now);
+        ngx_llm_quota_local_tell(rows[i], claim, now);
     }
 
     res->hold = hold;
@@ -171,7 +171,7 @@ full:
 
 
 static void
-ngx_llm_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
+ngx_llm_quota_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
 {
     int64_t           wait;
     ngx_uint_t        i;
@@ -212,7 +212,7 @@ ngx_llm_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
 
 
 static void
-ngx_llm_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+ngx_llm_quota_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
     ngx_llm_part_t *part)
 {
     ngx_uint_t  i;
@@ -234,11 +234,12 @@ ngx_llm_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
 
 
 static void
-ngx_llm_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
+ngx_llm_quota_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+    int64_t now)
 {
     ngx_uint_t  i;
 
-    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_REPORTED; i++) {
 
         if (claim->limits[i].n < 0) {
             claim->left[i] = -1;
@@ -257,14 +258,14 @@ ngx_llm_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
 /* it never waits */
 
 static void
-ngx_llm_local_cancel(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
+ngx_llm_quota_local_cancel(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 {
     res->waiting = NULL;
 }
 
 
 static void
-ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
+ngx_llm_quota_local_settle(ngx_llm_quota_t *quota, ngx_llm_reservation_t *hold,
     int64_t *actual)
 {
     int64_t           now;
@@ -272,18 +273,18 @@ ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
     ngx_slab_pool_t  *pool;
 
     pool = quota->zone->pool;
-    now = ngx_llm_hold_now();
+    now = ngx_llm_reservation_now();
     alerts = 0;
 
     ngx_shmtx_lock(&pool->mutex);
 
     for (i = 0; i < hold->nparts; i++) {
-        bits[i] = ngx_llm_local_part(hold, &hold->parts[i], actual, now);
+        bits[i] = ngx_llm_quota_local_part(hold, &hold->parts[i], actual, now);
         alerts |= bits[i];
     }
 
     if (alerts == 0) {
-        ngx_llm_hold_free_locked(quota, hold);
+        ngx_llm_reservation_free_locked(quota, hold);
         ngx_shmtx_unlock(&pool->mutex);
         return;
     }
@@ -301,19 +302,19 @@ ngx_llm_local_settle(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold,
     for (i = 0; i < hold->nparts; i++) {
 
         for (j = 0; bits[i] && j < NGX_LLM_QUOTA_AMOUNTS; j++) {
-            ngx_llm_hold_alert(quota, &hold->parts[i], j,
-                               (bits[i] >> (4 * j)) & 0xf);
+            ngx_llm_reservation_alert(quota, &hold->parts[i], j,
+                                      (bits[i] >> (4 * j)) & 0xf);
         }
     }
 
-    ngx_llm_hold_free(quota, hold);
+    ngx_llm_reservation_free(quota, hold);
 }
 
 
 /* thresholds crossed, four bits for each limit */
 
 static ngx_uint_t
-ngx_llm_local_part(ngx_llm_hold_t *hold, ngx_llm_part_t *part,
+ngx_llm_quota_local_part(ngx_llm_reservation_t *hold, ngx_llm_part_t *part,
     int64_t *actual, int64_t now)
 {
     int64_t            is;
@@ -368,11 +369,11 @@ ngx_llm_local_part(ngx_llm_hold_t *hold, ngx_llm_part_t *part,
  */
 
 static void
-ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now)
+ngx_llm_quota_local_sweep(ngx_llm_quota_t *quota, int64_t now)
 {
-    ngx_uint_t       i, j;
-    ngx_queue_t     *q, *last;
-    ngx_llm_hold_t  *hold;
+    ngx_uint_t              i, j;
+    ngx_queue_t            *q, *last;
+    ngx_llm_reservation_t  *hold;
 
     if (now >= quota->swept && now - quota->swept < NGX_LLM_QUOTA_EACH) {
         return;
@@ -390,7 +391,7 @@ ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now)
         }
 
         q = ngx_queue_head(&quota->sh->holds);
-        hold = ngx_queue_data(q, ngx_llm_hold_t, queue);
+        hold = ngx_queue_data(q, ngx_llm_reservation_t, queue);
 
         ngx_queue_remove(q);
         ngx_queue_insert_tail(&quota->sh->holds, q);
@@ -400,7 +401,7 @@ ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now)
         }
 
         for (j = 0; j < hold->nparts && hold->local; j++) {
-            ngx_llm_local_overdue(hold, &hold->parts[j], now);
+            ngx_llm_quota_local_overdue(hold, &hold->parts[j], now);
         }
 
         hold->swept = 1;
@@ -411,7 +412,8 @@ ngx_llm_local_sweep(ngx_llm_quota_t *quota, int64_t now)
 /* it goes on pointing to its row; an alert is left to the next settlement */
 
 static void
-ngx_llm_local_overdue(ngx_llm_hold_t *hold, ngx_llm_part_t *part, int64_t now)
+ngx_llm_quota_local_overdue(ngx_llm_reservation_t *hold, ngx_llm_part_t *part,
+    int64_t now)
 {
     ngx_uint_t      i, bits;
     ngx_llm_row_t  *row;
@@ -419,7 +421,7 @@ ngx_llm_local_overdue(ngx_llm_hold_t *hold, ngx_llm_part_t *part, int64_t now)
     static int64_t  as_reserved[] = { -1, -1, -1 };
 
     row = part->row;
-    bits = ngx_llm_local_part(hold, part, as_reserved, now);
+    bits = ngx_llm_quota_local_part(hold, part, as_reserved, now);
 
     if (row == NULL) {
         return;

@@ -35,7 +35,7 @@ typedef struct {                     /* of one zone */
 } ngx_llm_part_t;
 
 
-struct ngx_llm_hold_s {
+struct ngx_llm_reservation_s {
     ngx_queue_t            queue;    /* of all holds */
     ngx_queue_t            owned;    /* of those of its worker, or orphans */
     int64_t                deadline; /* milliseconds of the epoch */
@@ -77,7 +77,7 @@ struct ngx_llm_quota_sh_s {
 /* milliseconds of the epoch, as this worker sees them */
 
 static ngx_inline int64_t
-ngx_llm_hold_now(void)
+ngx_llm_reservation_now(void)
 {
     ngx_time_t  *tp;
 
@@ -86,22 +86,23 @@ ngx_llm_hold_now(void)
     return (int64_t) tp->sec * 1000 + tp->msec;
 }
 
-
 /*
  * Makes a hold of this worker for these claims.  Called with the zone's mutex
  * held.  A part of the memory is set aside for identities that the zone knows:
  * new is 1 if a claim's identity is not one of those.  Returns NULL if there is
  * no memory.
  */
-ngx_llm_hold_t *ngx_llm_hold_alloc(ngx_llm_quota_t *quota,
+ngx_llm_reservation_t *ngx_llm_reservation_alloc(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res, ngx_uint_t new);
 
 /* frees a hold; the first one takes the mutex, the second is called with it */
-void ngx_llm_hold_free(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold);
-void ngx_llm_hold_free_locked(ngx_llm_quota_t *quota, ngx_llm_hold_t *hold);
+void ngx_llm_reservation_free(ngx_llm_quota_t *quota,
+    ngx_llm_reservation_t *hold);
+void ngx_llm_reservation_free_locked(ngx_llm_quota_t *quota,
+    ngx_llm_reservation_t *hold);
 
 /* thresholds of a budget were crossed, NGX_LLM_ALERT_...: log and counter */
-void ngx_llm_hold_alert(ngx_llm_quota_t *quota, ngx_llm_part_t *part,
+void ngx_llm_reservation_alert(ngx_llm_quota_t *quota, ngx_llm_part_t *part,
     ngx_uint_t limit, ngx_uint_t bits);
 
 /*

@@ -294,8 +294,8 @@ ngx_llm_redis_reply(void *data, redisReply *reply)
     ngx_llm_redis_call_t  *call;
 
     if (ngx_queue_empty(&redis->sent)) {
-        ngx_llm_redis_wire_blame(&redis->link.blame, 0,
-                                 "it answers what nobody has asked", NULL);
+        ngx_llm_redis_wire_failure(&redis->link.failure, 0,
+                                   "it answers what nobody has asked", NULL);
         redis->faults = NGX_LLM_REDIS_FAULTS;
         ngx_llm_redis_fault(redis, 1);
         return;
@@ -311,8 +311,8 @@ ngx_llm_redis_reply(void *data, redisReply *reply)
     {
         /* one before was lost: whose the next ones are cannot be told */
 
-        ngx_llm_redis_wire_blame(&redis->link.blame, 0,
-                                 "it answers something else", NULL);
+        ngx_llm_redis_wire_failure(&redis->link.failure, 0,
+                                   "it answers something else", NULL);
         redis->faults++;
         ngx_llm_redis_fault(redis, 1);
         return;
@@ -392,7 +392,7 @@ ngx_llm_redis_bad(ngx_llm_redis_call_t *call, redisReply *reply)
         return;
     }
 
-    ngx_llm_redis_wire_blame(&redis->link.blame, 0, "it answers", &code);
+    ngx_llm_redis_wire_failure(&redis->link.failure, 0, "it answers", &code);
     redis->link.doubt |= fault & (NGX_LLM_REDIS_WRITE|NGX_LLM_REDIS_CLUSTER);
 
     if (call->deliver) {
@@ -421,15 +421,15 @@ ngx_llm_redis_complain(ngx_llm_redis_t *redis, redisReply *reply)
     text.data = (u_char *) reply->str;
     text.len = reply->len;
 
-    ngx_llm_redis_wire_blame(&redis->link.blame, 0, "redis refuses a script",
-                             &text);
+    ngx_llm_redis_wire_failure(&redis->link.failure, 0,
+                               "redis refuses a script", &text);
 
     ngx_log_error(NGX_LOG_ERR, &redis->link.log, 0, "%V",
-                  &redis->link.blame.why);
+                  &redis->link.failure.why);
 }
 
 
-/* link.blame says what it was */
+/* link.failure says what it was */
 
 static void
 ngx_llm_redis_fault(ngx_llm_redis_t *redis, ngx_uint_t drop)
@@ -494,8 +494,8 @@ ngx_llm_redis_down(ngx_llm_redis_t *redis)
     redis->down = 1;
     redis->up = 0;
 
-    ngx_log_error(NGX_LOG_WARN, &redis->link.log, redis->link.blame.err,
-                  "redis is down: %V", &redis->link.blame.why);
+    ngx_log_error(NGX_LOG_WARN, &redis->link.log, redis->link.failure.err,
+                  "redis is down: %V", &redis->link.failure.why);
 
     ngx_queue_init(&parked);
 
@@ -583,8 +583,8 @@ ngx_llm_redis_tick(ngx_event_t *ev)
 
     if (redis->open && ngx_llm_redis_stalled(redis)) {
         redis->faults = NGX_LLM_REDIS_FAULTS;
-        ngx_llm_redis_wire_blame(&redis->link.blame, 0, "no answer in time",
-                                 NULL);
+        ngx_llm_redis_wire_failure(&redis->link.failure, 0, "no answer in time",
+                                   NULL);
         ngx_llm_redis_fault(redis, 1);
     }
 
@@ -640,8 +640,8 @@ ngx_llm_redis_expire(ngx_llm_redis_t *redis)
     }
 
     if (redis->faults >= NGX_LLM_REDIS_FAULTS) {
-        ngx_llm_redis_wire_blame(&redis->link.blame, 0, "no answer in time",
-                                 NULL);
+        ngx_llm_redis_wire_failure(&redis->link.failure, 0, "no answer in time",
+                                   NULL);
 
         if (redis->open) {
             ngx_llm_redis_fault(redis, 1);

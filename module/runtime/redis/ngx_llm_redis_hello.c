@@ -92,7 +92,8 @@ ngx_llm_redis_hello_next(ngx_llm_redis_link_t *link)
             if (ngx_llm_redis_wire_command(&link->wire, words, n, &link->log)
                 != NGX_OK)
             {
-                ngx_llm_redis_wire_blame(&link->blame, 0, "no memory", NULL);
+                ngx_llm_redis_wire_failure(&link->failure, 0, "no memory",
+                                           NULL);
                 return NGX_ERROR;
             }
 
@@ -145,9 +146,9 @@ ngx_llm_redis_hello_select(ngx_llm_redis_link_t *link, ngx_str_t *words)
 
     /* in the place of a reason, there is none yet */
 
-    words[1].data = link->blame.text;
-    words[1].len = ngx_sprintf(link->blame.text, "%i", link->conf->db)
-                   - link->blame.text;
+    words[1].data = link->failure.text;
+    words[1].len = ngx_sprintf(link->failure.text, "%i", link->conf->db)
+                   - link->failure.text;
     return 2;
 }
 
@@ -177,10 +178,10 @@ ngx_llm_redis_hello_probe(ngx_llm_redis_link_t *link, ngx_str_t *words)
         return 0;
     }
 
-    words[1].data = link->blame.text;
-    words[1].len = ngx_snprintf(link->blame.text, sizeof(link->blame.text),
+    words[1].data = link->failure.text;
+    words[1].len = ngx_snprintf(link->failure.text, sizeof(link->failure.text),
                                 "%Vprobe", &link->conf->prefix)
-                   - link->blame.text;
+                   - link->failure.text;
     ngx_str_set(&words[2], "1");
     ngx_str_set(&words[3], "PX");
     ngx_str_set(&words[4], "1000");
@@ -305,7 +306,7 @@ ngx_llm_redis_hello_memory(ngx_llm_redis_link_t *link, redisReply *reply)
 static ngx_int_t
 ngx_llm_redis_hello_refused(ngx_llm_redis_link_t *link, ngx_str_t *code)
 {
-    ngx_llm_redis_wire_blame(&link->blame, 0,
-                             ngx_llm_redis_steps[link->step].refused, code);
+    ngx_llm_redis_wire_failure(&link->failure, 0,
+                               ngx_llm_redis_steps[link->step].refused, code);
     return NGX_ERROR;
 }

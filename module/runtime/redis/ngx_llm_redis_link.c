@@ -591,7 +591,7 @@ static void
 ngx_llm_redis_link_fail(ngx_llm_redis_link_t *link, ngx_err_t err,
     const char *why, ngx_str_t *detail)
 {
-    ngx_llm_redis_wire_blame(&link->blame, err, why, detail);
+    ngx_llm_redis_wire_failure(&link->failure, err, why, detail);
     ngx_llm_redis_link_close(link);
     link->on->lost(link->data);
 }

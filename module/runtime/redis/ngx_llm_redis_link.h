@@ -15,7 +15,7 @@
 /*
  * What the link tells; each from the event loop.  ready: greeted, anything may
  * be sent.  reply: one of them, freed afterwards; it may close the link.
- * lost: the connection is closed, or none was made; link->blame says why.
+ * lost: the connection is closed, or none was made; link->failure says why.
  */
 typedef struct {
     void                       (*ready)(void *data);
@@ -38,7 +38,7 @@ typedef struct {
     ngx_event_t                           flush;     /* posted */
     ngx_uint_t                            step;      /* of the greeting */
     ngx_uint_t                            doubt;     /* WRITE, CLUSTER */
-    ngx_llm_redis_blame_t                 blame;
+    ngx_llm_redis_failure_t               failure;
     ngx_log_t                             log;
     ngx_log_t                             quiet;     /* alerts only */
     unsigned                              trying:1;  /* timer is its limit */
@@ -65,7 +65,7 @@ void ngx_llm_redis_link_close(ngx_llm_redis_link_t *link);
 /*
  * hello: the greeting, over a new connection.  Both put into the wire what is
  * to be sent.  NGX_OK: greeted; NGX_AGAIN: another reply is waited for;
- * NGX_ERROR: refused, or no memory (link->blame).
+ * NGX_ERROR: refused, or no memory (link->failure).
  */
 ngx_int_t ngx_llm_redis_hello(ngx_llm_redis_link_t *link);
 ngx_int_t ngx_llm_redis_hello_reply(ngx_llm_redis_link_t *link,

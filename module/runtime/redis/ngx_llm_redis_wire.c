@@ -324,14 +324,14 @@ ngx_llm_redis_wire_fault(ngx_str_t *code)
 
 
 void
-ngx_llm_redis_wire_blame(ngx_llm_redis_blame_t *blame, ngx_err_t err,
+ngx_llm_redis_wire_failure(ngx_llm_redis_failure_t *failure, ngx_err_t err,
     const char *why, ngx_str_t *detail)
 {
     u_char  *p, *last;
     size_t   i;
 
-    p = blame->text;
-    last = p + sizeof(blame->text);
+    p = failure->text;
+    last = p + sizeof(failure->text);
 
     p = ngx_slprintf(p, last, "%s", why);
 
@@ -344,7 +344,7 @@ ngx_llm_redis_wire_blame(ngx_llm_redis_blame_t *blame, ngx_err_t err,
         }
     }
 
-    blame->why.data = blame->text;
-    blame->why.len = p - blame->text;
-    blame->err = err;
+    failure->why.data = failure->text;
+    failure->why.len = p - failure->text;
+    failure->err = err;
 }

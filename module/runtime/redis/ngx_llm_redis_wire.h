@@ -36,7 +36,7 @@ typedef struct {                     /* why it does not work, for the log */
     ngx_str_t                    why;
     ngx_err_t                    err;
     u_char                       text[128];
-} ngx_llm_redis_blame_t;
+} ngx_llm_redis_failure_t;
 
 
 /* empty, whatever was in it; limit: bytes of a reply.  NGX_OK or NGX_ERROR
@@ -74,7 +74,7 @@ void ngx_llm_redis_wire_code(redisReply *reply, ngx_str_t *code);
 ngx_uint_t ngx_llm_redis_wire_fault(ngx_str_t *code);
 
 /* why is kept in blame; detail may be NULL, its odd bytes become "?" */
-void ngx_llm_redis_wire_blame(ngx_llm_redis_blame_t *blame, ngx_err_t err,
+void ngx_llm_redis_wire_failure(ngx_llm_redis_failure_t *failure, ngx_err_t err,
     const char *why, ngx_str_t *detail);
 
 

@@ -13,11 +13,11 @@
 #define NGX_LLM_HEALTH_SAVINGS  100      /* at most */
 
 
-typedef struct ngx_llm_health_record_s  ngx_llm_health_record_t;
+typedef struct ngx_llm_health_entry_s  ngx_llm_health_entry_t;
 
-struct ngx_llm_health_record_s {
-    ngx_llm_health_record_t  *next;
-    ngx_llm_vital_t          *vital;
+struct ngx_llm_health_entry_s {
+    ngx_llm_health_entry_t   *next;
+    ngx_llm_health_record_t  *health;
     ngx_llm_health_kind_e     kind;
     size_t                    len;
     u_char                    names[1];  /* of provider, NUL, its own */
@@ -25,15 +25,15 @@ struct ngx_llm_health_record_s {
 
 
 typedef struct {                         /* in the zone */
-    ngx_llm_health_record_t  *records;
-    ngx_atomic_t              budget;    /* tenths of an attempt */
+    ngx_llm_health_entry_t  *entries;
+    ngx_atomic_t             budget;     /* tenths of an attempt */
 } ngx_llm_health_sh_t;
 
 
 typedef struct {                         /* what a configuration names */
     ngx_llm_health_kind_e     kind;
     ngx_str_t                 names;
-    ngx_llm_vital_t         **vital;
+    ngx_llm_health_record_t **health;
 } ngx_llm_health_name_t;
 
 
@@ -45,7 +45,7 @@ struct ngx_llm_health_s {
 
 static ngx_int_t ngx_llm_health_init(ngx_llm_zone_t *zone, void **root,
     void *data);
-static ngx_llm_health_record_t *ngx_llm_health_record(ngx_slab_pool_t *pool,
+static ngx_llm_health_entry_t *ngx_llm_health_entry(ngx_slab_pool_t *pool,
     ngx_llm_health_sh_t *sh, ngx_llm_health_name_t *name);
 
 
@@ -76,7 +76,7 @@ ngx_llm_health_create(ngx_conf_t *cf, ngx_llm_zone_t *zone)
 ngx_int_t
 ngx_llm_health_add(ngx_conf_t *cf, ngx_llm_health_t *health,
     ngx_llm_health_kind_e kind, ngx_str_t *provider, ngx_str_t *name,
-    ngx_llm_vital_t **vital)
+    ngx_llm_health_record_t **record)
 {
     u_char                 *p;
     ngx_llm_health_name_t  *slot;
@@ -87,7 +87,7 @@ ngx_llm_health_add(ngx_conf_t *cf, ngx_llm_health_t *health,
     }
 
     slot->kind = kind;
-    slot->vital = vital;
+    slot->health = record;
     slot->names.len = provider->len + 1 + name->len;
 
     p = ngx_pnalloc(cf->pool, slot->names.len);
@@ -113,9 +113,9 @@ ngx_llm_health_init(ngx_llm_zone_t *zone, void **root, void *data)
 {
     ngx_llm_health_t  *health = data;
 
-    ngx_uint_t                i;
-    ngx_llm_health_name_t    *name;
-    ngx_llm_health_record_t  *record;
+    ngx_uint_t               i;
+    ngx_llm_health_name_t   *name;
+    ngx_llm_health_entry_t  *entry;
 
     if (*root == NULL) {
 
@@ -131,12 +131,12 @@ ngx_llm_health_init(ngx_llm_zone_t *zone, void **root, void *data)
 
     for (i = 0; i < health->names.nelts; i++) {
 
-        record = ngx_llm_health_record(zone->pool, health->sh, &name[i]);
-        if (record == NULL) {
+        entry = ngx_llm_health_entry(zone->pool, health->sh, &name[i]);
+        if (entry == NULL) {
             return NGX_ERROR;
         }
 
-        *name[i].vital = record->vital;
+        *name[i].health = entry->health;
     }
 
     return NGX_OK;
@@ -145,54 +145,54 @@ ngx_llm_health_init(ngx_llm_zone_t *zone, void **root, void *data)
 
 /* only the master makes records, while it reads a configuration */
 
-static ngx_llm_health_record_t *
-ngx_llm_health_record(ngx_slab_pool_t *pool, ngx_llm_health_sh_t *sh,
+static ngx_llm_health_entry_t *
+ngx_llm_health_entry(ngx_slab_pool_t *pool, ngx_llm_health_sh_t *sh,
     ngx_llm_health_name_t *name)
 {
-    ngx_llm_health_record_t  *record;
+    ngx_llm_health_entry_t  *entry;
 
-    for (record = sh->records; record; record = record->next) {
+    for (entry = sh->entries; entry; entry = entry->next) {
 
-        if (record->kind == name->kind && record->len == name->names.len
-            && ngx_memcmp(record->names, name->names.data, record->len) == 0)
+        if (entry->kind == name->kind && entry->len == name->names.len
+            && ngx_memcmp(entry->names, name->names.data, entry->len) == 0)
         {
-            return record;
+            return entry;
         }
     }
 
-    record = ngx_slab_calloc(pool, offsetof(ngx_llm_health_record_t, names)
-                                   + name->names.len);
-    if (record == NULL) {
+    entry = ngx_slab_calloc(pool, offsetof(ngx_llm_health_entry_t, names)
+                                  + name->names.len);
+    if (entry == NULL) {
         return NULL;
     }
 
-    record->vital = ngx_slab_calloc(pool, ngx_llm_vital_size());
-    if (record->vital == NULL) {
-        ngx_slab_free(pool, record);
+    entry->health = ngx_slab_calloc(pool, ngx_llm_health_record_size());
+    if (entry->health == NULL) {
+        ngx_slab_free(pool, entry);
         return NULL;
     }
 
-    record->kind = name->kind;
-    record->len = name->names.len;
-    ngx_memcpy(record->names, name->names.data, record->len);
+    entry->kind = name->kind;
+    entry->len = name->names.len;
+    ngx_memcpy(entry->names, name->names.data, entry->len);
 
     /* a worker that starts may be walking the list */
 
-    record->next = sh->records;
+    entry->next = sh->entries;
     ngx_memory_barrier();
-    sh->records = record;
+    sh->entries = entry;
 
-    return record;
+    return entry;
 }
 
 
 void
 ngx_llm_health_worker(ngx_llm_health_t *health)
 {
-    ngx_llm_health_record_t  *record;
+    ngx_llm_health_entry_t  *entry;
 
-    for (record = health->sh->records; record; record = record->next) {
-        ngx_llm_vital_reclaim(record->vital, ngx_process_slot);
+    for (entry = health->sh->entries; entry; entry = entry->next) {
+        ngx_llm_health_record_reclaim(entry->health, ngx_process_slot);
     }
 }
 

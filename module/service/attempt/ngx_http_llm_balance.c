@@ -36,10 +36,11 @@ static ngx_uint_t ngx_http_llm_balance_history(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target);
 static ngx_uint_t ngx_http_llm_balance_rests(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_msec_t now);
-static ngx_http_llm_key_t *ngx_http_llm_balance_key(ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_target_t *target, ngx_msec_t now, ngx_uint_t any);
+static ngx_http_llm_credential_t *ngx_http_llm_balance_credential(
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_target_t *target, ngx_msec_t now,
+    ngx_uint_t any);
 static ngx_uint_t ngx_http_llm_balance_tried(ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_target_t *target, ngx_http_llm_key_t *key);
+    ngx_http_llm_target_t *target, ngx_http_llm_credential_t *credential);
 static ngx_uint_t ngx_http_llm_balance_rested(ngx_http_llm_model_t *model,
     uint64_t set);
 static ngx_int_t ngx_http_llm_balance_take(ngx_http_request_t *r,
@@ -121,8 +122,9 @@ ngx_http_llm_balance_again(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     if (!ctx->balance.held) {
-        (void) ngx_llm_vital_acquire(ctx->balance.target->provider->vital, 0);
-        (void) ngx_llm_vital_acquire(ctx->balance.target->vital, 0);
+        (void) ngx_llm_health_record_acquire(
+            ctx->balance.target->provider->health, 0);
+        (void) ngx_llm_health_record_acquire(ctx->balance.target->health, 0);
         ctx->balance.held = 1;
     }
 }
@@ -136,8 +138,8 @@ ngx_http_llm_balance_release(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     if (ctx->balance.held) {
-        ngx_llm_vital_release(ctx->balance.target->provider->vital);
-        ngx_llm_vital_release(ctx->balance.target->vital);
+        ngx_llm_health_record_release(ctx->balance.target->provider->health);
+        ngx_llm_health_record_release(ctx->balance.target->health);
         ctx->balance.held = 0;
     }
 }
@@ -209,14 +211,14 @@ ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             continue;
         }
 
-        if (ngx_llm_vital_state(provider->vital, now)
+        if (ngx_llm_health_record_state(provider->health, now)
             == NGX_LLM_HEALTH_DRAINED)
         {
             continue;
         }
 
         if (provider->max_concurrency
-            && ngx_llm_vital_inflight(provider->vital)
+            && ngx_llm_health_record_inflight(provider->health)
                >= (ngx_uint_t) provider->max_concurrency
             && !(ctx->balance.held
                  && ctx->balance.target->provider == provider))
@@ -231,7 +233,8 @@ ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
         if ((before & NGX_HTTP_LLM_NEXT_TIMEOUT)
             || (rests
-                && ngx_http_llm_balance_key(ctx, &target[i], now, 1) == NULL))
+                && ngx_http_llm_balance_credential(ctx, &target[i], now, 1)
+                   == NULL))
         {
             /* never the same one after a timeout; no key it was not tried */
             continue;
@@ -309,9 +312,9 @@ ngx_http_llm_balance_rests(ngx_http_llm_ctx_t *ctx,
 
     provider = target->provider;
 
-    if (ngx_llm_vital_left(provider->vital, now)
-        || ngx_llm_vital_left(target->vital, now)
-        || ngx_http_llm_balance_key(ctx, target, now, 0) == NULL)
+    if (ngx_llm_health_record_left(provider->health, now)
+        || ngx_llm_health_record_left(target->health, now)
+        || ngx_http_llm_balance_credential(ctx, target, now, 0) == NULL)
     {
         return 1;
     }
@@ -325,17 +328,17 @@ ngx_http_llm_balance_rests(ngx_http_llm_ctx_t *ctx,
 
 /* one not tried with that target: in turns; any: also one that rests */
 
-static ngx_http_llm_key_t *
-ngx_http_llm_balance_key(ngx_http_llm_ctx_t *ctx,
+static ngx_http_llm_credential_t *
+ngx_http_llm_balance_credential(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_msec_t now, ngx_uint_t any)
 {
-    ngx_uint_t                i, n, turn;
-    ngx_http_llm_key_t       *key, *best;
-    ngx_http_llm_provider_t  *provider;
+    ngx_uint_t                  i, n, turn;
+    ngx_http_llm_credential_t  *credential, *best;
+    ngx_http_llm_provider_t    *provider;
 
     provider = target->provider;
-    key = provider->keys.elts;
-    n = provider->keys.nelts;
+    credential = provider->credentials.elts;
+    n = provider->credentials.nelts;
     turn = provider->turn;
     best = NULL;
 
@@ -345,20 +348,20 @@ ngx_http_llm_balance_key(ngx_http_llm_ctx_t *ctx,
 
         turn = (turn < n) ? turn : 0;
 
-        if (ngx_http_llm_balance_tried(ctx, target, &key[turn])) {
+        if (ngx_http_llm_balance_tried(ctx, target, &credential[turn])) {
             continue;
         }
 
-        if (ngx_llm_vital_left(key[turn].vital, now) == 0) {
-            return &key[turn];
+        if (ngx_llm_health_record_left(credential[turn].health, now) == 0) {
+            return &credential[turn];
         }
 
         if (any
             && (best == NULL
-                || ngx_llm_vital_failed_at(key[turn].vital)
-                   < ngx_llm_vital_failed_at(best->vital)))
+                || ngx_llm_health_record_failed_at(credential[turn].health)
+                   < ngx_llm_health_record_failed_at(best->health)))
         {
-            best = &key[turn];
+            best = &credential[turn];
         }
     }
 
@@ -368,7 +371,7 @@ ngx_http_llm_balance_key(ngx_http_llm_ctx_t *ctx,
 
 static ngx_uint_t
 ngx_http_llm_balance_tried(ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_target_t *target, ngx_http_llm_key_t *key)
+    ngx_http_llm_target_t *target, ngx_http_llm_credential_t *credential)
 {
     ngx_uint_t               i, n;
     ngx_http_llm_attempt_t  *attempt;
@@ -376,7 +379,9 @@ ngx_http_llm_balance_tried(ngx_http_llm_ctx_t *ctx,
     attempt = ngx_http_llm_balance_attempts(ctx, &n);
 
     for (i = 0; i < n; i++) {
-        if (attempt[i].target == target && attempt[i].key == key) {
+        if (attempt[i].target == target
+            && attempt[i].credential == credential)
+        {
             return 1;
         }
     }
@@ -401,8 +406,8 @@ ngx_http_llm_balance_rested(ngx_http_llm_model_t *model, uint64_t set)
     for ( /* void */ ; set; set &= set - 1) {
         i = __builtin_ctzll(set);
 
-        failed = ngx_llm_vital_failed_at(target[i].provider->vital);
-        own = ngx_llm_vital_failed_at(target[i].vital);
+        failed = ngx_llm_health_record_failed_at(target[i].provider->health);
+        own = ngx_llm_health_record_failed_at(target[i].health);
         failed = ngx_max(failed, own);
 
         if (failed < oldest) {
@@ -421,38 +426,41 @@ static ngx_int_t
 ngx_http_llm_balance_take(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_uint_t forced)
 {
-    ngx_msec_t                now;
-    ngx_http_llm_key_t       *key;
-    ngx_http_llm_provider_t  *provider;
+    ngx_msec_t                  now;
+    ngx_http_llm_credential_t  *credential;
+    ngx_http_llm_provider_t    *provider;
 
     now = ngx_current_msec;
     provider = target->provider;
 
-    if (ngx_llm_vital_acquire(provider->vital, provider->max_concurrency)
+    if (ngx_llm_health_record_acquire(provider->health,
+                                      provider->max_concurrency)
         != NGX_OK)
     {
         return NGX_BUSY;
     }
 
-    key = NULL;
+    credential = NULL;
 
     if (forced || ngx_http_llm_balance_claim(ctx, target, now) == NGX_OK) {
-        key = ngx_http_llm_balance_key(ctx, target, now, forced);
+        credential = ngx_http_llm_balance_credential(ctx, target, now, forced);
     }
 
-    if (key == NULL
-        || (!forced && ngx_llm_vital_probe(key->vital, now) == NGX_BUSY))
+    if (credential == NULL
+        || (!forced && ngx_llm_health_record_probe(credential->health, now)
+                       == NGX_BUSY))
     {
-        ngx_llm_vital_release(provider->vital);
+        ngx_llm_health_record_release(provider->health);
         return NGX_BUSY;
     }
 
-    (void) ngx_llm_vital_acquire(target->vital, 0);
+    (void) ngx_llm_health_record_acquire(target->health, 0);
 
-    provider->turn = (key - (ngx_http_llm_key_t *) provider->keys.elts) + 1;
+    provider->turn = (credential - (ngx_http_llm_credential_t *)
+                                   provider->credentials.elts) + 1;
 
     ctx->balance.target = target;
-    ctx->balance.key = key;
+    ctx->balance.credential = credential;
     ctx->balance.held = 1;
     ctx->balance.forced = forced;
 
@@ -471,8 +479,8 @@ static ngx_int_t
 ngx_http_llm_balance_claim(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_msec_t now)
 {
-    if (ngx_llm_vital_probe(target->provider->vital, now) == NGX_BUSY
-        || ngx_llm_vital_probe(target->vital, now) == NGX_BUSY)
+    if (ngx_llm_health_record_probe(target->provider->health, now) == NGX_BUSY
+        || ngx_llm_health_record_probe(target->health, now) == NGX_BUSY)
     {
         return NGX_BUSY;
     }
@@ -492,5 +500,5 @@ ngx_http_llm_balance_free(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_uint_t attempts)
 {
     return attempts == 0 || (attempts == 1 && !ctx->balance.forced)
-           || !ngx_llm_vital_open(target->provider->vital);
+           || !ngx_llm_health_record_open(target->provider->health);
 }

@@ -9,25 +9,27 @@
 #include <ngx_http_llm_list.h>
 
 
-static void ngx_http_llm_blame_succeeded(ngx_http_llm_attempt_t *attempt);
-static void ngx_http_llm_blame_kind(ngx_http_request_t *r,
-    ngx_http_llm_attempt_t *attempt, ngx_llm_blame_e blame);
-static ngx_llm_blame_e ngx_http_llm_blame_class(ngx_uint_t failure);
-static void ngx_http_llm_blame_rate(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_http_llm_attempt_t *attempt);
-static void ngx_http_llm_blame_overload(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx, ngx_http_llm_attempt_t *attempt);
-static void ngx_http_llm_blame_not_found(ngx_http_llm_ctx_t *ctx,
+static void ngx_http_llm_health_report_succeeded(
     ngx_http_llm_attempt_t *attempt);
-static void ngx_http_llm_blame_alive(ngx_http_llm_attempt_t *attempt);
-static ngx_msec_int_t ngx_http_llm_blame_hint(ngx_http_request_t *r,
+static void ngx_http_llm_health_report_kind(ngx_http_request_t *r,
+    ngx_http_llm_attempt_t *attempt, ngx_llm_error_class_e error_class);
+static ngx_llm_error_class_e ngx_http_llm_health_report_class(
+    ngx_uint_t failure);
+static void ngx_http_llm_health_report_rate(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_attempt_t *attempt);
+static void ngx_http_llm_health_report_overload(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_attempt_t *attempt);
+static void ngx_http_llm_health_report_not_found(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_attempt_t *attempt);
+static void ngx_http_llm_health_report_alive(ngx_http_llm_attempt_t *attempt);
+static ngx_msec_int_t ngx_http_llm_health_report_hint(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static ngx_msec_int_t ngx_http_llm_blame_header(ngx_http_request_t *r,
+static ngx_msec_int_t ngx_http_llm_health_report_header(ngx_http_request_t *r,
     const char *name, size_t len, ngx_msec_int_t unit);
 
 
 void
-ngx_http_llm_blame_answered(ngx_http_request_t *r,
+ngx_http_llm_health_report_answered(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt)
 {
     ngx_msec_t           now;
@@ -41,10 +43,10 @@ ngx_http_llm_blame_answered(ngx_http_request_t *r,
     {
         /* an error that is passed */
 
-        ngx_http_llm_blame_kind(r, attempt, ctx->judge.blame
-                                            ? ctx->judge.blame
-                                            : ngx_http_llm_blame_class(
-                                                       ctx->judge.verdict));
+        ngx_http_llm_health_report_kind(r, attempt,
+            ctx->judge.error_class
+            ? ctx->judge.error_class
+            : ngx_http_llm_health_report_class(ctx->judge.verdict));
         return;
     }
 
@@ -55,30 +57,32 @@ ngx_http_llm_blame_answered(ngx_http_request_t *r,
         return;
     }
 
-    ngx_http_llm_blame_succeeded(attempt);
+    ngx_http_llm_health_report_succeeded(attempt);
 
     if (ctx->response.stream) {
-        ngx_llm_vital_sample(attempt->target->vital, NGX_LLM_HEALTH_TTFT,
-                             (now - attempt->start) * 1000, now);
-        ngx_llm_vital_sample(attempt->provider->vital, NGX_LLM_HEALTH_TTFT,
-                             (now - attempt->start) * 1000, now);
+        ngx_llm_health_record_sample(attempt->target->health,
+                                     NGX_LLM_HEALTH_TTFT,
+                                     (now - attempt->start) * 1000, now);
+        ngx_llm_health_record_sample(attempt->provider->health,
+                                     NGX_LLM_HEALTH_TTFT,
+                                     (now - attempt->start) * 1000, now);
     }
 }
 
 
 void
-ngx_http_llm_blame_failed(ngx_http_request_t *r,
+ngx_http_llm_health_report_failed(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt)
 {
-    ngx_llm_blame_e      blame;
-    ngx_http_llm_ctx_t  *ctx;
+    ngx_llm_error_class_e  error_class;
+    ngx_http_llm_ctx_t    *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    blame = ctx->judge.blame;
+    error_class = ctx->judge.error_class;
 
-    if (blame == NGX_LLM_BLAME_NOBODY) {
-        blame = ngx_http_llm_blame_class(attempt->failure);
+    if (error_class == NGX_LLM_ERROR_CLASS_NOBODY) {
+        error_class = ngx_http_llm_health_report_class(attempt->failure);
     }
 
     if (attempt->failure == NGX_HTTP_LLM_NEXT_TIMEOUT
@@ -86,17 +90,18 @@ ngx_http_llm_blame_failed(ngx_http_request_t *r,
     {
         /* as long as that, at least */
 
-        ngx_llm_vital_sample(attempt->target->vital, NGX_LLM_HEALTH_TTFT,
-                             (ngx_current_msec - attempt->start) * 1000,
-                             ngx_current_msec);
+        ngx_llm_health_record_sample(attempt->target->health,
+                                     NGX_LLM_HEALTH_TTFT,
+                                     (ngx_current_msec - attempt->start) * 1000,
+                                     ngx_current_msec);
     }
 
-    ngx_http_llm_blame_kind(r, attempt, blame);
+    ngx_http_llm_health_report_kind(r, attempt, error_class);
 }
 
 
 void
-ngx_http_llm_blame_ended(ngx_http_request_t *r,
+ngx_http_llm_health_report_ended(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt)
 {
     int64_t              tokens;
@@ -111,14 +116,14 @@ ngx_http_llm_blame_ended(ngx_http_request_t *r,
     }
 
     if (ctx->charge->bad_answer) {
-        (void) ngx_llm_vital_failed(attempt->provider->vital, now);
+        (void) ngx_llm_health_record_failed(attempt->provider->health, now);
         return;
     }
 
     if (ctx->charge->end == NGX_HTTP_LLM_END_TRUNCATED
         || ctx->charge->end == NGX_HTTP_LLM_END_ERROR)
     {
-        (void) ngx_llm_vital_failed(attempt->provider->vital, now);
+        (void) ngx_llm_health_record_failed(attempt->provider->health, now);
         return;
     }
 
@@ -129,7 +134,7 @@ ngx_http_llm_blame_ended(ngx_http_request_t *r,
     }
 
     if (ctx->judge.unproven) {
-        ngx_http_llm_blame_succeeded(attempt);
+        ngx_http_llm_health_report_succeeded(attempt);
     }
 
     if (ctx->response.stream) {
@@ -148,89 +153,92 @@ ngx_http_llm_blame_ended(ngx_http_request_t *r,
         tokens = ngx_max(tokens, 1);
     }
 
-    ngx_llm_vital_sample(attempt->target->vital, NGX_LLM_HEALTH_PACE,
-                         (now - attempt->start) * 1000 / tokens, now);
+    ngx_llm_health_record_sample(attempt->target->health, NGX_LLM_HEALTH_PACE,
+                                 (now - attempt->start) * 1000 / tokens, now);
 }
 
 
 static void
-ngx_http_llm_blame_succeeded(ngx_http_llm_attempt_t *attempt)
+ngx_http_llm_health_report_succeeded(ngx_http_llm_attempt_t *attempt)
 {
-    ngx_llm_vital_succeeded(attempt->provider->vital, ngx_current_msec);
-    ngx_llm_vital_succeeded(attempt->target->vital, ngx_current_msec);
-    ngx_llm_vital_succeeded(attempt->key->vital, ngx_current_msec);
+    ngx_llm_health_record_succeeded(attempt->provider->health,
+                                    ngx_current_msec);
+    ngx_llm_health_record_succeeded(attempt->target->health, ngx_current_msec);
+    ngx_llm_health_record_succeeded(attempt->credential->health,
+                                    ngx_current_msec);
 }
 
 
 static void
-ngx_http_llm_blame_kind(ngx_http_request_t *r,
-    ngx_http_llm_attempt_t *attempt, ngx_llm_blame_e blame)
+ngx_http_llm_health_report_kind(ngx_http_request_t *r,
+    ngx_http_llm_attempt_t *attempt, ngx_llm_error_class_e error_class)
 {
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    switch (blame) {
+    switch (error_class) {
 
-    case NGX_LLM_BLAME_CREDENTIAL:
-    case NGX_LLM_BLAME_QUOTA:
-        ngx_http_llm_blame_alive(attempt);
-        ngx_llm_vital_mark(attempt->key->vital, ngx_current_msec);
+    case NGX_LLM_ERROR_CLASS_CREDENTIAL:
+    case NGX_LLM_ERROR_CLASS_QUOTA:
+        ngx_http_llm_health_report_alive(attempt);
+        ngx_llm_health_record_mark(attempt->credential->health,
+                                   ngx_current_msec);
 
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "key %ui of llm_provider \"%V\" was refused, it is "
                       "left alone for a minute",
-                      (ngx_uint_t) (attempt->key
-                                    - (ngx_http_llm_key_t *)
-                                      attempt->provider->keys.elts),
+                      (ngx_uint_t) (attempt->credential
+                                    - (ngx_http_llm_credential_t *)
+                                      attempt->provider->credentials.elts),
                       &attempt->provider->name);
         break;
 
-    case NGX_LLM_BLAME_NOT_FOUND:
-        ngx_http_llm_blame_alive(attempt);
-        ngx_http_llm_blame_not_found(ctx, attempt);
+    case NGX_LLM_ERROR_CLASS_NOT_FOUND:
+        ngx_http_llm_health_report_alive(attempt);
+        ngx_http_llm_health_report_not_found(ctx, attempt);
         break;
 
-    case NGX_LLM_BLAME_RATE:
-        ngx_http_llm_blame_rate(r, ctx, attempt);
+    case NGX_LLM_ERROR_CLASS_RATE:
+        ngx_http_llm_health_report_rate(r, ctx, attempt);
         break;
 
-    case NGX_LLM_BLAME_OVERLOAD:
-    case NGX_LLM_BLAME_TIMEOUT:
-        ngx_http_llm_blame_overload(r, ctx, attempt);
+    case NGX_LLM_ERROR_CLASS_OVERLOAD:
+    case NGX_LLM_ERROR_CLASS_TIMEOUT:
+        ngx_http_llm_health_report_overload(r, ctx, attempt);
         break;
 
     default:
-        ngx_http_llm_blame_alive(attempt);
+        ngx_http_llm_health_report_alive(attempt);
     }
 }
 
 
 /* where the body has said nothing */
 
-static ngx_llm_blame_e
-ngx_http_llm_blame_class(ngx_uint_t failure)
+static ngx_llm_error_class_e
+ngx_http_llm_health_report_class(ngx_uint_t failure)
 {
     switch (failure) {
 
     case NGX_HTTP_LLM_NEXT_CREDENTIAL:
-        return NGX_LLM_BLAME_CREDENTIAL;
+        return NGX_LLM_ERROR_CLASS_CREDENTIAL;
 
     case NGX_HTTP_LLM_NEXT_NOT_FOUND:
-        return NGX_LLM_BLAME_NOT_FOUND;
+        return NGX_LLM_ERROR_CLASS_NOT_FOUND;
 
     case NGX_HTTP_LLM_NEXT_429:
-        return NGX_LLM_BLAME_RATE;
+        return NGX_LLM_ERROR_CLASS_RATE;
 
     case NGX_HTTP_LLM_NEXT_OTHER:
-        return NGX_LLM_BLAME_REQUEST;
+        return NGX_LLM_ERROR_CLASS_REQUEST;
 
     case NGX_HTTP_LLM_NEXT_TIMEOUT:
     case NGX_HTTP_LLM_NEXT_408:
-        return NGX_LLM_BLAME_TIMEOUT;
+        return NGX_LLM_ERROR_CLASS_TIMEOUT;
 
     default:
-        return NGX_LLM_BLAME_OVERLOAD;
+        return NGX_LLM_ERROR_CLASS_OVERLOAD;
     }
 }
 
@@ -238,33 +246,35 @@ ngx_http_llm_blame_class(ngx_uint_t failure)
 /* of several keys only this one has to wait */
 
 static void
-ngx_http_llm_blame_rate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_health_report_rate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_attempt_t *attempt)
 {
-    ngx_msec_int_t    hint;
-    ngx_llm_vital_t  *vital;
+    ngx_msec_int_t            hint;
+    ngx_llm_health_record_t  *record;
 
-    hint = ngx_http_llm_blame_hint(r, ctx);
-    vital = (attempt->provider->keys.nelts > 1) ? attempt->key->vital
-                                                : attempt->provider->vital;
+    hint = ngx_http_llm_health_report_hint(r, ctx);
+    record = (attempt->provider->credentials.nelts > 1)
+             ? attempt->credential->health : attempt->provider->health;
 
-    ngx_llm_vital_cool(vital, ngx_current_msec, hint);
+    ngx_llm_health_record_cool(record, ngx_current_msec, hint);
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                   "llm_provider \"%V\" wants less: %s rests for %M ms",
                   &attempt->provider->name,
-                  (attempt->provider->keys.nelts > 1) ? "its key" : "it",
-                  ngx_llm_vital_left(vital, ngx_current_msec));
+                  (attempt->provider->credentials.nelts > 1) ? "its key" : "it",
+                  ngx_llm_health_record_left(record, ngx_current_msec));
 }
 
 
 static void
-ngx_http_llm_blame_overload(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
-    ngx_http_llm_attempt_t *attempt)
+ngx_http_llm_health_report_overload(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx, ngx_http_llm_attempt_t *attempt)
 {
     ngx_msec_int_t  hint;
 
-    if (ngx_llm_vital_failed(attempt->provider->vital, ngx_current_msec)) {
+    if (ngx_llm_health_record_failed(attempt->provider->health,
+                                     ngx_current_msec))
+    {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
                       "llm_provider \"%V\" has failed too often, it is "
                       "probed every %d s from now on",
@@ -278,10 +288,11 @@ ngx_http_llm_blame_overload(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return;
     }
 
-    hint = ngx_http_llm_blame_hint(r, ctx);
+    hint = ngx_http_llm_health_report_hint(r, ctx);
 
     if (hint > 0) {
-        ngx_llm_vital_cool(attempt->provider->vital, ngx_current_msec, hint);
+        ngx_llm_health_record_cool(attempt->provider->health, ngx_current_msec,
+                                   hint);
     }
 }
 
@@ -289,7 +300,7 @@ ngx_http_llm_blame_overload(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 /* a name that the client has chosen says nothing about the target */
 
 static void
-ngx_http_llm_blame_not_found(ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_health_report_not_found(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_attempt_t *attempt)
 {
     ngx_http_llm_target_t  *target;
@@ -298,7 +309,7 @@ ngx_http_llm_blame_not_found(ngx_http_llm_ctx_t *ctx,
 
     if (!target->wildcard && (target->model.len || ctx->charge->model->exact))
     {
-        ngx_llm_vital_mark(target->vital, ngx_current_msec);
+        ngx_llm_health_record_mark(target->health, ngx_current_msec);
     }
 }
 
@@ -306,16 +317,17 @@ ngx_http_llm_blame_not_found(ngx_http_llm_ctx_t *ctx,
 /* whatever it said, it said something */
 
 static void
-ngx_http_llm_blame_alive(ngx_http_llm_attempt_t *attempt)
+ngx_http_llm_health_report_alive(ngx_http_llm_attempt_t *attempt)
 {
-    ngx_llm_vital_succeeded(attempt->provider->vital, ngx_current_msec);
+    ngx_llm_health_record_succeeded(attempt->provider->health,
+                                    ngx_current_msec);
 }
 
 
 /* milliseconds the provider wants to be left alone; -1: it does not say */
 
 static ngx_msec_int_t
-ngx_http_llm_blame_hint(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_health_report_hint(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_msec_int_t  hint;
 
@@ -323,12 +335,13 @@ ngx_http_llm_blame_hint(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return -1;
     }
 
-    hint = ngx_http_llm_blame_header(r, "retry-after-ms",
-                                     sizeof("retry-after-ms") - 1, 1);
+    hint = ngx_http_llm_health_report_header(r, "retry-after-ms",
+                                             sizeof("retry-after-ms") - 1, 1);
 
     if (hint < 0) {
-        hint = ngx_http_llm_blame_header(r, "Retry-After",
-                                         sizeof("Retry-After") - 1, 1000);
+        hint = ngx_http_llm_health_report_header(r, "Retry-After",
+                                                 sizeof("Retry-After") - 1,
+                                                 1000);
     }
 
     return (hint < 0) ? (ngx_msec_int_t) ctx->judge.hint : hint;
@@ -338,7 +351,7 @@ ngx_http_llm_blame_hint(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 /* a number of units, perhaps with a fraction, or a date */
 
 static ngx_msec_int_t
-ngx_http_llm_blame_header(ngx_http_request_t *r, const char *name,
+ngx_http_llm_health_report_header(ngx_http_request_t *r, const char *name,
     size_t len, ngx_msec_int_t unit)
 {
     time_t                  time;

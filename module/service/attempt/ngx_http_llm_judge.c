@@ -15,7 +15,7 @@
 static ngx_uint_t ngx_http_llm_judge_class(ngx_uint_t status);
 static ngx_int_t ngx_http_llm_judge_refusal(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static ngx_uint_t ngx_http_llm_judge_verdict(ngx_llm_blame_e blame,
+static ngx_uint_t ngx_http_llm_judge_verdict(ngx_llm_error_class_e error_class,
     ngx_uint_t status);
 static ngx_int_t ngx_http_llm_judge_kind(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
@@ -224,9 +224,12 @@ ngx_http_llm_judge_refusal(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     status = ctx->response.status.code;
 
-    ctx->judge.blame = ngx_llm_blame(status, r->upstream->buffer.pos,
-                                     ctx->framing.held, &ctx->judge.hint);
-    ctx->judge.verdict = ngx_http_llm_judge_verdict(ctx->judge.blame, status);
+    ctx->judge.error_class = ngx_llm_error_class(status,
+                                                 r->upstream->buffer.pos,
+                                                 ctx->framing.held,
+                                                 &ctx->judge.hint);
+    ctx->judge.verdict = ngx_http_llm_judge_verdict(ctx->judge.error_class,
+                                                    status);
 
     /* what concerns our key may quote it */
 
@@ -243,30 +246,30 @@ ngx_http_llm_judge_refusal(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
 
 static ngx_uint_t
-ngx_http_llm_judge_verdict(ngx_llm_blame_e blame, ngx_uint_t status)
+ngx_http_llm_judge_verdict(ngx_llm_error_class_e error_class, ngx_uint_t status)
 {
-    switch (blame) {
+    switch (error_class) {
 
-    case NGX_LLM_BLAME_REQUEST:
+    case NGX_LLM_ERROR_CLASS_REQUEST:
         return NGX_HTTP_LLM_NEXT_OTHER;
 
-    case NGX_LLM_BLAME_CREDENTIAL:
+    case NGX_LLM_ERROR_CLASS_CREDENTIAL:
         return NGX_HTTP_LLM_NEXT_CREDENTIAL;
 
-    case NGX_LLM_BLAME_QUOTA:
+    case NGX_LLM_ERROR_CLASS_QUOTA:
         return (status == NGX_HTTP_TOO_MANY_REQUESTS)
                ? NGX_HTTP_LLM_NEXT_429 : NGX_HTTP_LLM_NEXT_CREDENTIAL;
 
-    case NGX_LLM_BLAME_NOT_FOUND:
+    case NGX_LLM_ERROR_CLASS_NOT_FOUND:
         return NGX_HTTP_LLM_NEXT_NOT_FOUND;
 
-    case NGX_LLM_BLAME_RATE:
+    case NGX_LLM_ERROR_CLASS_RATE:
         return NGX_HTTP_LLM_NEXT_429;
 
-    case NGX_LLM_BLAME_OVERLOAD:
+    case NGX_LLM_ERROR_CLASS_OVERLOAD:
         return NGX_HTTP_LLM_NEXT_5XX;
 
-    case NGX_LLM_BLAME_TIMEOUT:
+    case NGX_LLM_ERROR_CLASS_TIMEOUT:
         return (status < 500) ? NGX_HTTP_LLM_NEXT_408
                               : NGX_HTTP_LLM_NEXT_5XX;
 
@@ -414,8 +417,9 @@ ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
         return NGX_ERROR;
     }
 
-    ctx->judge.blame = ngx_llm_blame(ctx->response.status.code, body.data,
-                                     body.len, &ctx->judge.hint);
+    ctx->judge.error_class = ngx_llm_error_class(ctx->response.status.code,
+                                                 body.data,
+                                                 body.len, &ctx->judge.hint);
 
     if (ctx->upstream.exchange->next(r, NGX_HTTP_LLM_NEXT_BAD_ANSWER)
         || rc != NGX_OK)
@@ -424,7 +428,7 @@ ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
                                        "an error inside a 200");
     }
 
-    if (ctx->judge.blame == NGX_LLM_BLAME_CREDENTIAL
+    if (ctx->judge.error_class == NGX_LLM_ERROR_CLASS_CREDENTIAL
         || ngx_http_llm_judge_class(status) == NGX_HTTP_LLM_NEXT_CREDENTIAL)
     {
         return ngx_http_llm_judge_fail(r, NGX_HTTP_LLM_NEXT_CREDENTIAL, NULL);

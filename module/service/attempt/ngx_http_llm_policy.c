@@ -150,13 +150,13 @@ ngx_http_llm_policy_faster(ngx_http_llm_ctx_t *ctx,
     average = ctx->charge->facts.stream ? NGX_LLM_HEALTH_TTFT
                                         : NGX_LLM_HEALTH_PACE;
 
-    busy = ngx_llm_vital_inflight(one->vital);
-    other = ngx_llm_vital_inflight(two->vital);
+    busy = ngx_llm_health_record_inflight(one->health);
+    other = ngx_llm_health_record_inflight(two->health);
 
-    first = busy ? ngx_llm_vital_measured(one->vital, average)
-                 : ngx_llm_vital_average(one->vital, average, now);
-    second = other ? ngx_llm_vital_measured(two->vital, average)
-                   : ngx_llm_vital_average(two->vital, average, now);
+    first = busy ? ngx_llm_health_record_measured(one->health, average)
+                 : ngx_llm_health_record_average(one->health, average, now);
+    second = other ? ngx_llm_health_record_measured(two->health, average)
+                   : ngx_llm_health_record_average(two->health, average, now);
 
     if (first == 0 && busy) {
         /* being measured for the first time */
@@ -238,7 +238,7 @@ ngx_http_llm_policy_price(ngx_http_llm_ctx_t *ctx,
     price = ngx_llm_prices_of(lmcf->prices, target->price,
                               &target->provider->dialect->type,
                               ngx_http_llm_model_for(ctx, target),
-                              &ctx->charge->asked);
+                              &ctx->charge->requested);
     if (price == NULL) {
         return (uint64_t) NGX_LLM_PRICE_UNKNOWN;
     }
@@ -264,7 +264,7 @@ ngx_http_llm_policy_least_busy(ngx_http_request_t *r,
 
     for (rest = set; rest; rest &= rest - 1) {
         i = __builtin_ctzll(rest);
-        busy = ngx_llm_vital_inflight(target[i].provider->vital);
+        busy = ngx_llm_health_record_inflight(target[i].provider->health);
 
         if (weight == 0 || busy * weight < least * target[i].weight) {
             least = busy;

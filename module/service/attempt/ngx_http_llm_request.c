@@ -104,7 +104,7 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     }
 
     len += sizeof("POST  HTTP/1.1" CRLF) - 1 + uri->len
-           + call->key->head.len
+           + call->credential->head.len
            + sizeof("Content-Length: " CRLF) - 1 + NGX_SIZE_T_LEN
            + ngx_http_llm_request_room(r)
            + sizeof(CRLF) - 1;
@@ -122,7 +122,7 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     p = ngx_cpymem(p, "POST ", sizeof("POST ") - 1);
     p = ngx_cpymem(p, uri->data, uri->len);
     p = ngx_cpymem(p, " HTTP/1.1" CRLF, sizeof(" HTTP/1.1" CRLF) - 1);
-    p = ngx_cpymem(p, call->key->head.data, call->key->head.len);
+    p = ngx_cpymem(p, call->credential->head.data, call->credential->head.len);
     p = ngx_cpymem(p, "Content-Length: ", sizeof("Content-Length: ") - 1);
     p = ngx_llm_limit_print(p, length);
     *p++ = CR; *p++ = LF;

@@ -9,58 +9,58 @@
 #include <ngx_http_llm_attempt.h>
 
 
-#define NGX_HTTP_LLM_TOTAL      600000  /* llm_timeout where none is set */
-#define NGX_HTTP_LLM_KEEP_TIME  1000    /* for the body of a kept error */
+#define NGX_HTTP_LLM_TOTAL          600000  /* llm_timeout where none is set */
+#define NGX_HTTP_LLM_TIMEOUTS_KEEP  1000    /* for the body of a kept error */
 
 
-static void ngx_http_llm_limits_sooner(ngx_event_t *ev, ngx_msec_t wait);
-static void ngx_http_llm_limits_end(ngx_http_request_t *r);
-static void ngx_http_llm_limits_timer(ngx_event_t *ev);
-static ngx_msec_int_t ngx_http_llm_limits_held(ngx_http_request_t *r,
+static void ngx_http_llm_timeouts_sooner(ngx_event_t *ev, ngx_msec_t wait);
+static void ngx_http_llm_timeouts_end(ngx_http_request_t *r);
+static void ngx_http_llm_timeouts_timer(ngx_event_t *ev);
+static ngx_msec_int_t ngx_http_llm_timeouts_held(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_msec_int_t left);
-static ngx_msec_int_t ngx_http_llm_limits_left(ngx_http_request_t *r,
+static ngx_msec_int_t ngx_http_llm_timeouts_left(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static ngx_msec_t ngx_http_llm_limits_answer(ngx_http_request_t *r,
+static ngx_msec_t ngx_http_llm_timeouts_answer(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 
 
 /* a provider's own limit wins over the location's */
 
-#define ngx_http_llm_limit(ctx, llcf, name)                                   \
+#define ngx_http_llm_timeout(ctx, llcf, name)                                 \
     ((ctx)->upstream.target->provider->timeouts.name != NGX_CONF_UNSET_MSEC   \
      ? (ctx)->upstream.target->provider->timeouts.name                        \
      : (llcf)->timeouts.name)
 
 
 void
-ngx_http_llm_limits_arm(ngx_http_request_t *r, ngx_uint_t last)
+ngx_http_llm_timeouts_arm(ngx_http_request_t *r, ngx_uint_t last)
 {
     ngx_event_t         *ev;
     ngx_msec_int_t       left, answer;
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
-    ev = &ctx->limits.timer;
+    ev = &ctx->timeouts.timer;
 
-    ctx->limits.last = last;
-    ctx->limits.keeping = 0;
-    ctx->limits.timedout = 0;
-    ctx->limits.heard = 0;
-    ctx->limits.holding = 0;
-    ctx->limits.ending = 0;
-    ctx->limits.last_read = ngx_current_msec;
+    ctx->timeouts.last = last;
+    ctx->timeouts.keeping = 0;
+    ctx->timeouts.timedout = 0;
+    ctx->timeouts.heard = 0;
+    ctx->timeouts.holding = 0;
+    ctx->timeouts.ending = 0;
+    ctx->timeouts.last_read = ngx_current_msec;
 
-    ev->handler = ngx_http_llm_limits_timer;
+    ev->handler = ngx_http_llm_timeouts_timer;
     ev->data = r;
     ev->log = r->connection->log;
 
-    left = ngx_http_llm_limits_left(r, ctx);
+    left = ngx_http_llm_timeouts_left(r, ctx);
 
     if (!ctx->upstream.committed) {
 
         /* this one starts when connected, and may be the shorter one */
 
-        answer = (ngx_msec_int_t) ngx_http_llm_limits_answer(r, ctx);
+        answer = (ngx_msec_int_t) ngx_http_llm_timeouts_answer(r, ctx);
         left = ngx_min(left, answer);
     }
 
@@ -81,24 +81,24 @@ ngx_http_llm_limits_arm(ngx_http_request_t *r, ngx_uint_t last)
 
 
 void
-ngx_http_llm_limits_keep(ngx_http_request_t *r)
+ngx_http_llm_timeouts_keep(ngx_http_request_t *r)
 {
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    if (!ctx->limits.keeping) {
-        ctx->limits.keeping = 1;
-        ctx->limits.keep_since = ngx_current_msec;
+    if (!ctx->timeouts.keeping) {
+        ctx->timeouts.keeping = 1;
+        ctx->timeouts.keep_since = ngx_current_msec;
 
-        ngx_del_timer(&ctx->limits.timer);
-        ngx_add_timer(&ctx->limits.timer, NGX_HTTP_LLM_KEEP_TIME);
+        ngx_del_timer(&ctx->timeouts.timer);
+        ngx_add_timer(&ctx->timeouts.timer, NGX_HTTP_LLM_TIMEOUTS_KEEP);
     }
 }
 
 
 void
-ngx_http_llm_limits_drain(ngx_http_request_t *r)
+ngx_http_llm_timeouts_drain(ngx_http_request_t *r)
 {
     ngx_event_t              *ev;
     ngx_msec_int_t            left;
@@ -107,17 +107,17 @@ ngx_http_llm_limits_drain(ngx_http_request_t *r)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
-    ev = &ctx->limits.timer;
+    ev = &ctx->timeouts.timer;
 
-    ctx->limits.draining = 1;
-    ctx->limits.drain_end = ngx_current_msec + llcf->drain;
+    ctx->timeouts.draining = 1;
+    ctx->timeouts.drain_end = ngx_current_msec + llcf->drain;
 
     if (!ev->timer_set) {
         /* a limit has been reached just now */
         return;
     }
 
-    left = (ngx_msec_int_t) (ev->timer.key - ctx->limits.drain_end);
+    left = (ngx_msec_int_t) (ev->timer.key - ctx->timeouts.drain_end);
 
     if (left > 0) {
         ngx_del_timer(ev);
@@ -127,7 +127,7 @@ ngx_http_llm_limits_drain(ngx_http_request_t *r)
 
 
 void
-ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
+ngx_http_llm_timeouts_hold(ngx_http_request_t *r, ngx_msec_t hold,
     void (*release)(ngx_http_request_t *r))
 {
     ngx_http_llm_ctx_t  *ctx;
@@ -136,39 +136,39 @@ ngx_http_llm_limits_hold(ngx_http_request_t *r, ngx_msec_t hold,
 
     /* each byte is a sign of life: the first token has its time again */
 
-    ctx->limits.last_read = ngx_current_msec;
+    ctx->timeouts.last_read = ngx_current_msec;
 
-    if (ctx->limits.heard) {
+    if (ctx->timeouts.heard) {
         return;
     }
 
-    ctx->limits.heard = 1;
-    ctx->limits.holding = 1;
-    ctx->limits.hold_end = ngx_current_msec + hold;
-    ctx->limits.release = release;
+    ctx->timeouts.heard = 1;
+    ctx->timeouts.holding = 1;
+    ctx->timeouts.hold_end = ngx_current_msec + hold;
+    ctx->timeouts.release = release;
 
-    ngx_http_llm_limits_sooner(&ctx->limits.timer, hold);
+    ngx_http_llm_timeouts_sooner(&ctx->timeouts.timer, hold);
 }
 
 
 void
-ngx_http_llm_limits_finish(ngx_http_request_t *r, ngx_msec_t wait)
+ngx_http_llm_timeouts_finish(ngx_http_request_t *r, ngx_msec_t wait)
 {
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    ctx->limits.ending = 1;
-    ctx->limits.end = ngx_current_msec + wait;
+    ctx->timeouts.ending = 1;
+    ctx->timeouts.end = ngx_current_msec + wait;
 
-    ngx_http_llm_limits_sooner(&ctx->limits.timer, wait);
+    ngx_http_llm_timeouts_sooner(&ctx->timeouts.timer, wait);
 }
 
 
 /* the timer is set for the rest when it fires */
 
 static void
-ngx_http_llm_limits_sooner(ngx_event_t *ev, ngx_msec_t wait)
+ngx_http_llm_timeouts_sooner(ngx_event_t *ev, ngx_msec_t wait)
 {
     if (ev->timer_set) {
 
@@ -186,7 +186,7 @@ ngx_http_llm_limits_sooner(ngx_event_t *ev, ngx_msec_t wait)
 /* ends the wait for the last chunk: the upstream connection is not kept */
 
 static void
-ngx_http_llm_limits_end(ngx_http_request_t *r)
+ngx_http_llm_timeouts_end(ngx_http_request_t *r)
 {
     r->upstream->length = 0;
     r->upstream->keepalive = 0;
@@ -199,20 +199,20 @@ ngx_http_llm_limits_end(ngx_http_request_t *r)
 
 
 void
-ngx_http_llm_limits_done(ngx_http_request_t *r)
+ngx_http_llm_timeouts_done(ngx_http_request_t *r)
 {
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    if (ctx->limits.timer.timer_set) {
-        ngx_del_timer(&ctx->limits.timer);
+    if (ctx->timeouts.timer.timer_set) {
+        ngx_del_timer(&ctx->timeouts.timer);
     }
 }
 
 
 static void
-ngx_http_llm_limits_timer(ngx_event_t *ev)
+ngx_http_llm_timeouts_timer(ngx_event_t *ev)
 {
     ngx_event_t          *peer;
     ngx_msec_int_t        left;
@@ -231,23 +231,23 @@ ngx_http_llm_limits_timer(ngx_event_t *ev)
 
         /* it is the client who is slow; send_timeout is for him */
 
-        ctx->limits.last_read = ngx_current_msec;
+        ctx->timeouts.last_read = ngx_current_msec;
     }
 
-    left = ngx_http_llm_limits_left(r, ctx);
-    left = ngx_http_llm_limits_held(r, ctx, left);
+    left = ngx_http_llm_timeouts_left(r, ctx);
+    left = ngx_http_llm_timeouts_held(r, ctx, left);
 
     if (left > 0) {
         ngx_add_timer(ev, (ngx_msec_t) left);
         return;
     }
 
-    if (ctx->limits.ending) {
-        ngx_http_llm_limits_end(r);
+    if (ctx->timeouts.ending) {
+        ngx_http_llm_timeouts_end(r);
         return;
     }
 
-    if (ctx->limits.drained) {
+    if (ctx->timeouts.drained) {
 
         /* no fault of the provider: it ends as the client has */
 
@@ -261,7 +261,7 @@ ngx_http_llm_limits_timer(ngx_event_t *ev)
         return;
     }
 
-    ctx->limits.timedout = 1;
+    ctx->timeouts.timedout = 1;
 
     if (u->state->connect_time == (ngx_msec_t) -1
         || (!u->request_body_sent && !ctx->upstream.committed))
@@ -280,28 +280,28 @@ ngx_http_llm_limits_timer(ngx_event_t *ev)
 /* the waits that are no faults of the provider; returns the shortest one */
 
 static ngx_msec_int_t
-ngx_http_llm_limits_held(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_timeouts_held(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_msec_int_t left)
 {
     ngx_msec_int_t  rest;
 
-    if (ctx->limits.ending) {
-        rest = (ngx_msec_int_t) (ctx->limits.end - ngx_current_msec);
+    if (ctx->timeouts.ending) {
+        rest = (ngx_msec_int_t) (ctx->timeouts.end - ngx_current_msec);
         return ngx_min(left, rest);
     }
 
-    if (!ctx->limits.holding || left <= 0) {
+    if (!ctx->timeouts.holding || left <= 0) {
         return left;
     }
 
-    rest = (ngx_msec_int_t) (ctx->limits.hold_end - ngx_current_msec);
+    rest = (ngx_msec_int_t) (ctx->timeouts.hold_end - ngx_current_msec);
 
     if (rest > 0) {
         return ngx_min(left, rest);
     }
 
-    ctx->limits.holding = 0;
-    ctx->limits.release(r);
+    ctx->timeouts.holding = 0;
+    ctx->timeouts.release(r);
 
     return left;
 }
@@ -310,7 +310,7 @@ ngx_http_llm_limits_held(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 /* milliseconds until the first of the limits that apply now */
 
 static ngx_msec_int_t
-ngx_http_llm_limits_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_timeouts_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_msec_t                end, own, total;
     ngx_msec_int_t            left, rest;
@@ -321,27 +321,27 @@ ngx_http_llm_limits_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
     if (ctx->upstream.committed) {
-        end = ctx->limits.last_read + ngx_http_llm_limit(ctx, llcf, idle);
+        end = ctx->timeouts.last_read + ngx_http_llm_timeout(ctx, llcf, idle);
 
-    } else if (ctx->limits.keeping) {
-        end = ctx->limits.keep_since + NGX_HTTP_LLM_KEEP_TIME;
+    } else if (ctx->timeouts.keeping) {
+        end = ctx->timeouts.keep_since + NGX_HTTP_LLM_TIMEOUTS_KEEP;
 
     } else if (u->state->connect_time == (ngx_msec_t) -1) {
-        end = u->start_time + ngx_http_llm_limit(ctx, llcf, connect);
+        end = u->start_time + ngx_http_llm_timeout(ctx, llcf, connect);
 
     } else {
-        end = ctx->limits.heard ? ctx->limits.last_read
+        end = ctx->timeouts.heard ? ctx->timeouts.last_read
                                 : u->start_time + u->state->connect_time;
-        end += ngx_http_llm_limits_answer(r, ctx);
+        end += ngx_http_llm_timeouts_answer(r, ctx);
     }
 
     left = (ngx_msec_int_t) (end - ngx_current_msec);
 
-    if (ctx->limits.draining) {
-        rest = (ngx_msec_int_t) (ctx->limits.drain_end - ngx_current_msec);
+    if (ctx->timeouts.draining) {
+        rest = (ngx_msec_int_t) (ctx->timeouts.drain_end - ngx_current_msec);
         left = ngx_min(left, rest);
 
-        ctx->limits.drained = (rest <= 0);
+        ctx->timeouts.drained = (rest <= 0);
     }
 
     own = ctx->upstream.target->provider->timeouts.total;
@@ -366,7 +366,7 @@ ngx_http_llm_limits_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
                              - ngx_current_msec);
 
     if (rest <= 0) {
-        ctx->limits.expired = 1;
+        ctx->timeouts.expired = 1;
     }
 
     return ngx_min(left, rest);
@@ -379,14 +379,14 @@ ngx_http_llm_limits_left(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
  */
 
 static ngx_msec_t
-ngx_http_llm_limits_answer(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_timeouts_answer(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_msec_t                spent, total;
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (ctx->upstream.tries > 1 && ctx->limits.last) {
+    if (ctx->upstream.tries > 1 && ctx->timeouts.last) {
 
         total = llcf->timeouts.total;
 
@@ -400,8 +400,8 @@ ngx_http_llm_limits_answer(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (ctx->charge->facts.stream) {
-        return ngx_http_llm_limit(ctx, llcf, first_token);
+        return ngx_http_llm_timeout(ctx, llcf, first_token);
     }
 
-    return ngx_http_llm_limit(ctx, llcf, header);
+    return ngx_http_llm_timeout(ctx, llcf, header);
 }

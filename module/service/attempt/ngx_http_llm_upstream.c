@@ -201,7 +201,7 @@ ngx_http_llm_upstream_choose(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     attempt->provider = uc->target->provider;
     attempt->target = uc->target;
-    attempt->key = ctx->balance.key;
+    attempt->credential = ctx->balance.credential;
     attempt->model = uc->target->model;
     attempt->start = ngx_current_msec;
     attempt->pass = ctx->charge->passes;
@@ -470,7 +470,7 @@ ngx_http_llm_upstream_failure(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return ctx->judge.verdict;
     }
 
-    if (ctx->limits.timedout) {
+    if (ctx->timeouts.timedout) {
         ngx_str_set(outcome, "timeout");
         return NGX_HTTP_LLM_NEXT_TIMEOUT;
     }
@@ -510,7 +510,7 @@ ngx_http_llm_upstream_more(ngx_http_request_t *r)
     limit = llcf->next_timeout;
 
     return !uc->committed && !ctx->ping.sent && !ctx->drain.active
-           && !ctx->limits.expired && !ctx->stateful
+           && !ctx->timeouts.expired && !ctx->stateful
            && uc->tries < llcf->next_tries
            && (limit == 0 || ngx_current_msec - uc->started < limit);
 }
@@ -539,7 +539,7 @@ ngx_http_llm_upstream_go_on(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (failure != NGX_HTTP_LLM_NEXT_ERROR || ctx->ping.sent
         || uc->inner_tries == 0
-        || uc->tries >= llcf->next_tries || ctx->limits.expired)
+        || uc->tries >= llcf->next_tries || ctx->timeouts.expired)
     {
         return 0;
     }

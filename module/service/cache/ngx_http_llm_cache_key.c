@@ -13,37 +13,38 @@
 
 
 /* of a body: for most, on the stack; and before it is given up */
-#define NGX_HTTP_LLM_KEY_NODES  128
-#define NGX_HTTP_LLM_KEY_MOST   65536
+#define NGX_HTTP_LLM_CACHE_KEY_NODES  128
+#define NGX_HTTP_LLM_CACHE_KEY_MOST   65536
 
 
-static ngx_int_t ngx_http_llm_key_scope(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_key_scope(ngx_http_request_t *r,
     ngx_str_t *consumer, ngx_str_t *credential, ngx_str_t *scope);
-static const ngx_llm_digest_key_t *ngx_http_llm_key_own(
+static const ngx_llm_digest_key_t *ngx_http_llm_cache_key_own(
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_cache_charge_t *cache,
     ngx_llm_digest_key_t *own);
-static void ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
+static void ngx_http_llm_cache_key_tags(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_charge_t *charge);
-static ngx_int_t ngx_http_llm_key_body(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_key_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static void ngx_http_llm_key_put(void *data, const u_char *p, size_t len);
-static ngx_uint_t ngx_http_llm_key_cacheable(ngx_http_request_t *r,
+static void ngx_http_llm_cache_key_put(void *data, const u_char *p, size_t len);
+static ngx_uint_t ngx_http_llm_cache_key_cacheable(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_llm_canon_t *canon);
-static ngx_int_t ngx_http_llm_key_targets(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_key_targets(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static ngx_int_t ngx_http_llm_key_target(ngx_http_request_t *r,
+static ngx_int_t ngx_http_llm_cache_key_target(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_digest_t *digest,
     ngx_http_llm_target_t *target);
-static void ngx_http_llm_key_headers(ngx_http_request_t *r,
+static void ngx_http_llm_cache_key_headers(ngx_http_request_t *r,
     ngx_llm_digest_t *digest);
-static void ngx_http_llm_key_location(ngx_http_request_t *r,
+static void ngx_http_llm_cache_key_location(ngx_http_request_t *r,
     ngx_llm_digest_t *digest);
-static ngx_uint_t ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name);
+static ngx_uint_t ngx_http_llm_cache_key_named(ngx_str_t *names,
+    ngx_str_t *name);
 
 
 /* who pays is not what is asked */
 
-static ngx_str_t  ngx_http_llm_key_credentials[] = {
+static ngx_str_t  ngx_http_llm_cache_key_credentials[] = {
     ngx_string("authorization"),
     ngx_string("api-key"),
     ngx_string("x-api-key"),
@@ -53,11 +54,11 @@ static ngx_str_t  ngx_http_llm_key_credentials[] = {
 
 /* behind the last one of a list, where another one would have its name */
 
-static ngx_str_t  ngx_http_llm_key_end = ngx_string("");
+static ngx_str_t  ngx_http_llm_cache_key_end = ngx_string("");
 
 
 ngx_int_t
-ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_cache_key_make(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_str_t *consumer, ngx_str_t *credential)
 {
     ngx_int_t                     rc;
@@ -68,19 +69,19 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
     cache = &ctx->charge->cache;
 
-    rc = ngx_http_llm_key_scope(r, consumer, credential, &cache->scope);
+    rc = ngx_http_llm_cache_key_scope(r, consumer, credential, &cache->scope);
     if (rc != NGX_OK) {
         return rc;
     }
 
     ngx_llm_digest_mac(lmcf->cache.digest,
-                       ngx_http_llm_key_own(lmcf, cache, &own));
+                       ngx_http_llm_cache_key_own(lmcf, cache, &own));
 
-    if (ngx_http_llm_key_targets(r, ctx) != NGX_OK) {
+    if (ngx_http_llm_cache_key_targets(r, ctx) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    rc = ngx_http_llm_key_body(r, ctx);
+    rc = ngx_http_llm_cache_key_body(r, ctx);
     if (rc != NGX_OK) {
         return rc;
     }
@@ -89,7 +90,7 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     ngx_llm_cache_prefetch(lmcf->cache.store, cache->key);
     ngx_llm_flight_prefetch(lmcf->cache.flight, cache->key);
-    ngx_http_llm_key_tags(lmcf, ctx->charge);
+    ngx_http_llm_cache_key_tags(lmcf, ctx->charge);
 
     cache->keyed = 1;
 
@@ -103,7 +104,7 @@ ngx_http_llm_key(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
  */
 
 static ngx_int_t
-ngx_http_llm_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
+ngx_http_llm_cache_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
     ngx_str_t *credential, ngx_str_t *scope)
 {
     u_char                    source;
@@ -156,7 +157,7 @@ ngx_http_llm_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
  */
 
 static const ngx_llm_digest_key_t *
-ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_cache_key_own(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_cache_charge_t *cache, ngx_llm_digest_key_t *own)
 {
     u_char                       mac[NGX_LLM_DIGEST_LEN];
@@ -171,7 +172,7 @@ ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
     name.data = scope->data + 1;
     name.len = scope->len - 1;
 
-    cache->tags[3] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_SCOPE, &name);
+    cache->tags[3] = ngx_http_llm_cache_key_tag(NGX_HTTP_LLM_TAG_SCOPE, &name);
 
     known = &lmcf->cache.scopes[cache->tags[3] % NGX_HTTP_LLM_CACHE_SCOPES];
 
@@ -205,7 +206,7 @@ ngx_http_llm_key_own(ngx_http_llm_main_conf_t *lmcf,
 
 
 static void
-ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_cache_key_tags(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_charge_t *charge)
 {
     uint32_t    *tags;
@@ -218,12 +219,13 @@ ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
     tags = charge->cache.tags;
 
     tags[0] = 0;
-    tags[1] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_MODEL, &charge->asked);
+    tags[1] = ngx_http_llm_cache_key_tag(NGX_HTTP_LLM_TAG_MODEL,
+                                         &charge->requested);
     tags[2] = charge->model
-              ? ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_MODEL,
-                                     &charge->model->pattern)
+              ? ngx_http_llm_cache_key_tag(NGX_HTTP_LLM_TAG_MODEL,
+                                           &charge->model->pattern)
               : tags[1];
-    tags[4] = ngx_http_llm_key_tag(NGX_HTTP_LLM_TAG_KEY, &key);
+    tags[4] = ngx_http_llm_cache_key_tag(NGX_HTTP_LLM_TAG_KEY, &key);
 
     for (i = 0; i < NGX_LLM_ENTRY_TAGS; i++) {
         charge->cache.generations[i] =
@@ -235,7 +237,7 @@ ngx_http_llm_key_tags(ngx_http_llm_main_conf_t *lmcf,
 /* who makes names collide has one more purged than was asked for */
 
 uint32_t
-ngx_http_llm_key_tag(u_char kind, ngx_str_t *name)
+ngx_http_llm_cache_key_tag(u_char kind, ngx_str_t *name)
 {
     u_char    *p;
     uint32_t   hash;
@@ -253,21 +255,21 @@ ngx_http_llm_key_tag(u_char kind, ngx_str_t *name)
 
 
 static ngx_int_t
-ngx_http_llm_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_int_t                  rc;
     ngx_llm_canon_t            canon;
-    ngx_llm_canon_node_t       nodes[NGX_HTTP_LLM_KEY_NODES];
+    ngx_llm_canon_node_t       nodes[NGX_HTTP_LLM_CACHE_KEY_NODES];
     ngx_http_llm_main_conf_t  *lmcf;
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
     ngx_memzero(&canon, sizeof(ngx_llm_canon_t));
 
-    canon.put = ngx_http_llm_key_put;
+    canon.put = ngx_http_llm_cache_key_put;
     canon.data = lmcf->cache.digest;
     canon.nodes = nodes;
-    canon.nnodes = NGX_HTTP_LLM_KEY_NODES;
+    canon.nnodes = NGX_HTTP_LLM_CACHE_KEY_NODES;
 
     rc = ngx_llm_canon(&canon, ctx->view.data, ctx->view.len);
 
@@ -275,7 +277,7 @@ ngx_http_llm_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
         canon.nnodes *= 8;
 
-        if (canon.nnodes > NGX_HTTP_LLM_KEY_MOST) {
+        if (canon.nnodes > NGX_HTTP_LLM_CACHE_KEY_MOST) {
             return NGX_DECLINED;
         }
 
@@ -294,13 +296,13 @@ ngx_http_llm_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return rc;
     }
 
-    return ngx_http_llm_key_cacheable(r, ctx->charge, &canon) ? NGX_OK
+    return ngx_http_llm_cache_key_cacheable(r, ctx->charge, &canon) ? NGX_OK
                                                               : NGX_DECLINED;
 }
 
 
 static void
-ngx_http_llm_key_put(void *data, const u_char *p, size_t len)
+ngx_http_llm_cache_key_put(void *data, const u_char *p, size_t len)
 {
     ngx_llm_digest_t  *digest = data;
 
@@ -309,7 +311,7 @@ ngx_http_llm_key_put(void *data, const u_char *p, size_t len)
 
 
 static ngx_uint_t
-ngx_http_llm_key_cacheable(ngx_http_request_t *r,
+ngx_http_llm_cache_key_cacheable(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_llm_canon_t *canon)
 {
     ngx_http_llm_loc_conf_t  *llcf;
@@ -338,7 +340,7 @@ ngx_http_llm_key_cacheable(ngx_http_request_t *r,
 /* all who might answer, backups aside: what those say is not kept */
 
 static ngx_int_t
-ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_cache_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_uint_t                 i;
     ngx_llm_digest_t          *digest;
@@ -353,12 +355,12 @@ ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ngx_llm_digest_add_text(digest, &ctx->charge->operation->suffix);
 
     if (model == NULL) {
-        ngx_http_llm_key_location(r, digest);
+        ngx_http_llm_cache_key_location(r, digest);
         return NGX_OK;
     }
 
     ngx_llm_digest_add_text(digest, &model->pattern);
-    ngx_http_llm_key_headers(r, digest);
+    ngx_http_llm_cache_key_headers(r, digest);
 
     target = model->targets.elts;
 
@@ -366,20 +368,21 @@ ngx_http_llm_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
         if ((ctx->balance.allowed & (uint64_t) 1 << i)
             && !target[i].backup
-            && ngx_http_llm_key_target(r, ctx, digest, &target[i]) != NGX_OK)
+            && ngx_http_llm_cache_key_target(r, ctx, digest, &target[i])
+               != NGX_OK)
         {
             return NGX_ERROR;
         }
     }
 
-    ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+    ngx_llm_digest_add_text(digest, &ngx_http_llm_cache_key_end);
 
     return NGX_OK;
 }
 
 
 static ngx_int_t
-ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_cache_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_llm_digest_t *digest, ngx_http_llm_target_t *target)
 {
     ngx_str_t                  value;
@@ -399,8 +402,8 @@ ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     for (i = 0; i < n; i++) {
 
-        if (ngx_http_llm_key_named(ngx_http_llm_key_credentials,
-                                   &header[i].lowcase))
+        if (ngx_http_llm_cache_key_named(ngx_http_llm_cache_key_credentials,
+                                         &header[i].lowcase))
         {
             continue;
         }
@@ -413,7 +416,7 @@ ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         ngx_llm_digest_add_text(digest, &value);
     }
 
-    ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+    ngx_llm_digest_add_text(digest, &ngx_http_llm_cache_key_end);
 
     return NGX_OK;
 }
@@ -422,7 +425,7 @@ ngx_http_llm_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 /* the client's own headers that may change the answer */
 
 static void
-ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
+ngx_http_llm_cache_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 {
     ngx_str_t                 name;
     ngx_table_elt_t          *h;
@@ -436,7 +439,7 @@ ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
         h = ngx_http_llm_list_next(&cursor);
 
         if (h == NULL) {
-            ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+            ngx_llm_digest_add_text(digest, &ngx_http_llm_cache_key_end);
             return;
         }
 
@@ -456,7 +459,7 @@ ngx_http_llm_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 /* proxy_pass: where it goes is known by the place, and what the URI says */
 
 static void
-ngx_http_llm_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
+ngx_http_llm_cache_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 {
     ngx_http_core_loc_conf_t  *clcf;
     ngx_http_core_srv_conf_t  *cscf;
@@ -464,7 +467,7 @@ ngx_http_llm_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
     cscf = ngx_http_get_module_srv_conf(r, ngx_http_core_module);
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    ngx_llm_digest_add_text(digest, &ngx_http_llm_key_end);
+    ngx_llm_digest_add_text(digest, &ngx_http_llm_cache_key_end);
     ngx_llm_digest_add_text(digest, &cscf->server_name);
     ngx_llm_digest_add_text(digest, &r->headers_in.server);
     ngx_llm_digest_add_text(digest, &clcf->name);
@@ -473,7 +476,7 @@ ngx_http_llm_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 
 
 static ngx_uint_t
-ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name)
+ngx_http_llm_cache_key_named(ngx_str_t *names, ngx_str_t *name)
 {
     for ( /* void */ ; names->len; names++) {
 
@@ -489,7 +492,7 @@ ngx_http_llm_key_named(ngx_str_t *names, ngx_str_t *name)
 
 
 void
-ngx_http_llm_key_unique(ngx_http_request_t *r, ngx_str_t *id, u_char *key)
+ngx_http_llm_cache_key_unique(ngx_http_request_t *r, ngx_str_t *id, u_char *key)
 {
     ngx_llm_digest_key_t       own;
     ngx_http_llm_main_conf_t  *lmcf;

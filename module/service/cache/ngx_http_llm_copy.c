@@ -9,20 +9,20 @@
 #include <ngx_http_llm_list.h>
 
 
-#define NGX_HTTP_LLM_TEE_FIRST  4096     /* bytes, then twice as many */
+#define NGX_HTTP_LLM_COPY_FIRST  4096    /* bytes, then twice as many */
 
 /* a part of the lifetime, so that not all that came together goes together */
-#define NGX_HTTP_LLM_TEE_JITTER  10      /* of a hundred, to both sides */
+#define NGX_HTTP_LLM_COPY_JITTER  10     /* of a hundred, to both sides */
 
 
-static void ngx_http_llm_tee_share(ngx_http_request_t *r,
+static void ngx_http_llm_copy_share(ngx_http_request_t *r,
     ngx_http_llm_cache_charge_t *cache, ngx_str_t *pieces, int64_t ttl);
-static void ngx_http_llm_tee_lifetime(ngx_http_request_t *r,
+static void ngx_http_llm_copy_lifetime(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_llm_entry_t *entry);
 
 
 const char *
-ngx_http_llm_tee_refused(ngx_list_t *headers)
+ngx_http_llm_copy_refused(ngx_list_t *headers)
 {
     ngx_table_elt_t        *h;
     ngx_http_llm_cursor_t   cursor = ngx_http_llm_list_start(headers);
@@ -59,88 +59,88 @@ ngx_http_llm_tee_refused(ngx_list_t *headers)
 
 
 void
-ngx_http_llm_tee_start(ngx_http_llm_ctx_t *ctx)
+ngx_http_llm_copy_start(ngx_http_llm_ctx_t *ctx)
 {
-    ctx->tee.active = 1;
-    ctx->tee.len = 0;
+    ctx->copy.active = 1;
+    ctx->copy.len = 0;
 }
 
 
 void
-ngx_http_llm_tee_drop(ngx_http_llm_ctx_t *ctx, const char *why)
+ngx_http_llm_copy_drop(ngx_http_llm_ctx_t *ctx, const char *why)
 {
-    ctx->tee.active = 0;
+    ctx->copy.active = 0;
     ctx->charge->cache.write = 0;
     ctx->charge->cache.refused = why;
 }
 
 
 void
-ngx_http_llm_tee_feed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_copy_feed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     u_char *pos, u_char *last)
 {
     size_t                    len, size;
     u_char                   *p;
-    ngx_http_llm_tee_ctx_t   *tee;
+    ngx_http_llm_copy_ctx_t  *copy;
     ngx_http_llm_loc_conf_t  *llcf;
 
-    tee = &ctx->tee;
+    copy = &ctx->copy;
     len = last - pos;
 
-    if (!tee->active || len == 0) {
+    if (!copy->active || len == 0) {
         return;
     }
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (len > llcf->cache.max_size - tee->len) {
-        ngx_http_llm_tee_drop(ctx, "size");
+    if (len > llcf->cache.max_size - copy->len) {
+        ngx_http_llm_copy_drop(ctx, "size");
         return;
     }
 
-    if (tee->len + len > tee->size) {
+    if (copy->len + len > copy->size) {
 
-        size = ngx_max(2 * (tee->len + len), NGX_HTTP_LLM_TEE_FIRST);
+        size = ngx_max(2 * (copy->len + len), NGX_HTTP_LLM_COPY_FIRST);
         size = ngx_min(size, llcf->cache.max_size);
 
         p = ngx_palloc(r->pool, size);
         if (p == NULL) {
-            ngx_http_llm_tee_drop(ctx, "memory");
+            ngx_http_llm_copy_drop(ctx, "memory");
             return;
         }
 
-        if (tee->len) {
-            ngx_memcpy(p, tee->data, tee->len);
-            (void) ngx_pfree(r->pool, tee->data);
+        if (copy->len) {
+            ngx_memcpy(p, copy->data, copy->len);
+            (void) ngx_pfree(r->pool, copy->data);
         }
 
-        tee->data = p;
-        tee->size = size;
+        copy->data = p;
+        copy->size = size;
     }
 
-    ngx_memcpy(tee->data + tee->len, pos, len);
-    tee->len += len;
+    ngx_memcpy(copy->data + copy->len, pos, len);
+    copy->len += len;
 }
 
 
 void
-ngx_http_llm_tee_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_copy_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_chain_t *in)
 {
-    for ( /* void */ ; in && ctx->tee.active; in = in->next) {
+    for ( /* void */ ; in && ctx->copy.active; in = in->next) {
 
         if (ngx_buf_in_memory(in->buf)) {
-            ngx_http_llm_tee_feed(r, ctx, in->buf->pos, in->buf->last);
+            ngx_http_llm_copy_feed(r, ctx, in->buf->pos, in->buf->last);
 
         } else if (ngx_buf_size(in->buf)) {
-            ngx_http_llm_tee_drop(ctx, "file");
+            ngx_http_llm_copy_drop(ctx, "file");
         }
     }
 }
 
 
 ngx_int_t
-ngx_http_llm_tee_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_copy_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_llm_entry_t *entry, u_char *finish)
 {
     ngx_int_t                  rc;
@@ -155,7 +155,7 @@ ngx_http_llm_tee_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     operation = charge->operation;
 
     if (entry->body.len > llcf->cache.max_size) {
-        ngx_http_llm_tee_drop(ctx, "size");
+        ngx_http_llm_copy_drop(ctx, "size");
         return NGX_DECLINED;
     }
 
@@ -172,14 +172,14 @@ ngx_http_llm_tee_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_OK;
     }
 
-    ngx_http_llm_tee_drop(ctx, why);
+    ngx_http_llm_copy_drop(ctx, why);
 
     return NGX_DECLINED;
 }
 
 
 ngx_int_t
-ngx_http_llm_tee_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+ngx_http_llm_copy_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_llm_entry_t *entry)
 {
     u_char                        head[NGX_LLM_ENTRY_HEAD];
@@ -190,7 +190,7 @@ ngx_http_llm_tee_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
     cache = &ctx->charge->cache;
 
-    ngx_http_llm_tee_lifetime(r, ctx->charge, entry);
+    ngx_http_llm_copy_lifetime(r, ctx->charge, entry);
 
     ngx_memcpy(entry->tags, cache->tags, sizeof(entry->tags));
     ngx_memcpy(entry->generations, cache->generations,
@@ -205,18 +205,18 @@ ngx_http_llm_tee_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
                              r->connection->log)
            != NGX_OK)
     {
-        ngx_http_llm_tee_drop(ctx, "size");
+        ngx_http_llm_copy_drop(ctx, "size");
         return NGX_DECLINED;
     }
 
-    ctx->tee.active = 0;
+    ctx->copy.active = 0;
     cache->write = 0;
     cache->stored = 1;
 
     ngx_llm_flight_stored(lmcf->cache.flight, cache->key);
 
     if (lmcf->cache.fleet) {
-        ngx_http_llm_tee_share(r, cache, pieces, entry->ttl + entry->stale);
+        ngx_http_llm_copy_share(r, cache, pieces, entry->ttl + entry->stale);
     }
 
     return NGX_OK;
@@ -226,7 +226,7 @@ ngx_http_llm_tee_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 /* the same for other nodes; whether it arrives is of no matter to the client */
 
 static void
-ngx_http_llm_tee_share(ngx_http_request_t *r,
+ngx_http_llm_copy_share(ngx_http_request_t *r,
     ngx_http_llm_cache_charge_t *cache, ngx_str_t *pieces, int64_t ttl)
 {
     ngx_str_t                  sealed;
@@ -260,7 +260,7 @@ ngx_http_llm_tee_share(ngx_http_request_t *r,
 /* each key has its own part of the jitter, on every node the same */
 
 static void
-ngx_http_llm_tee_lifetime(ngx_http_request_t *r,
+ngx_http_llm_copy_lifetime(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_llm_entry_t *entry)
 {
     int64_t                   ttl, jitter;
@@ -275,8 +275,8 @@ ngx_http_llm_tee_lifetime(ngx_http_request_t *r,
 
     key = charge->cache.key;
     ttl = (int64_t) llcf->cache.ttl;
-    jitter = (key[2] << 8 | key[3]) % (2 * NGX_HTTP_LLM_TEE_JITTER + 1);
+    jitter = (key[2] << 8 | key[3]) % (2 * NGX_HTTP_LLM_COPY_JITTER + 1);
 
-    entry->ttl = ttl + ttl * (jitter - NGX_HTTP_LLM_TEE_JITTER) / 100;
+    entry->ttl = ttl + ttl * (jitter - NGX_HTTP_LLM_COPY_JITTER) / 100;
     entry->stale = (int64_t) llcf->cache.stale;
 }

@@ -39,9 +39,9 @@ ngx_http_llm_replay_fit(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     }
 
     kind = (operation->api == &ngx_llm_api_responses)
-           ? NGX_LLM_FACE_RESPONSES
+           ? NGX_LLM_SHAPE_RESPONSES
            : operation->suffix.len == sizeof("completions") - 1
-             ? NGX_LLM_FACE_COMPLETIONS : NGX_LLM_FACE_CHAT;
+             ? NGX_LLM_SHAPE_COMPLETIONS : NGX_LLM_SHAPE_CHAT;
 
     usage = (charge->facts.include_usage == NGX_LLM_USAGE_TRUE);
 
@@ -86,10 +86,10 @@ ngx_http_llm_replay_render(ngx_llm_entry_t *entry, ngx_uint_t kind,
     ngx_uint_t usage, ngx_http_llm_replay_sink_t *sink)
 {
     return entry->stream
-           ? ngx_llm_fold(kind, entry->body.data, entry->body.len,
-                          ngx_http_llm_replay_put, sink)
-           : ngx_llm_unroll(kind, entry->body.data, entry->body.len, usage,
-                            ngx_http_llm_replay_put, sink);
+           ? ngx_llm_to_document(kind, entry->body.data, entry->body.len,
+                                 ngx_http_llm_replay_put, sink)
+           : ngx_llm_to_stream(kind, entry->body.data, entry->body.len, usage,
+                               ngx_http_llm_replay_put, sink);
 }
 
 

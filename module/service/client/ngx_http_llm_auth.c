@@ -104,7 +104,7 @@ ngx_http_llm_auth_cleanup(void *data)
 
 
 ngx_uint_t
-ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *asked,
+ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *requested,
     ngx_http_llm_model_t *model)
 {
     ngx_llm_consumer_t        *consumer;
@@ -133,7 +133,7 @@ ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *asked,
         return clcf->satisfy == NGX_HTTP_SATISFY_ANY;
     }
 
-    return ngx_llm_keys_allowed(consumer, asked)
+    return ngx_llm_keys_allowed(consumer, requested)
            && (!model->exact
                || ngx_llm_keys_allowed(consumer, &model->pattern));
 }

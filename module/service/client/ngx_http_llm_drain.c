@@ -19,7 +19,7 @@ static ngx_int_t ngx_http_llm_drain_body_filter(ngx_http_request_t *r,
     ngx_chain_t *in);
 static ngx_int_t ngx_http_llm_drain_start(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
-static ngx_uint_t ngx_http_llm_drain_asked(ngx_http_upstream_t *u);
+static ngx_uint_t ngx_http_llm_drain_requested(ngx_http_upstream_t *u);
 static ngx_int_t ngx_http_llm_drain_forget(ngx_http_request_t *r);
 static void ngx_http_llm_drain_deafen(ngx_http_request_t *r);
 
@@ -70,7 +70,7 @@ ngx_http_llm_drain_done(ngx_http_request_t *r)
         ctx->charge->end = NGX_HTTP_LLM_END_ABORTED;
     }
 
-    if (!ctx->drain.told) {
+    if (!ctx->drain.reported) {
         r->headers_out.status = NGX_HTTP_CLIENT_CLOSED_REQUEST;
     }
 }
@@ -108,7 +108,7 @@ ngx_http_llm_drain_look(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     u = r->upstream;
 
-    if (ctx->limits.drained || !ngx_http_llm_drain_asked(u)) {
+    if (ctx->timeouts.drained || !ngx_http_llm_drain_requested(u)) {
 
         /* it ends with the client, if that is gone */
 
@@ -198,7 +198,7 @@ ngx_http_llm_drain_start(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     u = r->upstream;
 
     if (ctx->drain.active || !r->connection->error || u->cleanup == NULL
-        || !ngx_http_llm_drain_asked(u))
+        || !ngx_http_llm_drain_requested(u))
     {
         return NGX_DECLINED;
     }
@@ -211,7 +211,7 @@ ngx_http_llm_drain_start(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
                    "llm drain: the client is gone, the answer is read on");
 
     ctx->drain.active = 1;
-    ctx->drain.told = (u->header_sent || ctx->ping.sent);
+    ctx->drain.reported = (u->header_sent || ctx->ping.sent);
 
     ngx_http_llm_drain_deafen(r);
 
@@ -231,7 +231,7 @@ ngx_http_llm_drain_start(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 /* has a byte of the request gone to a provider? */
 
 static ngx_uint_t
-ngx_http_llm_drain_asked(ngx_http_upstream_t *u)
+ngx_http_llm_drain_requested(ngx_http_upstream_t *u)
 {
     return u->peer.connection && u->peer.connection->sent;
 }

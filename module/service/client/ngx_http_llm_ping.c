@@ -111,9 +111,9 @@ ngx_http_llm_ping_timer(ngx_event_t *ev)
     last = ctx->ping.last;
 
     if (ctx->upstream.committed
-        && (ngx_msec_int_t) (ctx->limits.last_read - last) > 0)
+        && (ngx_msec_int_t) (ctx->timeouts.last_read - last) > 0)
     {
-        last = ctx->limits.last_read;
+        last = ctx->timeouts.last_read;
     }
 
     left = (ngx_msec_int_t) (last + llcf->ping - ngx_current_msec);

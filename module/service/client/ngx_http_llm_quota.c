@@ -493,7 +493,7 @@ ngx_http_llm_quota_reserved(ngx_http_request_t *r,
     ngx_llm_reserve_t  *res;
 
     res = &charge->quota.reserve;
-    charge->quota.told = 1;
+    charge->quota.reported = 1;
 
     for (i = 0; i < res->nclaims; i++) {
         claim = &res->claims[i];
@@ -557,7 +557,7 @@ ngx_http_llm_quota_refused(ngx_http_request_t *r,
         return ngx_http_llm_quota_unavailable(charge);
     }
 
-    charge->quota.told = 1;
+    charge->quota.reported = 1;
     charge->quota.status = NGX_HTTP_LLM_QUOTA_LIMITED;
     charge->quota.zone = first->zone;
 
@@ -626,7 +626,7 @@ ngx_http_llm_quota_progress(ngx_http_llm_charge_t *charge, int64_t tokens,
     int64_t cost)
 {
     if (charge->quota.reserve.hold) {
-        ngx_llm_hold_progress(charge->quota.reserve.hold, tokens, cost);
+        ngx_llm_reservation_progress(charge->quota.reserve.hold, tokens, cost);
     }
 }
 
@@ -638,7 +638,7 @@ ngx_http_llm_quota_settle(ngx_http_llm_charge_t *charge, int64_t tokens,
     int64_t                    actual[NGX_LLM_QUOTA_AMOUNTS], need;
     ngx_str_t                  label;
     ngx_uint_t                 i, j;
-    ngx_llm_hold_t            *hold;
+    ngx_llm_reservation_t     *hold;
     ngx_llm_claim_t           *claim;
     ngx_llm_reserve_t         *res;
     ngx_http_llm_main_conf_t  *lmcf;

@@ -22,7 +22,7 @@ static ngx_int_t ngx_http_llm_ratelimit_add(ngx_http_request_t *r,
     ngx_llm_claim_t *claim, ngx_uint_t limit);
 
 
-static ngx_str_t  ngx_http_llm_ratelimit_names[NGX_LLM_QUOTA_TOLD][3] = {
+static ngx_str_t  ngx_http_llm_ratelimit_names[NGX_LLM_QUOTA_REPORTED][3] = {
     { ngx_string("x-ratelimit-limit-requests"),
       ngx_string("x-ratelimit-remaining-requests"),
       ngx_string("x-ratelimit-reset-requests") },
@@ -49,18 +49,18 @@ static ngx_int_t
 ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
 {
     ngx_uint_t           i;
-    ngx_llm_claim_t     *claims[NGX_LLM_QUOTA_TOLD];
+    ngx_llm_claim_t     *claims[NGX_LLM_QUOTA_REPORTED];
     ngx_http_llm_ctx_t  *ctx;
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
     if (r != r->main || ctx == NULL || ctx->charge == NULL
-        || !ctx->charge->quota.told)
+        || !ctx->charge->quota.reported)
     {
         return ngx_http_llm_next_header_filter(r);
     }
 
-    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_REPORTED; i++) {
         claims[i] = ngx_http_llm_ratelimit_claim(&ctx->charge->quota.reserve,
                                                  i);
     }
@@ -71,7 +71,7 @@ ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
 
     ngx_http_llm_ratelimit_theirs(r, claims);
 
-    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_REPORTED; i++) {
 
         if (claims[i]
             && ngx_http_llm_ratelimit_add(r, claims[i], i) != NGX_OK)
@@ -145,7 +145,7 @@ ngx_http_llm_ratelimit_hide(ngx_table_elt_t *h, ngx_llm_claim_t **claims)
     ngx_str_t   *name;
     ngx_uint_t   i, j;
 
-    for (i = 0; i < NGX_LLM_QUOTA_TOLD; i++) {
+    for (i = 0; i < NGX_LLM_QUOTA_REPORTED; i++) {
 
         for (j = 0; j < 3 && claims[i]; j++) {
             name = &ngx_http_llm_ratelimit_names[i][j];

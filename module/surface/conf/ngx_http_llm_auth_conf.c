@@ -7,7 +7,7 @@
 
 
 char *
-ngx_http_llm_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_auth_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 

@@ -14,16 +14,16 @@
 #define NGX_HTTP_LLM_CACHE_LEAST  (1024 * 1024)
 
 
-static void ngx_http_llm_cache_counter(void *data, ngx_uint_t tag,
+static void ngx_http_llm_cache_conf_counter(void *data, ngx_uint_t tag,
     uint32_t generation);
-static void ngx_http_llm_cache_lost(void *data);
-static void ngx_http_llm_cache_synced(void *data);
+static void ngx_http_llm_cache_conf_lost(void *data);
+static void ngx_http_llm_cache_conf_synced(void *data);
 
 
 /* llm_cache on | off */
 
 char *
-ngx_http_llm_cache_flag(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_cache_conf_flag(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     char                      *rv;
     ngx_http_llm_loc_conf_t   *llcf = conf;
@@ -43,7 +43,7 @@ ngx_http_llm_cache_flag(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 /* llm_cache_scope VALUE | shared */
 
 char *
-ngx_http_llm_cache_scope(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_cache_conf_scope(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_loc_conf_t  *llcf = conf;
 
@@ -71,7 +71,7 @@ ngx_http_llm_cache_scope(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_llm_cache_size(ngx_conf_t *cf, void *post, void *data)
+ngx_http_llm_cache_conf_size(ngx_conf_t *cf, void *post, void *data)
 {
     size_t  *size = data;
 
@@ -84,7 +84,7 @@ ngx_http_llm_cache_size(ngx_conf_t *cf, void *post, void *data)
 
 
 void
-ngx_http_llm_cache_create(ngx_http_llm_cache_conf_t *conf)
+ngx_http_llm_cache_conf_create(ngx_http_llm_cache_conf_t *conf)
 {
     conf->on = NGX_CONF_UNSET;
     conf->ttl = NGX_CONF_UNSET_MSEC;
@@ -98,7 +98,7 @@ ngx_http_llm_cache_create(ngx_http_llm_cache_conf_t *conf)
 
 
 void
-ngx_http_llm_cache_merge(ngx_http_llm_cache_conf_t *prev,
+ngx_http_llm_cache_conf_merge(ngx_http_llm_cache_conf_t *prev,
     ngx_http_llm_cache_conf_t *conf)
 {
     ngx_conf_merge_value(conf->on, prev->on, 0);
@@ -124,7 +124,7 @@ ngx_http_llm_cache_merge(ngx_http_llm_cache_conf_t *prev,
 /* the zone is allocated only if somebody needs it */
 
 ngx_int_t
-ngx_http_llm_cache_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_cache_conf_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
     ngx_llm_zone_t             *zone;
     ngx_http_llm_cache_main_t  *cache;
@@ -161,7 +161,8 @@ ngx_http_llm_cache_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
 
 ngx_int_t
-ngx_http_llm_cache_worker(ngx_cycle_t *cycle, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_cache_conf_worker(ngx_cycle_t *cycle,
+    ngx_http_llm_main_conf_t *lmcf)
 {
     ngx_http_llm_cache_main_t  *cache;
 
@@ -176,9 +177,9 @@ ngx_http_llm_cache_worker(ngx_cycle_t *cycle, ngx_http_llm_main_conf_t *lmcf)
     }
 
     if (cache->store) {
-        cache->sync.counter = ngx_http_llm_cache_counter;
-        cache->sync.synced = ngx_http_llm_cache_synced;
-        cache->sync.lost = ngx_http_llm_cache_lost;
+        cache->sync.counter = ngx_http_llm_cache_conf_counter;
+        cache->sync.synced = ngx_http_llm_cache_conf_synced;
+        cache->sync.lost = ngx_http_llm_cache_conf_lost;
         cache->sync.data = cache;
 
         ngx_llm_cache_fleet_sync(cache->fleet, &cache->sync, cycle);
@@ -189,7 +190,7 @@ ngx_http_llm_cache_worker(ngx_cycle_t *cycle, ngx_http_llm_main_conf_t *lmcf)
 
 
 static void
-ngx_http_llm_cache_counter(void *data, ngx_uint_t tag, uint32_t generation)
+ngx_http_llm_cache_conf_counter(void *data, ngx_uint_t tag, uint32_t generation)
 {
     ngx_http_llm_cache_main_t  *cache = data;
 
@@ -200,7 +201,7 @@ ngx_http_llm_cache_counter(void *data, ngx_uint_t tag, uint32_t generation)
 /* or another node would take what was purged for fresh */
 
 static void
-ngx_http_llm_cache_lost(void *data)
+ngx_http_llm_cache_conf_lost(void *data)
 {
     ngx_http_llm_cache_main_t  *cache = data;
 
@@ -221,7 +222,7 @@ ngx_http_llm_cache_lost(void *data)
 
 
 static void
-ngx_http_llm_cache_synced(void *data)
+ngx_http_llm_cache_conf_synced(void *data)
 {
     ngx_http_llm_cache_main_t  *cache = data;
 

@@ -35,7 +35,7 @@ static ngx_conf_bitmask_t  ngx_http_llm_next_conditions[] = {
 
 
 void *
-ngx_http_llm_create_main_conf(ngx_conf_t *cf)
+ngx_http_llm_conf_create_main(ngx_conf_t *cf)
 {
     ngx_http_llm_main_conf_t  *lmcf;
 
@@ -86,7 +86,7 @@ ngx_http_llm_create_main_conf(ngx_conf_t *cf)
 
 
 char *
-ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
+ngx_http_llm_conf_init_main(ngx_conf_t *cf, void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
@@ -97,25 +97,25 @@ ngx_http_llm_init_main_conf(ngx_conf_t *cf, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_llm_model_init(cf, lmcf) != NGX_OK
+    if (ngx_http_llm_model_conf_init(cf, lmcf) != NGX_OK
         || ngx_http_llm_provider_type_check(cf, lmcf) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    ngx_http_llm_price_init(lmcf);
+    ngx_http_llm_price_conf_init(lmcf);
 
     if (ngx_http_llm_endpoint_check(cf, lmcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_llm_redis_init(cf, lmcf) != NGX_OK
-        || ngx_http_llm_quota_init(cf, lmcf) != NGX_CONF_OK)
+    if (ngx_http_llm_redis_conf_init(cf, lmcf) != NGX_OK
+        || ngx_http_llm_quota_conf_init(cf, lmcf) != NGX_CONF_OK)
     {
         return NGX_CONF_ERROR;
     }
 
-    if (ngx_http_llm_cache_init(cf, lmcf) != NGX_OK) {
+    if (ngx_http_llm_cache_conf_init(cf, lmcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -151,16 +151,16 @@ ngx_http_llm_conf_zone(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
         }
     }
 
-    if (lmcf->charged && ngx_http_llm_quota_store(cf, lmcf) != NGX_OK) {
+    if (lmcf->charged && ngx_http_llm_quota_conf_store(cf, lmcf) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_health_init(cf, lmcf);
+    return ngx_http_llm_health_conf_init(cf, lmcf);
 }
 
 
 void *
-ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
+ngx_http_llm_conf_create_loc(ngx_conf_t *cf)
 {
     ngx_http_llm_loc_conf_t  *llcf;
 
@@ -183,7 +183,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
     llcf->meter = NGX_CONF_UNSET;
     llcf->quota = NGX_CONF_UNSET_PTR;
     llcf->quota_output = NGX_CONF_UNSET_UINT;
-    ngx_http_llm_cache_create(&llcf->cache);
+    ngx_http_llm_cache_conf_create(&llcf->cache);
     llcf->provider_header = NGX_CONF_UNSET;
     llcf->intercept_errors = NGX_CONF_UNSET;
     llcf->next_tries = NGX_CONF_UNSET;
@@ -194,7 +194,7 @@ ngx_http_llm_create_loc_conf(ngx_conf_t *cf)
 
 
 char *
-ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
+ngx_http_llm_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
 {
     ngx_http_llm_loc_conf_t  *prev = parent;
     ngx_http_llm_loc_conf_t  *conf = child;
@@ -284,7 +284,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     }
 
     if (conf->pass && conf->require) {
-        ngx_http_llm_require_check(cf, conf);
+        ngx_http_llm_require_conf_check(cf, conf);
     }
 
     if (conf->quota == NGX_CONF_UNSET_PTR) {
@@ -301,7 +301,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_uint_value(conf->quota_output, prev->quota_output,
                               NGX_HTTP_LLM_OUTPUT_LEARNED);
 
-    ngx_http_llm_cache_merge(&prev->cache, &conf->cache);
+    ngx_http_llm_cache_conf_merge(&prev->cache, &conf->cache);
 
     if (conf->page) {
         /* what an operator asks is no client's request */
@@ -319,7 +319,7 @@ ngx_http_llm_merge_loc_conf(ngx_conf_t *cf, void *parent, void *child)
 
     conf->meter = 1;
 
-    return ngx_http_llm_quota_check(cf, conf);
+    return ngx_http_llm_quota_conf_check(cf, conf);
 }
 
 

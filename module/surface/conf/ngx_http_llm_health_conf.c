@@ -14,15 +14,15 @@
 #define NGX_HTTP_LLM_FINGERPRINT  8      /* bytes of SHA-256 */
 
 
-static ngx_int_t ngx_http_llm_health_provider(ngx_conf_t *cf,
+static ngx_int_t ngx_http_llm_health_conf_provider(ngx_conf_t *cf,
     ngx_llm_health_t *health, ngx_http_llm_provider_t *provider);
-static ngx_int_t ngx_http_llm_health_key(ngx_conf_t *cf,
+static ngx_int_t ngx_http_llm_health_conf_credential(ngx_conf_t *cf,
     ngx_llm_health_t *health, ngx_http_llm_provider_t *provider,
-    ngx_http_llm_key_t *key);
+    ngx_http_llm_credential_t *credential);
 
 
 ngx_int_t
-ngx_http_llm_health_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_health_conf_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
     ngx_str_t                 *name;
     ngx_uint_t                 i, n;
@@ -39,7 +39,7 @@ ngx_http_llm_health_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
     for (i = 0; i < lmcf->providers.nelts; i++) {
 
-        if (ngx_http_llm_health_provider(cf, lmcf->health, provider[i])
+        if (ngx_http_llm_health_conf_provider(cf, lmcf->health, provider[i])
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -59,7 +59,7 @@ ngx_http_llm_health_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
             if (ngx_llm_health_add(cf, lmcf->health, NGX_LLM_HEALTH_TARGET,
                                    &target[n].provider->name, name,
-                                   &target[n].vital)
+                                   &target[n].health)
                 != NGX_OK)
             {
                 return NGX_ERROR;
@@ -72,26 +72,27 @@ ngx_http_llm_health_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
 
 static ngx_int_t
-ngx_http_llm_health_provider(ngx_conf_t *cf, ngx_llm_health_t *health,
+ngx_http_llm_health_conf_provider(ngx_conf_t *cf, ngx_llm_health_t *health,
     ngx_http_llm_provider_t *provider)
 {
-    ngx_uint_t           i;
-    ngx_http_llm_key_t  *key;
+    ngx_uint_t                  i;
+    ngx_http_llm_credential_t  *credential;
 
     static ngx_str_t  none = ngx_null_string;
 
     if (ngx_llm_health_add(cf, health, NGX_LLM_HEALTH_PROVIDER,
-                           &provider->name, &none, &provider->vital)
+                           &provider->name, &none, &provider->health)
         != NGX_OK)
     {
         return NGX_ERROR;
     }
 
-    key = provider->keys.elts;
+    credential = provider->credentials.elts;
 
-    for (i = 0; i < provider->keys.nelts; i++) {
+    for (i = 0; i < provider->credentials.nelts; i++) {
 
-        if (ngx_http_llm_health_key(cf, health, provider, &key[i])
+        if (ngx_http_llm_health_conf_credential(cf, health, provider,
+                                                &credential[i])
             != NGX_OK)
         {
             return NGX_ERROR;
@@ -103,14 +104,14 @@ ngx_http_llm_health_provider(ngx_conf_t *cf, ngx_llm_health_t *health,
 
 
 static ngx_int_t
-ngx_http_llm_health_key(ngx_conf_t *cf, ngx_llm_health_t *health,
-    ngx_http_llm_provider_t *provider, ngx_http_llm_key_t *key)
+ngx_http_llm_health_conf_credential(ngx_conf_t *cf, ngx_llm_health_t *health,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_credential_t *credential)
 {
     u_char      digest[EVP_MAX_MD_SIZE], hex[2 * NGX_HTTP_LLM_FINGERPRINT];
     ngx_str_t   name;
 
-    if (EVP_Digest(key->secret.data, key->secret.len, digest, NULL,
-                   EVP_sha256(), NULL)
+    if (EVP_Digest(credential->secret.data, credential->secret.len, digest,
+                   NULL, EVP_sha256(), NULL)
         != 1)
     {
         return NGX_ERROR;
@@ -121,6 +122,6 @@ ngx_http_llm_health_key(ngx_conf_t *cf, ngx_llm_health_t *health,
     name.data = hex;
     name.len = sizeof(hex);
 
-    return ngx_llm_health_add(cf, health, NGX_LLM_HEALTH_KEY,
-                              &provider->name, &name, &key->vital);
+    return ngx_llm_health_add(cf, health, NGX_LLM_HEALTH_CREDENTIAL,
+                              &provider->name, &name, &credential->health);
 }

@@ -8,22 +8,22 @@
 #include <ngx_http_llm_client.h>
 
 
-static char *ngx_http_llm_model_pattern(ngx_conf_t *cf,
+static char *ngx_http_llm_model_conf_pattern(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
-static char *ngx_http_llm_model_printable(ngx_conf_t *cf,
+static char *ngx_http_llm_model_conf_printable(ngx_conf_t *cf,
     ngx_str_t *pattern);
-static char *ngx_http_llm_model_regex(ngx_conf_t *cf,
+static char *ngx_http_llm_model_conf_regex(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
-static char *ngx_http_llm_model_name(ngx_conf_t *cf, ngx_str_t *name,
+static char *ngx_http_llm_model_conf_name(ngx_conf_t *cf, ngx_str_t *name,
     ngx_http_llm_model_t *model);
-static ngx_int_t ngx_http_llm_model_targets(ngx_conf_t *cf,
+static ngx_int_t ngx_http_llm_model_conf_targets(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
-static uint64_t ngx_http_llm_model_seed(ngx_http_llm_target_t *target);
-static ngx_int_t ngx_http_llm_model_list(ngx_conf_t *cf,
+static uint64_t ngx_http_llm_model_conf_seed(ngx_http_llm_target_t *target);
+static ngx_int_t ngx_http_llm_model_conf_list(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
-static int ngx_libc_cdecl ngx_http_llm_model_compare(const void *one,
+static int ngx_libc_cdecl ngx_http_llm_model_conf_compare(const void *one,
     const void *two);
-static int ngx_libc_cdecl ngx_http_llm_model_longer(const void *one,
+static int ngx_libc_cdecl ngx_http_llm_model_conf_longer(const void *one,
     const void *two);
 
 
@@ -32,7 +32,7 @@ static int ngx_libc_cdecl ngx_http_llm_model_longer(const void *one,
 
 
 char *
-ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_model_conf_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
@@ -43,7 +43,7 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     value = cf->args->elts;
 
     if (value[1].data[0] == '~') {
-        rv = ngx_http_llm_model_printable(cf, &value[1]);
+        rv = ngx_http_llm_model_conf_printable(cf, &value[1]);
 
         if (rv != NGX_CONF_OK) {
             return rv;
@@ -82,7 +82,7 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    rv = ngx_http_llm_model_pattern(cf, lmcf, model);
+    rv = ngx_http_llm_model_conf_pattern(cf, lmcf, model);
 
     if (rv != NGX_CONF_OK) {
         return rv;
@@ -118,7 +118,7 @@ ngx_http_llm_model_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 /* metrics, status pages and logs print the expression as it is */
 
 static char *
-ngx_http_llm_model_printable(ngx_conf_t *cf, ngx_str_t *pattern)
+ngx_http_llm_model_conf_printable(ngx_conf_t *cf, ngx_str_t *pattern)
 {
     size_t  i;
 
@@ -141,7 +141,7 @@ ngx_http_llm_model_printable(ngx_conf_t *cf, ngx_str_t *pattern)
 
 
 static char *
-ngx_http_llm_model_pattern(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_model_conf_pattern(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_model_t *model)
 {
     ngx_str_t  *name;
@@ -149,7 +149,7 @@ ngx_http_llm_model_pattern(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     name = &model->pattern;
 
     if (name->data[0] == '~') {
-        return ngx_http_llm_model_regex(cf, lmcf, model);
+        return ngx_http_llm_model_conf_regex(cf, lmcf, model);
     }
 
     if (name->len != sizeof("default") - 1
@@ -158,7 +158,7 @@ ngx_http_llm_model_pattern(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         model->exact = !ngx_http_llm_model_is_prefix(name);
         model->prefix = !model->exact;
 
-        return ngx_http_llm_model_name(cf, name, model);
+        return ngx_http_llm_model_conf_name(cf, name, model);
     }
 
     if (lmcf->fallback) {
@@ -174,7 +174,7 @@ ngx_http_llm_model_pattern(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
 
 static char *
-ngx_http_llm_model_regex(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_model_conf_regex(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_model_t *model)
 {
 #if (NGX_PCRE)
@@ -245,7 +245,7 @@ ngx_http_llm_model_regex(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 /* a name that leads to the model; twins are refused where they stand */
 
 static char *
-ngx_http_llm_model_name(ngx_conf_t *cf, ngx_str_t *name,
+ngx_http_llm_model_conf_name(ngx_conf_t *cf, ngx_str_t *name,
     ngx_http_llm_model_t *model)
 {
     ngx_str_t                  key;
@@ -288,7 +288,7 @@ ngx_http_llm_model_name(ngx_conf_t *cf, ngx_str_t *name,
 
 
 char *
-ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_model_conf_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_model_t  *model = conf;
 
@@ -317,7 +317,7 @@ ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
         *name = value[i];
 
-        rv = ngx_http_llm_model_name(cf, name, model);
+        rv = ngx_http_llm_model_conf_name(cf, name, model);
 
         if (rv != NGX_CONF_OK) {
             return rv;
@@ -329,7 +329,7 @@ ngx_http_llm_model_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 ngx_int_t
-ngx_http_llm_model_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_model_conf_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
     ngx_uint_t              i;
     ngx_http_llm_model_t  **model;
@@ -338,23 +338,23 @@ ngx_http_llm_model_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
     for (i = 0; i < lmcf->models.nelts; i++) {
 
-        if (ngx_http_llm_model_targets(cf, lmcf, model[i]) != NGX_OK) {
+        if (ngx_http_llm_model_conf_targets(cf, lmcf, model[i]) != NGX_OK) {
             return NGX_ERROR;
         }
     }
 
     ngx_qsort(lmcf->exact.elts, lmcf->exact.nelts,
-              sizeof(ngx_http_llm_name_t), ngx_http_llm_model_compare);
+              sizeof(ngx_http_llm_name_t), ngx_http_llm_model_conf_compare);
 
     ngx_qsort(lmcf->prefixes.elts, lmcf->prefixes.nelts,
-              sizeof(ngx_http_llm_name_t), ngx_http_llm_model_longer);
+              sizeof(ngx_http_llm_name_t), ngx_http_llm_model_conf_longer);
 
-    return ngx_http_llm_model_list(cf, lmcf);
+    return ngx_http_llm_model_conf_list(cf, lmcf);
 }
 
 
 static ngx_int_t
-ngx_http_llm_model_targets(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_model_conf_targets(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_model_t *model)
 {
     ngx_uint_t                 i, n;
@@ -386,7 +386,7 @@ ngx_http_llm_model_targets(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
             return NGX_ERROR;
         }
 
-        target[i].seed = ngx_http_llm_model_seed(&target[i]);
+        target[i].seed = ngx_http_llm_model_conf_seed(&target[i]);
     }
 
     return NGX_OK;
@@ -399,7 +399,7 @@ ngx_http_llm_model_targets(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
  */
 
 static uint64_t
-ngx_http_llm_model_seed(ngx_http_llm_target_t *target)
+ngx_http_llm_model_conf_seed(ngx_http_llm_target_t *target)
 {
     size_t       i;
     uint64_t     seed;
@@ -425,7 +425,7 @@ ngx_http_llm_model_seed(ngx_http_llm_target_t *target)
 /* body of GET models: exact names and aliases, in the order of the file */
 
 static ngx_int_t
-ngx_http_llm_model_list(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_model_conf_list(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
     u_char                 *p;
     size_t                  len;
@@ -481,7 +481,7 @@ ngx_http_llm_model_list(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
 
 static int ngx_libc_cdecl
-ngx_http_llm_model_compare(const void *one, const void *two)
+ngx_http_llm_model_conf_compare(const void *one, const void *two)
 {
     ngx_http_llm_name_t  *first = (ngx_http_llm_name_t *) one;
     ngx_http_llm_name_t  *second = (ngx_http_llm_name_t *) two;
@@ -491,7 +491,7 @@ ngx_http_llm_model_compare(const void *one, const void *two)
 
 
 static int ngx_libc_cdecl
-ngx_http_llm_model_longer(const void *one, const void *two)
+ngx_http_llm_model_conf_longer(const void *one, const void *two)
 {
-    return - ngx_http_llm_model_compare(one, two);
+    return - ngx_http_llm_model_conf_compare(one, two);
 }

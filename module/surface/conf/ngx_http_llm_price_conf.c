@@ -9,7 +9,7 @@
 
 
 char *
-ngx_http_llm_price_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_price_conf_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
@@ -37,7 +37,7 @@ ngx_http_llm_price_file(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_llm_price_param(ngx_conf_t *cf, ngx_http_llm_target_t *target,
+ngx_http_llm_price_conf_param(ngx_conf_t *cf, ngx_http_llm_target_t *target,
     ngx_str_t *value)
 {
     ngx_llm_price_t           *price;
@@ -69,7 +69,7 @@ ngx_http_llm_price_param(ngx_conf_t *cf, ngx_http_llm_target_t *target,
 
 
 void
-ngx_http_llm_price_init(ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_price_conf_init(ngx_http_llm_main_conf_t *lmcf)
 {
     ngx_uint_t              i, n;
     ngx_http_llm_model_t  **model;

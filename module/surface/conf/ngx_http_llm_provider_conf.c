@@ -13,13 +13,13 @@
 #define NGX_HTTP_LLM_DAY  86400000
 
 
-static ngx_http_llm_provider_t *ngx_http_llm_provider_create(ngx_conf_t *cf,
-    ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
-static char *ngx_http_llm_provider_done(ngx_conf_t *cf,
+static ngx_http_llm_provider_t *ngx_http_llm_provider_conf_create(
+    ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
+static char *ngx_http_llm_provider_conf_done(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
-static ngx_int_t ngx_http_llm_provider_url(ngx_conf_t *cf,
+static ngx_int_t ngx_http_llm_provider_conf_url(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider, ngx_str_t *endpoint);
-static ngx_int_t ngx_http_llm_provider_upstream(ngx_conf_t *cf,
+static ngx_int_t ngx_http_llm_provider_conf_upstream(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
 
 
@@ -48,7 +48,7 @@ static ngx_str_t  ngx_http_llm_hidden_headers[] = {
 
 
 char *
-ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_provider_conf_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
@@ -92,7 +92,7 @@ ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    provider = ngx_http_llm_provider_create(cf, lmcf, &value[1]);
+    provider = ngx_http_llm_provider_conf_create(cf, lmcf, &value[1]);
     if (provider == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -100,13 +100,13 @@ ngx_http_llm_provider_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rv = ngx_http_llm_block_parse(cf, NGX_HTTP_LLM_PROVIDER_CONF, provider);
 
     return (rv == NGX_CONF_OK)
-           ? ngx_http_llm_provider_done(cf, lmcf, provider) : rv;
+           ? ngx_http_llm_provider_conf_done(cf, lmcf, provider) : rv;
 }
 
 
 static ngx_http_llm_provider_t *
-ngx_http_llm_provider_create(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
-    ngx_str_t *name)
+ngx_http_llm_provider_conf_create(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name)
 {
     ngx_http_llm_provider_t  *provider, **slot;
 
@@ -120,8 +120,8 @@ ngx_http_llm_provider_create(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         return NULL;
     }
 
-    if (ngx_array_init(&provider->keys, cf->pool, 1,
-                       sizeof(ngx_http_llm_key_t))
+    if (ngx_array_init(&provider->credentials, cf->pool, 1,
+                       sizeof(ngx_http_llm_credential_t))
         != NGX_OK)
     {
         return NULL;
@@ -151,7 +151,7 @@ ngx_http_llm_provider_create(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 /* the closing brace */
 
 static char *
-ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_provider_conf_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_provider_t *provider)
 {
     ngx_str_t  endpoint;
@@ -167,16 +167,17 @@ ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     if (provider->endpoint.data == NULL
         && (ngx_http_llm_provider_type_endpoint(cf, provider, &endpoint)
             != NGX_OK
-            || ngx_http_llm_provider_url(cf, provider, &endpoint) != NGX_OK))
+            || ngx_http_llm_provider_conf_url(cf, provider, &endpoint)
+               != NGX_OK))
     {
         return NGX_CONF_ERROR;
     }
 
     if (ngx_http_llm_provider_type_quirks(cf, provider) != NGX_OK
-        || ngx_http_llm_provider_key_done(cf, provider) != NGX_OK
+        || ngx_http_llm_provider_credential_done(cf, provider) != NGX_OK
         || ngx_http_llm_endpoint_create(cf, provider, ngx_http_llm_peer_init)
            != NGX_OK
-        || ngx_http_llm_provider_upstream(cf, lmcf, provider) != NGX_OK)
+        || ngx_http_llm_provider_conf_upstream(cf, lmcf, provider) != NGX_OK)
     {
         return NGX_CONF_ERROR;
     }
@@ -186,7 +187,7 @@ ngx_http_llm_provider_done(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
 
 char *
-ngx_http_llm_provider_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
+ngx_http_llm_provider_conf_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
 {
     ngx_http_llm_provider_t  *provider = conf;
@@ -199,7 +200,7 @@ ngx_http_llm_provider_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
 
     value = cf->args->elts;
 
-    return (ngx_http_llm_provider_url(cf, provider, &value[1]) == NGX_OK)
+    return (ngx_http_llm_provider_conf_url(cf, provider, &value[1]) == NGX_OK)
            ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
 
@@ -207,8 +208,8 @@ ngx_http_llm_provider_endpoint(ngx_conf_t *cf, ngx_command_t *cmd,
 /* SCHEME://HOST[:PORT][/PATH], the whole base path of the operations */
 
 static ngx_int_t
-ngx_http_llm_provider_url(ngx_conf_t *cf, ngx_http_llm_provider_t *provider,
-    ngx_str_t *endpoint)
+ngx_http_llm_provider_conf_url(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider, ngx_str_t *endpoint)
 {
     size_t       add;
     u_char      *p, *last;
@@ -291,7 +292,7 @@ ngx_http_llm_provider_url(ngx_conf_t *cf, ngx_http_llm_provider_t *provider,
 
 
 char *
-ngx_http_llm_provider_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_provider_conf_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_provider_t  *provider = conf;
 
@@ -339,7 +340,7 @@ ngx_http_llm_provider_label(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_llm_provider_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
+ngx_http_llm_provider_conf_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf)
 {
     ngx_http_llm_provider_t  *provider = conf;
@@ -412,8 +413,8 @@ ngx_http_llm_provider_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
  */
 
 static ngx_int_t
-ngx_http_llm_provider_upstream(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
-    ngx_http_llm_provider_t *provider)
+ngx_http_llm_provider_conf_upstream(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider)
 {
     ngx_hash_init_t            hash;
     ngx_http_upstream_conf_t  *conf, prev;

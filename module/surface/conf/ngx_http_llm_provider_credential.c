@@ -9,20 +9,20 @@
 #include <ngx_llm_secret.h>
 
 
-static ngx_int_t ngx_http_llm_provider_key_head(ngx_conf_t *cf,
-    ngx_http_llm_provider_t *provider, ngx_http_llm_key_t *key);
-static ngx_uint_t ngx_http_llm_provider_key_ours(
+static ngx_int_t ngx_http_llm_provider_credential_head(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_credential_t *credential);
+static ngx_uint_t ngx_http_llm_provider_credential_ours(
     ngx_http_llm_provider_t *provider, const ngx_str_t *name);
 
 
 char *
-ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_provider_credential(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_provider_t  *provider = conf;
 
-    ngx_str_t           *value, secret;
-    ngx_uint_t           i;
-    ngx_http_llm_key_t  *key;
+    ngx_str_t                  *value, secret;
+    ngx_uint_t                  i;
+    ngx_http_llm_credential_t  *credential;
 
     value = cf->args->elts;
 
@@ -30,12 +30,13 @@ ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    key = provider->keys.elts;
+    credential = provider->credentials.elts;
 
-    for (i = 0; i < provider->keys.nelts; i++) {
+    for (i = 0; i < provider->credentials.nelts; i++) {
 
-        if (key[i].secret.len == secret.len
-            && ngx_memcmp(key[i].secret.data, secret.data, secret.len) == 0)
+        if (credential[i].secret.len == secret.len
+            && ngx_memcmp(credential[i].secret.data, secret.data, secret.len)
+               == 0)
         {
             /* one key counted as two would cool as one and be tried as two */
 
@@ -46,40 +47,42 @@ ngx_http_llm_provider_key(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         }
     }
 
-    key = ngx_array_push(&provider->keys);
-    if (key == NULL) {
+    credential = ngx_array_push(&provider->credentials);
+    if (credential == NULL) {
         return NGX_CONF_ERROR;
     }
 
-    ngx_memzero(key, sizeof(ngx_http_llm_key_t));
+    ngx_memzero(credential, sizeof(ngx_http_llm_credential_t));
 
-    key->secret = secret;
+    credential->secret = secret;
 
     return NGX_CONF_OK;
 }
 
 
 ngx_int_t
-ngx_http_llm_provider_key_done(ngx_conf_t *cf,
+ngx_http_llm_provider_credential_done(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider)
 {
-    ngx_uint_t           i;
-    ngx_http_llm_key_t  *key;
+    ngx_uint_t                  i;
+    ngx_http_llm_credential_t  *credential;
 
-    if (provider->keys.nelts == 0) {
-        key = ngx_array_push(&provider->keys);
-        if (key == NULL) {
+    if (provider->credentials.nelts == 0) {
+        credential = ngx_array_push(&provider->credentials);
+        if (credential == NULL) {
             return NGX_ERROR;
         }
 
-        ngx_memzero(key, sizeof(ngx_http_llm_key_t));
+        ngx_memzero(credential, sizeof(ngx_http_llm_credential_t));
     }
 
-    key = provider->keys.elts;
+    credential = provider->credentials.elts;
 
-    for (i = 0; i < provider->keys.nelts; i++) {
+    for (i = 0; i < provider->credentials.nelts; i++) {
 
-        if (ngx_http_llm_provider_key_head(cf, provider, &key[i]) != NGX_OK) {
+        if (ngx_http_llm_provider_credential_head(cf, provider, &credential[i])
+            != NGX_OK)
+        {
             return NGX_ERROR;
         }
     }
@@ -89,8 +92,8 @@ ngx_http_llm_provider_key_done(ngx_conf_t *cf,
 
 
 static ngx_int_t
-ngx_http_llm_provider_key_head(ngx_conf_t *cf,
-    ngx_http_llm_provider_t *provider, ngx_http_llm_key_t *key)
+ngx_http_llm_provider_credential_head(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider, ngx_http_llm_credential_t *credential)
 {
     u_char                        *p;
     const ngx_http_llm_dialect_t  *dialect;
@@ -103,29 +106,31 @@ ngx_http_llm_provider_key_head(ngx_conf_t *cf,
     p = ngx_pnalloc(cf->pool, sizeof("Host: " CRLF) + provider->host.len
                               + sizeof("Accept-Encoding: identity" CRLF)
                               + dialect->key_header.len + sizeof(": " CRLF)
-                              + dialect->key_prefix.len + key->secret.len);
+                              + dialect->key_prefix.len
+                              + credential->secret.len);
     if (p == NULL) {
         return NGX_ERROR;
     }
 
-    key->head.data = p;
+    credential->head.data = p;
 
-    if (ngx_http_llm_provider_key_ours(provider, &host)) {
+    if (ngx_http_llm_provider_credential_ours(provider, &host)) {
         p = ngx_sprintf(p, "%V: %V" CRLF, &host, &provider->host);
     }
 
-    if (ngx_http_llm_provider_key_ours(provider, &coding)) {
+    if (ngx_http_llm_provider_credential_ours(provider, &coding)) {
         p = ngx_sprintf(p, "%V: identity" CRLF, &coding);
     }
 
-    if (key->secret.len
-        && ngx_http_llm_provider_key_ours(provider, &dialect->key_header))
+    if (credential->secret.len
+        && ngx_http_llm_provider_credential_ours(provider,
+                                                 &dialect->key_header))
     {
         p = ngx_sprintf(p, "%V: %V%V" CRLF, &dialect->key_header,
-                        &dialect->key_prefix, &key->secret);
+                        &dialect->key_prefix, &credential->secret);
     }
 
-    key->head.len = p - key->head.data;
+    credential->head.len = p - credential->head.data;
 
     return NGX_OK;
 }
@@ -134,7 +139,7 @@ ngx_http_llm_provider_key_head(ngx_conf_t *cf,
 /* "header" of llm_provider wins over what is written here */
 
 static ngx_uint_t
-ngx_http_llm_provider_key_ours(ngx_http_llm_provider_t *provider,
+ngx_http_llm_provider_credential_ours(ngx_http_llm_provider_t *provider,
     const ngx_str_t *name)
 {
     ngx_uint_t                  i;

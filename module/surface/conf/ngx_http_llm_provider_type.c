@@ -128,7 +128,7 @@ ngx_http_llm_provider_type(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_llm_provider_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_provider_type_api(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_provider_t  *provider = conf;
 
@@ -201,7 +201,7 @@ ngx_http_llm_provider_type_choose(ngx_conf_t *cf,
 /* letters, digits, "-": these stand in host names and queries */
 
 char *
-ngx_http_llm_provider_word(ngx_conf_t *cf, void *post, void *data)
+ngx_http_llm_provider_type_word(ngx_conf_t *cf, void *post, void *data)
 {
     ngx_str_t  *word = data;
 

@@ -9,28 +9,28 @@
 #include <ngx_http_llm_client.h>
 
 
-static ngx_http_llm_quota_zone_t *ngx_http_llm_quota_zone_add(ngx_conf_t *cf,
-    ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
-static ngx_uint_t ngx_http_llm_quota_zone_name(ngx_str_t *name);
-static char *ngx_http_llm_quota_zone_param(ngx_conf_t *cf,
+static ngx_http_llm_quota_zone_t *ngx_http_llm_quota_conf_zone_add(
+    ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name);
+static ngx_uint_t ngx_http_llm_quota_conf_zone_name(ngx_str_t *name);
+static char *ngx_http_llm_quota_conf_zone_param(ngx_conf_t *cf,
     ngx_http_llm_quota_zone_t *zone, ngx_str_t *arg);
-static char *ngx_http_llm_quota_zone_key(ngx_conf_t *cf,
+static char *ngx_http_llm_quota_conf_zone_key(ngx_conf_t *cf,
     ngx_http_llm_quota_zone_t *zone, ngx_str_t *value);
-static char *ngx_http_llm_quota_zone_down(ngx_http_llm_quota_zone_t *zone,
+static char *ngx_http_llm_quota_conf_zone_down(ngx_http_llm_quota_zone_t *zone,
     ngx_str_t *value);
-static char *ngx_http_llm_quota_zone_limit(ngx_conf_t *cf,
+static char *ngx_http_llm_quota_conf_zone_limit(ngx_conf_t *cf,
     ngx_http_llm_quota_zone_t *zone, ngx_uint_t i, ngx_str_t *value);
-static char *ngx_http_llm_quota_zone_number(ngx_conf_t *cf,
+static char *ngx_http_llm_quota_conf_zone_number(ngx_conf_t *cf,
     ngx_http_llm_quota_zone_t *zone, ngx_uint_t i, ngx_str_t *value);
-static char *ngx_http_llm_quota_zone_value(ngx_conf_t *cf, ngx_str_t *value,
-    ngx_http_complex_value_t **cv);
-static ngx_uint_t ngx_http_llm_quota_zone_consumer(ngx_str_t *value);
-static void ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf);
-static char *ngx_http_llm_quota_check_prices(ngx_conf_t *cf,
+static char *ngx_http_llm_quota_conf_zone_value(ngx_conf_t *cf,
+    ngx_str_t *value, ngx_http_complex_value_t **cv);
+static ngx_uint_t ngx_http_llm_quota_conf_zone_consumer(ngx_str_t *value);
+static void ngx_http_llm_quota_conf_digests(ngx_http_llm_main_conf_t *lmcf);
+static char *ngx_http_llm_quota_conf_check_prices(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_quota_zone_t *zone);
-static ngx_uint_t ngx_http_llm_quota_priced(ngx_http_llm_main_conf_t *lmcf,
+static ngx_uint_t ngx_http_llm_quota_conf_priced(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_model_t *model, ngx_http_llm_target_t *target);
-static ngx_uint_t ngx_http_llm_quota_reaches(ngx_conf_t *cf,
+static ngx_uint_t ngx_http_llm_quota_conf_reaches(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_model_t *model);
 
 
@@ -45,7 +45,7 @@ static ngx_str_t  ngx_http_llm_quota_params[NGX_LLM_QUOTA_LIMITS] = {
 /* llm_quota_zone NAME key=VALUE LIMIT... [redis_down=WORD] */
 
 char *
-ngx_http_llm_quota_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_quota_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
@@ -56,7 +56,7 @@ ngx_http_llm_quota_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    zone = ngx_http_llm_quota_zone_add(cf, lmcf, &value[1]);
+    zone = ngx_http_llm_quota_conf_zone_add(cf, lmcf, &value[1]);
     if (zone == NULL) {
         return NGX_CONF_ERROR;
     }
@@ -71,7 +71,7 @@ ngx_http_llm_quota_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 2; i < cf->args->nelts; i++) {
 
-        rv = ngx_http_llm_quota_zone_param(cf, zone, &value[i]);
+        rv = ngx_http_llm_quota_conf_zone_param(cf, zone, &value[i]);
 
         if (rv == NGX_CONF_OK) {
             continue;
@@ -112,7 +112,7 @@ ngx_http_llm_quota_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 /* the zone of that name, made if there is none */
 
 static ngx_http_llm_quota_zone_t *
-ngx_http_llm_quota_zone_add(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_quota_conf_zone_add(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_str_t *name)
 {
     ngx_uint_t                   i;
@@ -129,7 +129,7 @@ ngx_http_llm_quota_zone_add(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         }
     }
 
-    if (!ngx_http_llm_quota_zone_name(name)) {
+    if (!ngx_http_llm_quota_conf_zone_name(name)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "invalid name \"%V\" of a quota zone, it is 1 to "
                            "64 letters, digits, \"_\" and \"-\"", name);
@@ -163,7 +163,7 @@ ngx_http_llm_quota_zone_add(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 /* it is a part of keys in Redis and a label of metrics */
 
 static ngx_uint_t
-ngx_http_llm_quota_zone_name(ngx_str_t *name)
+ngx_http_llm_quota_conf_zone_name(ngx_str_t *name)
 {
     size_t  i;
     u_char  ch;
@@ -187,8 +187,8 @@ ngx_http_llm_quota_zone_name(ngx_str_t *name)
 
 
 static char *
-ngx_http_llm_quota_zone_param(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
-    ngx_str_t *arg)
+ngx_http_llm_quota_conf_zone_param(ngx_conf_t *cf,
+    ngx_http_llm_quota_zone_t *zone, ngx_str_t *arg)
 {
     ngx_str_t   value, *name;
     ngx_uint_t  i;
@@ -202,7 +202,7 @@ ngx_http_llm_quota_zone_param(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
         value.data = arg->data + key.len;
         value.len = arg->len - key.len;
 
-        return ngx_http_llm_quota_zone_key(cf, zone, &value);
+        return ngx_http_llm_quota_conf_zone_key(cf, zone, &value);
     }
 
     if (arg->len >= down.len
@@ -211,7 +211,7 @@ ngx_http_llm_quota_zone_param(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
         value.data = arg->data + down.len;
         value.len = arg->len - down.len;
 
-        return ngx_http_llm_quota_zone_down(zone, &value);
+        return ngx_http_llm_quota_conf_zone_down(zone, &value);
     }
 
     for (i = 0; i < NGX_LLM_QUOTA_LIMITS; i++) {
@@ -223,7 +223,7 @@ ngx_http_llm_quota_zone_param(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
             value.data = arg->data + name->len;
             value.len = arg->len - name->len;
 
-            return ngx_http_llm_quota_zone_limit(cf, zone, i, &value);
+            return ngx_http_llm_quota_conf_zone_limit(cf, zone, i, &value);
         }
     }
 
@@ -232,8 +232,8 @@ ngx_http_llm_quota_zone_param(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
 
 
 static char *
-ngx_http_llm_quota_zone_key(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
-    ngx_str_t *value)
+ngx_http_llm_quota_conf_zone_key(ngx_conf_t *cf,
+    ngx_http_llm_quota_zone_t *zone, ngx_str_t *value)
 {
     ngx_http_complex_value_t  *cv;
 
@@ -245,19 +245,19 @@ ngx_http_llm_quota_zone_key(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
         return "names nobody";
     }
 
-    if (ngx_http_llm_quota_zone_value(cf, value, &cv) != NGX_CONF_OK) {
+    if (ngx_http_llm_quota_conf_zone_value(cf, value, &cv) != NGX_CONF_OK) {
         return NGX_CONF_ERROR;
     }
 
     zone->key = *cv;
-    zone->consumer = ngx_http_llm_quota_zone_consumer(value);
+    zone->consumer = ngx_http_llm_quota_conf_zone_consumer(value);
 
     return NGX_CONF_OK;
 }
 
 
 static char *
-ngx_http_llm_quota_zone_down(ngx_http_llm_quota_zone_t *zone,
+ngx_http_llm_quota_conf_zone_down(ngx_http_llm_quota_zone_t *zone,
     ngx_str_t *value)
 {
     if (value->len == 5 && ngx_strncmp(value->data, "local", 5) == 0) {
@@ -281,8 +281,8 @@ ngx_http_llm_quota_zone_down(ngx_http_llm_quota_zone_t *zone,
 /* N/T; of concurrency only N */
 
 static char *
-ngx_http_llm_quota_zone_limit(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
-    ngx_uint_t i, ngx_str_t *value)
+ngx_http_llm_quota_conf_zone_limit(ngx_conf_t *cf,
+    ngx_http_llm_quota_zone_t *zone, ngx_uint_t i, ngx_str_t *value)
 {
     u_char     *p;
     char       *rv;
@@ -313,7 +313,7 @@ ngx_http_llm_quota_zone_limit(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
         number.len = p - 1 - value->data;
     }
 
-    rv = ngx_http_llm_quota_zone_number(cf, zone, i, &number);
+    rv = ngx_http_llm_quota_conf_zone_number(cf, zone, i, &number);
 
     if (rv != NGX_CONF_OK || zone->limits[i].n < 0) {
         return rv;
@@ -332,14 +332,14 @@ ngx_http_llm_quota_zone_limit(ngx_conf_t *cf, ngx_http_llm_quota_zone_t *zone,
 
 
 static char *
-ngx_http_llm_quota_zone_number(ngx_conf_t *cf,
+ngx_http_llm_quota_conf_zone_number(ngx_conf_t *cf,
     ngx_http_llm_quota_zone_t *zone, ngx_uint_t i, ngx_str_t *value)
 {
     ngx_int_t  rc;
 
     if (value->len && ngx_strlchr(value->data, value->data + value->len, '$'))
     {
-        return ngx_http_llm_quota_zone_value(cf, value, &zone->values[i]);
+        return ngx_http_llm_quota_conf_zone_value(cf, value, &zone->values[i]);
     }
 
     rc = (i == NGX_LLM_QUOTA_COST)
@@ -357,7 +357,7 @@ ngx_http_llm_quota_zone_number(ngx_conf_t *cf,
 
 
 static char *
-ngx_http_llm_quota_zone_value(ngx_conf_t *cf, ngx_str_t *value,
+ngx_http_llm_quota_conf_zone_value(ngx_conf_t *cf, ngx_str_t *value,
     ngx_http_complex_value_t **cv)
 {
     ngx_http_compile_complex_value_t  ccv;
@@ -386,7 +386,7 @@ ngx_http_llm_quota_zone_value(ngx_conf_t *cf, ngx_str_t *value,
 /* $llm_consumer or ${llm_consumer}, not $llm_consumer_NAME */
 
 static ngx_uint_t
-ngx_http_llm_quota_zone_consumer(ngx_str_t *value)
+ngx_http_llm_quota_conf_zone_consumer(ngx_str_t *value)
 {
     u_char  *p, *last, c;
 
@@ -412,7 +412,7 @@ ngx_http_llm_quota_zone_consumer(ngx_str_t *value)
 /* llm_quota NAME... [shadow] | off */
 
 char *
-ngx_http_llm_quota_apply(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_quota_conf_apply(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_loc_conf_t  *llcf = conf;
 
@@ -449,7 +449,7 @@ ngx_http_llm_quota_apply(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             break;
         }
 
-        zone = ngx_http_llm_quota_zone_add(cf, lmcf, &value[i]);
+        zone = ngx_http_llm_quota_conf_zone_add(cf, lmcf, &value[i]);
         if (zone == NULL) {
             return NGX_CONF_ERROR;
         }
@@ -479,7 +479,7 @@ ngx_http_llm_quota_apply(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_llm_quota_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_quota_conf_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
     ngx_uint_t                   i, j;
     ngx_http_llm_quota_zone_t  **zone;
@@ -513,7 +513,7 @@ ngx_http_llm_quota_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
 
 ngx_int_t
-ngx_http_llm_quota_store(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_quota_conf_store(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
     lmcf->quota = ngx_llm_quota_create(cf, lmcf->zone);
     if (lmcf->quota == NULL) {
@@ -527,7 +527,7 @@ ngx_http_llm_quota_store(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 
     lmcf->quota->metrics = lmcf->metrics;
 
-    ngx_http_llm_quota_digests(lmcf);
+    ngx_http_llm_quota_conf_digests(lmcf);
 
     if (lmcf->redis) {
         lmcf->quota->store = &ngx_llm_quota_fleet;
@@ -543,7 +543,7 @@ ngx_http_llm_quota_store(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 /* of names, and of keys that are the same for all requests */
 
 static void
-ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_quota_conf_digests(ngx_http_llm_main_conf_t *lmcf)
 {
     u_char                       digest[NGX_LLM_DIGEST_LEN];
     ngx_uint_t                   i;
@@ -567,7 +567,7 @@ ngx_http_llm_quota_digests(ngx_http_llm_main_conf_t *lmcf)
 
 
 char *
-ngx_http_llm_quota_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
+ngx_http_llm_quota_conf_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 {
     ngx_uint_t                   i;
     ngx_http_core_loc_conf_t    *clcf;
@@ -597,7 +597,7 @@ ngx_http_llm_quota_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
         if ((zone[i]->limits[NGX_LLM_QUOTA_COST].n >= 0
              || zone[i]->values[NGX_LLM_QUOTA_COST])
             && llcf->pass && !llcf->quota_shadow
-            && ngx_http_llm_quota_check_prices(cf, llcf, zone[i])
+            && ngx_http_llm_quota_conf_check_prices(cf, llcf, zone[i])
                != NGX_CONF_OK)
         {
             return NGX_CONF_ERROR;
@@ -609,8 +609,8 @@ ngx_http_llm_quota_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 
 
 static char *
-ngx_http_llm_quota_check_prices(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
-    ngx_http_llm_quota_zone_t *zone)
+ngx_http_llm_quota_conf_check_prices(ngx_conf_t *cf,
+    ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_quota_zone_t *zone)
 {
     ngx_uint_t                  i, j;
     ngx_http_llm_model_t      **model;
@@ -622,7 +622,7 @@ ngx_http_llm_quota_check_prices(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
 
     for (i = 0; i < lmcf->models.nelts; i++) {
 
-        if (!ngx_http_llm_quota_reaches(cf, llcf, model[i])) {
+        if (!ngx_http_llm_quota_conf_reaches(cf, llcf, model[i])) {
             continue;
         }
 
@@ -630,7 +630,7 @@ ngx_http_llm_quota_check_prices(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
 
         for (j = 0; j < model[i]->targets.nelts; j++) {
 
-            if (ngx_http_llm_quota_priced(lmcf, model[i], &target[j])) {
+            if (ngx_http_llm_quota_conf_priced(lmcf, model[i], &target[j])) {
                 continue;
             }
 
@@ -651,7 +651,7 @@ ngx_http_llm_quota_check_prices(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
 /* 1: it is, or only the request can tell */
 
 static ngx_uint_t
-ngx_http_llm_quota_priced(ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_quota_conf_priced(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_model_t *model, ngx_http_llm_target_t *target)
 {
     if (target->wildcard || (target->model.len == 0 && !model->exact)) {
@@ -671,7 +671,7 @@ ngx_http_llm_quota_priced(ngx_http_llm_main_conf_t *lmcf,
  */
 
 static ngx_uint_t
-ngx_http_llm_quota_reaches(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
+ngx_http_llm_quota_conf_reaches(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
     ngx_http_llm_model_t *model)
 {
     ngx_str_t                  rest;

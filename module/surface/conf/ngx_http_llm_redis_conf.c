@@ -45,57 +45,58 @@ typedef struct {
 } ngx_http_llm_redis_param_t;
 
 
-static char *ngx_http_llm_redis_read(ngx_conf_t *cf,
+static char *ngx_http_llm_redis_conf_read(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_redis_conf_t *rcf);
 static ngx_http_llm_redis_conf_t *ngx_http_llm_redis_conf(ngx_conf_t *cf);
-static const char *ngx_http_llm_redis_params(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_params(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf);
-static const char *ngx_http_llm_redis_password(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_password(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value);
-static const char *ngx_http_llm_redis_user(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_user(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value);
-static const char *ngx_http_llm_redis_timeout(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_timeout(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value);
-static const char *ngx_http_llm_redis_prefix(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_prefix(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value);
-static const char *ngx_http_llm_redis_instances(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_instances(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value);
-static const char *ngx_http_llm_redis_ssl_verify(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_ssl_verify(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value);
-static const char *ngx_http_llm_redis_ssl_trusted(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_ssl_trusted(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value);
-static const char *ngx_http_llm_redis_ssl_name(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_ssl_name(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value);
-static const char *ngx_http_llm_redis_url(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_url(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf);
-static ngx_int_t ngx_http_llm_redis_db(ngx_http_llm_redis_conf_t *rcf,
+static ngx_int_t ngx_http_llm_redis_conf_db(ngx_http_llm_redis_conf_t *rcf,
     u_char *p, u_char *last);
-static const char *ngx_http_llm_redis_host(ngx_conf_t *cf,
+static const char *ngx_http_llm_redis_conf_host(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *host);
-static ngx_int_t ngx_http_llm_redis_seed(ngx_conf_t *cf,
+static ngx_int_t ngx_http_llm_redis_conf_seed(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf);
-static void ngx_http_llm_redis_forget(void *data);
-static ngx_int_t ngx_http_llm_redis_tls(ngx_conf_t *cf,
+static void ngx_http_llm_redis_conf_forget(void *data);
+static ngx_int_t ngx_http_llm_redis_conf_tls(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_redis_conf_t *rcf);
-static void ngx_http_llm_redis_ask(ngx_conf_t *cf,
+static void ngx_http_llm_redis_conf_ask(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_llm_redis_conf_t *conf);
 
 
 static const ngx_http_llm_redis_param_t  ngx_http_llm_redis_table[] = {
-    { ngx_string("password="), ngx_http_llm_redis_password },
-    { ngx_string("user="), ngx_http_llm_redis_user },
-    { ngx_string("timeout="), ngx_http_llm_redis_timeout },
-    { ngx_string("prefix="), ngx_http_llm_redis_prefix },
-    { ngx_string("instances="), ngx_http_llm_redis_instances },
-    { ngx_string("ssl_verify="), ngx_http_llm_redis_ssl_verify },
-    { ngx_string("ssl_trusted_certificate="), ngx_http_llm_redis_ssl_trusted },
-    { ngx_string("ssl_name="), ngx_http_llm_redis_ssl_name },
+    { ngx_string("password="), ngx_http_llm_redis_conf_password },
+    { ngx_string("user="), ngx_http_llm_redis_conf_user },
+    { ngx_string("timeout="), ngx_http_llm_redis_conf_timeout },
+    { ngx_string("prefix="), ngx_http_llm_redis_conf_prefix },
+    { ngx_string("instances="), ngx_http_llm_redis_conf_instances },
+    { ngx_string("ssl_verify="), ngx_http_llm_redis_conf_ssl_verify },
+    { ngx_string("ssl_trusted_certificate="),
+      ngx_http_llm_redis_conf_ssl_trusted },
+    { ngx_string("ssl_name="), ngx_http_llm_redis_conf_ssl_name },
     { ngx_null_string, NULL }
 };
 
 
 char *
-ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_redis_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
@@ -111,7 +112,7 @@ ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
-    rv = ngx_http_llm_redis_read(cf, lmcf, rcf);
+    rv = ngx_http_llm_redis_conf_read(cf, lmcf, rcf);
     if (rv != NGX_CONF_OK) {
         return rv;
     }
@@ -124,7 +125,8 @@ ngx_http_llm_conf_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_llm_conf_cache_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_redis_conf_cache_redis(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
@@ -144,7 +146,7 @@ ngx_http_llm_conf_cache_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     rcf->conf.reply = NGX_LLM_CACHE_FLEET_REPLY;
     rcf->conf.evicts = 1;
 
-    rv = ngx_http_llm_redis_read(cf, lmcf, rcf);
+    rv = ngx_http_llm_redis_conf_read(cf, lmcf, rcf);
     if (rv != NGX_CONF_OK) {
         return rv;
     }
@@ -163,7 +165,8 @@ ngx_http_llm_conf_cache_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 char *
-ngx_http_llm_conf_cache_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_redis_conf_cache_secret(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
 {
     ngx_http_llm_main_conf_t  *lmcf = conf;
 
@@ -221,15 +224,15 @@ ngx_http_llm_redis_conf(ngx_conf_t *cf)
 
 
 static char *
-ngx_http_llm_redis_read(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_redis_conf_read(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_redis_conf_t *rcf)
 {
     const char  *why;
 
-    why = ngx_http_llm_redis_url(cf, rcf);
+    why = ngx_http_llm_redis_conf_url(cf, rcf);
 
     if (why == NULL) {
-        why = ngx_http_llm_redis_params(cf, rcf);
+        why = ngx_http_llm_redis_conf_params(cf, rcf);
     }
 
     if (why) {
@@ -244,7 +247,7 @@ ngx_http_llm_redis_read(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
         return "has an \"ssl_\" parameter, but its URL is not rediss://";
     }
 
-    if (rcf->ssl && ngx_http_llm_redis_tls(cf, lmcf, rcf) != NGX_OK) {
+    if (rcf->ssl && ngx_http_llm_redis_conf_tls(cf, lmcf, rcf) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 
@@ -253,7 +256,7 @@ ngx_http_llm_redis_read(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
 
 static const char *
-ngx_http_llm_redis_params(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
+ngx_http_llm_redis_conf_params(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
 {
     ngx_str_t                         *value, rest;
     const char                        *why;
@@ -303,7 +306,7 @@ ngx_http_llm_redis_params(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
 
 
 static const char *
-ngx_http_llm_redis_password(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
+ngx_http_llm_redis_conf_password(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
     ngx_str_t *value)
 {
     if (ngx_llm_secret_read(cf, value, &rcf->conf.password) != NGX_OK) {
@@ -315,7 +318,7 @@ ngx_http_llm_redis_password(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 
 
 static const char *
-ngx_http_llm_redis_user(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
+ngx_http_llm_redis_conf_user(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
     ngx_str_t *value)
 {
     rcf->conf.user = *value;
@@ -325,7 +328,7 @@ ngx_http_llm_redis_user(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 
 
 static const char *
-ngx_http_llm_redis_timeout(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
+ngx_http_llm_redis_conf_timeout(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
     ngx_str_t *value)
 {
     ngx_int_t  timeout;
@@ -343,7 +346,7 @@ ngx_http_llm_redis_timeout(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 
 
 static const char *
-ngx_http_llm_redis_prefix(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
+ngx_http_llm_redis_conf_prefix(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
     ngx_str_t *value)
 {
     ngx_uint_t  i;
@@ -371,8 +374,8 @@ ngx_http_llm_redis_prefix(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 
 
 static const char *
-ngx_http_llm_redis_instances(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
-    ngx_str_t *value)
+ngx_http_llm_redis_conf_instances(ngx_conf_t *cf,
+    ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value)
 {
     rcf->conf.instances = ngx_atoi(value->data, value->len);
 
@@ -387,8 +390,8 @@ ngx_http_llm_redis_instances(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 
 
 static const char *
-ngx_http_llm_redis_ssl_verify(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
-    ngx_str_t *value)
+ngx_http_llm_redis_conf_ssl_verify(ngx_conf_t *cf,
+    ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value)
 {
     rcf->ssl_set = 1;
 
@@ -406,7 +409,7 @@ ngx_http_llm_redis_ssl_verify(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 
 
 static const char *
-ngx_http_llm_redis_ssl_trusted(ngx_conf_t *cf,
+ngx_http_llm_redis_conf_ssl_trusted(ngx_conf_t *cf,
     ngx_http_llm_redis_conf_t *rcf, ngx_str_t *value)
 {
     rcf->ssl_set = 1;
@@ -417,7 +420,7 @@ ngx_http_llm_redis_ssl_trusted(ngx_conf_t *cf,
 
 
 static const char *
-ngx_http_llm_redis_ssl_name(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
+ngx_http_llm_redis_conf_ssl_name(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
     ngx_str_t *value)
 {
     rcf->ssl_set = 1;
@@ -430,7 +433,7 @@ ngx_http_llm_redis_ssl_name(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 /* redis://HOST[:PORT][/DB], rediss:// the same, unix:PATH */
 
 static const char *
-ngx_http_llm_redis_url(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
+ngx_http_llm_redis_conf_url(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
 {
     u_char     *p, *last, *slash;
     ngx_str_t  *url, host;
@@ -440,7 +443,7 @@ ngx_http_llm_redis_url(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
     last = p + url->len;
 
     if (url->len > 5 && ngx_strncmp(p, "unix:", 5) == 0) {
-        return ngx_http_llm_redis_host(cf, rcf, url);
+        return ngx_http_llm_redis_conf_host(cf, rcf, url);
     }
 
     if (ngx_strncasecmp(p, (u_char *) "redis://", 8) == 0) {
@@ -477,18 +480,18 @@ ngx_http_llm_redis_url(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
     if (slash == NULL) {
         slash = last;
 
-    } else if (ngx_http_llm_redis_db(rcf, slash + 1, last) != NGX_OK) {
+    } else if (ngx_http_llm_redis_conf_db(rcf, slash + 1, last) != NGX_OK) {
         return "has an invalid database in its URL, it is 0 to 65535";
     }
 
     host.len = slash - host.data;
 
-    return ngx_http_llm_redis_host(cf, rcf, &host);
+    return ngx_http_llm_redis_conf_host(cf, rcf, &host);
 }
 
 
 static ngx_int_t
-ngx_http_llm_redis_db(ngx_http_llm_redis_conf_t *rcf, u_char *p,
+ngx_http_llm_redis_conf_db(ngx_http_llm_redis_conf_t *rcf, u_char *p,
     u_char *last)
 {
     if (p == last) {
@@ -503,7 +506,7 @@ ngx_http_llm_redis_db(ngx_http_llm_redis_conf_t *rcf, u_char *p,
 
 
 static const char *
-ngx_http_llm_redis_host(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
+ngx_http_llm_redis_conf_host(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
     ngx_str_t *host)
 {
     ngx_url_t           *u;
@@ -536,10 +539,10 @@ ngx_http_llm_redis_host(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
         return NGX_CONF_ERROR;
     }
 
-    cln->handler = ngx_http_llm_redis_forget;
+    cln->handler = ngx_http_llm_redis_conf_forget;
     cln->data = rcf->conf.name;
 
-    return ngx_http_llm_redis_seed(cf, rcf) == NGX_OK ? NULL
+    return ngx_http_llm_redis_conf_seed(cf, rcf) == NGX_OK ? NULL
                                                       : NGX_CONF_ERROR;
 }
 
@@ -547,7 +550,7 @@ ngx_http_llm_redis_host(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf,
 /* the addresses to begin with; a name that has none yet is a warning */
 
 static ngx_int_t
-ngx_http_llm_redis_seed(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
+ngx_http_llm_redis_conf_seed(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
 {
     ngx_url_t  u;
 
@@ -570,14 +573,14 @@ ngx_http_llm_redis_seed(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
 
 
 static void
-ngx_http_llm_redis_forget(void *data)
+ngx_http_llm_redis_conf_forget(void *data)
 {
     ngx_llm_resolve_done(data);
 }
 
 
 static ngx_int_t
-ngx_http_llm_redis_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_redis_conf_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_redis_conf_t *rcf)
 {
     u_char     *name;
@@ -616,7 +619,7 @@ ngx_http_llm_redis_tls(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
 
 ngx_int_t
-ngx_http_llm_redis_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_redis_conf_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
     ngx_http_llm_redis_conf_t  *rcf;
 
@@ -629,15 +632,15 @@ ngx_http_llm_redis_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
         return NGX_ERROR;
     }
 
-    ngx_http_llm_redis_ask(cf, lmcf, lmcf->redis_conf);
-    ngx_http_llm_redis_ask(cf, lmcf, lmcf->cache.redis_conf);
+    ngx_http_llm_redis_conf_ask(cf, lmcf, lmcf->redis_conf);
+    ngx_http_llm_redis_conf_ask(cf, lmcf, lmcf->cache.redis_conf);
 
     return NGX_OK;
 }
 
 
 static void
-ngx_http_llm_redis_ask(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+ngx_http_llm_redis_conf_ask(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
     ngx_llm_redis_conf_t *conf)
 {
     ngx_http_llm_redis_conf_t  *rcf;

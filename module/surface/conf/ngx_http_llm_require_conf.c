@@ -8,16 +8,17 @@
 #include <ngx_http_llm_client.h>
 
 
-static char *ngx_http_llm_require_add(ngx_conf_t *cf,
+static char *ngx_http_llm_require_conf_add(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_str_t *arg);
-static ngx_uint_t ngx_http_llm_require_left(ngx_http_llm_model_t *model,
+static ngx_uint_t ngx_http_llm_require_conf_left(ngx_http_llm_model_t *model,
     ngx_array_t *require);
 
 
 /* llm_require LABEL=VALUE... */
 
 char *
-ngx_http_llm_conf_require(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_require_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf)
 {
     ngx_http_llm_loc_conf_t  *llcf = conf;
 
@@ -42,7 +43,7 @@ ngx_http_llm_conf_require(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        rv = ngx_http_llm_require_add(cf, llcf, &value[i]);
+        rv = ngx_http_llm_require_conf_add(cf, llcf, &value[i]);
 
         if (rv != NGX_CONF_OK) {
             return rv;
@@ -54,7 +55,7 @@ ngx_http_llm_conf_require(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_http_llm_require_add(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
+ngx_http_llm_require_conf_add(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
     ngx_str_t *arg)
 {
     u_char                            *p;
@@ -108,7 +109,7 @@ ngx_http_llm_require_add(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf,
 
 
 void
-ngx_http_llm_require_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
+ngx_http_llm_require_conf_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 {
     ngx_uint_t                    i;
     ngx_http_llm_model_t        **model;
@@ -128,7 +129,7 @@ ngx_http_llm_require_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 
     for (i = 0; i < lmcf->models.nelts; i++) {
 
-        if (!ngx_http_llm_require_left(model[i], llcf->require)) {
+        if (!ngx_http_llm_require_conf_left(model[i], llcf->require)) {
             ngx_log_error(NGX_LOG_WARN, cf->log, 0,
                           "no target of llm_model \"%V\" meets llm_require "
                           "in %V:%ui", &model[i]->pattern,
@@ -141,7 +142,8 @@ ngx_http_llm_require_check(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 /* whether a target of the model meets all that is required */
 
 static ngx_uint_t
-ngx_http_llm_require_left(ngx_http_llm_model_t *model, ngx_array_t *require)
+ngx_http_llm_require_conf_left(ngx_http_llm_model_t *model,
+    ngx_array_t *require)
 {
     ngx_str_t                   *value;
     ngx_uint_t                   i, n;

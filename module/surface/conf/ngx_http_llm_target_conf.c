@@ -18,20 +18,20 @@ typedef struct {
 } ngx_http_llm_param_t;
 
 
-static char *ngx_http_llm_target_model(ngx_conf_t *cf,
+static char *ngx_http_llm_target_conf_model(ngx_conf_t *cf,
     ngx_http_llm_model_t *model, ngx_http_llm_target_t *target,
     ngx_str_t *name);
-static ngx_http_llm_param_t *ngx_http_llm_target_param(ngx_str_t *param);
-static char *ngx_http_llm_target_weight(ngx_conf_t *cf,
+static ngx_http_llm_param_t *ngx_http_llm_target_conf_param(ngx_str_t *param);
+static char *ngx_http_llm_target_conf_weight(ngx_conf_t *cf,
     ngx_http_llm_target_t *target, ngx_str_t *value);
-static char *ngx_http_llm_target_backup(ngx_conf_t *cf,
+static char *ngx_http_llm_target_conf_backup(ngx_conf_t *cf,
     ngx_http_llm_target_t *target, ngx_str_t *value);
 
 
 static ngx_http_llm_param_t  ngx_http_llm_target_params[] = {
-    { ngx_string("weight="), ngx_http_llm_target_weight },
-    { ngx_string("backup"), ngx_http_llm_target_backup },
-    { ngx_string("price="), ngx_http_llm_price_param },
+    { ngx_string("weight="), ngx_http_llm_target_conf_weight },
+    { ngx_string("backup"), ngx_http_llm_target_conf_backup },
+    { ngx_string("price="), ngx_http_llm_price_conf_param },
     { ngx_null_string, NULL }
 };
 
@@ -39,7 +39,7 @@ static ngx_http_llm_param_t  ngx_http_llm_target_params[] = {
 /* target PROVIDER [MODEL] [weight=N] [backup] [price=IN,OUT[,CACHED]] */
 
 char *
-ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_target_conf_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_model_t  *model = conf;
 
@@ -70,7 +70,7 @@ ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 2; i < cf->args->nelts; i++) {
 
-        param = ngx_http_llm_target_param(&value[i]);
+        param = ngx_http_llm_target_conf_param(&value[i]);
 
         if (param) {
             value[i].data += param->name.len;
@@ -83,7 +83,7 @@ ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                                   '=')
                       == NULL)
         {
-            rv = ngx_http_llm_target_model(cf, model, target, &value[i]);
+            rv = ngx_http_llm_target_conf_model(cf, model, target, &value[i]);
 
         } else {
             ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
@@ -106,7 +106,7 @@ ngx_http_llm_model_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
 
 static char *
-ngx_http_llm_target_model(ngx_conf_t *cf, ngx_http_llm_model_t *model,
+ngx_http_llm_target_conf_model(ngx_conf_t *cf, ngx_http_llm_model_t *model,
     ngx_http_llm_target_t *target, ngx_str_t *name)
 {
     target->model = *name;
@@ -141,7 +141,7 @@ ngx_http_llm_target_model(ngx_conf_t *cf, ngx_http_llm_model_t *model,
 /* NULL: it is none */
 
 static ngx_http_llm_param_t *
-ngx_http_llm_target_param(ngx_str_t *param)
+ngx_http_llm_target_conf_param(ngx_str_t *param)
 {
     ngx_http_llm_param_t  *p;
 
@@ -161,7 +161,7 @@ ngx_http_llm_target_param(ngx_str_t *param)
 
 
 static char *
-ngx_http_llm_target_weight(ngx_conf_t *cf, ngx_http_llm_target_t *target,
+ngx_http_llm_target_conf_weight(ngx_conf_t *cf, ngx_http_llm_target_t *target,
     ngx_str_t *value)
 {
     if (target->weight) {
@@ -182,7 +182,7 @@ ngx_http_llm_target_weight(ngx_conf_t *cf, ngx_http_llm_target_t *target,
 
 
 static char *
-ngx_http_llm_target_backup(ngx_conf_t *cf, ngx_http_llm_target_t *target,
+ngx_http_llm_target_conf_backup(ngx_conf_t *cf, ngx_http_llm_target_t *target,
     ngx_str_t *value)
 {
     if (target->backup) {
@@ -196,7 +196,7 @@ ngx_http_llm_target_backup(ngx_conf_t *cf, ngx_http_llm_target_t *target,
 
 
 char *
-ngx_http_llm_model_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+ngx_http_llm_target_conf_balance(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_model_t  *model = conf;
 

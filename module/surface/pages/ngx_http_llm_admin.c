@@ -239,7 +239,7 @@ ngx_http_llm_admin_provider(ngx_http_request_t *r, ngx_str_t *path,
     for (i = 0; i < lmcf->providers.nelts; i++) {
 
         if ((*action)->word.len
-            && provider[i]->vital
+            && provider[i]->health
             && provider[i]->name.len == name.len
             && ngx_memcmp(provider[i]->name.data, name.data, name.len) == 0)
         {
@@ -257,7 +257,7 @@ static void
 ngx_http_llm_admin_drain(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_provider_t *provider)
 {
-    ngx_llm_vital_drain(provider->vital, 1);
+    ngx_llm_health_record_drain(provider->health, 1);
 }
 
 
@@ -267,17 +267,17 @@ static void
 ngx_http_llm_admin_resume(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_provider_t *provider)
 {
-    ngx_uint_t              i, n;
-    ngx_http_llm_key_t     *key;
-    ngx_http_llm_model_t  **model;
-    ngx_http_llm_target_t  *target;
+    ngx_uint_t                  i, n;
+    ngx_http_llm_credential_t  *credential;
+    ngx_http_llm_model_t      **model;
+    ngx_http_llm_target_t      *target;
 
-    ngx_llm_vital_renew(provider->vital);
+    ngx_llm_health_record_renew(provider->health);
 
-    key = provider->keys.elts;
+    credential = provider->credentials.elts;
 
-    for (i = 0; i < provider->keys.nelts; i++) {
-        ngx_llm_vital_renew(key[i].vital);
+    for (i = 0; i < provider->credentials.nelts; i++) {
+        ngx_llm_health_record_renew(credential[i].health);
     }
 
     model = lmcf->models.elts;
@@ -288,7 +288,7 @@ ngx_http_llm_admin_resume(ngx_http_llm_main_conf_t *lmcf,
 
         for (n = 0; n < model[i]->targets.nelts; n++) {
             if (target[n].provider == provider) {
-                ngx_llm_vital_renew(target[n].vital);
+                ngx_llm_health_record_renew(target[n].health);
             }
         }
     }

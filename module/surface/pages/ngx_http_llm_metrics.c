@@ -319,7 +319,8 @@ ngx_http_llm_metrics_providers(ngx_http_llm_main_conf_t *lmcf,
 static u_char *
 ngx_http_llm_metrics_inflight(u_char *p, ngx_http_llm_provider_t *provider)
 {
-    return ngx_sprintf(p, "%ui", ngx_http_llm_provider_inflight(provider));
+    return ngx_sprintf(p, "%ui",
+                       ngx_http_llm_provider_state_inflight(provider));
 }
 
 
@@ -336,16 +337,17 @@ ngx_http_llm_metrics_state(u_char *p, ngx_http_llm_provider_t *provider)
 static u_char *
 ngx_http_llm_metrics_cooldowns(u_char *p, ngx_http_llm_provider_t *provider)
 {
-    return ngx_sprintf(p, "%ui", ngx_http_llm_provider_cooldowns(provider));
+    return ngx_sprintf(p, "%ui",
+                       ngx_http_llm_provider_state_cooldowns(provider));
 }
 
 
 static u_char *
 ngx_http_llm_metrics_opens(u_char *p, ngx_http_llm_provider_t *provider)
 {
-    return ngx_sprintf(p, "%ui", provider->vital
-                                 ? ngx_llm_vital_openings(provider->vital)
-                                 : 0);
+    return ngx_sprintf(p, "%ui", provider->health
+                              ? ngx_llm_health_record_openings(provider->health)
+                              : 0);
 }
 
 
@@ -354,9 +356,10 @@ ngx_http_llm_metrics_ttft(u_char *p, ngx_http_llm_provider_t *provider)
 {
     uint64_t  usec;
 
-    usec = provider->vital ? ngx_llm_vital_measured(provider->vital,
-                                                    NGX_LLM_HEALTH_TTFT)
-                           : 0;
+    usec = provider->health
+           ? ngx_llm_health_record_measured(provider->health,
+                                            NGX_LLM_HEALTH_TTFT)
+           : 0;
 
     return ngx_sprintf(p, "%uL.%06uL", usec / 1000000, usec % 1000000);
 }

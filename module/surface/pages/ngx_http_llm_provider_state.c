@@ -7,9 +7,9 @@
 #include "ngx_http_llm_provider_state.h"
 
 
-static ngx_llm_health_state_e ngx_http_llm_provider_keys_state(
+static ngx_llm_health_state_e ngx_http_llm_provider_state_credentials_state(
     ngx_http_llm_provider_t *provider, ngx_msec_t now);
-static ngx_msec_t ngx_http_llm_provider_keys_left(
+static ngx_msec_t ngx_http_llm_provider_state_credentials_left(
     ngx_http_llm_provider_t *provider, ngx_msec_t now);
 
 
@@ -19,13 +19,13 @@ ngx_http_llm_provider_state(ngx_http_llm_provider_t *provider)
     ngx_msec_t              now;
     ngx_llm_health_state_e  own, keys;
 
-    if (provider->vital == NULL) {
+    if (provider->health == NULL) {
         return NGX_LLM_HEALTH_UP;
     }
 
     now = ngx_current_msec;
-    own = ngx_llm_vital_state(provider->vital, now);
-    keys = ngx_http_llm_provider_keys_state(provider, now);
+    own = ngx_llm_health_record_state(provider->health, now);
+    keys = ngx_http_llm_provider_state_credentials_state(provider, now);
 
     return ngx_max(own, keys);
 }
@@ -34,18 +34,18 @@ ngx_http_llm_provider_state(ngx_http_llm_provider_t *provider)
 /* of the best of them: one is enough */
 
 static ngx_llm_health_state_e
-ngx_http_llm_provider_keys_state(ngx_http_llm_provider_t *provider,
+ngx_http_llm_provider_state_credentials_state(ngx_http_llm_provider_t *provider,
     ngx_msec_t now)
 {
-    ngx_uint_t              i;
-    ngx_http_llm_key_t     *key;
-    ngx_llm_health_state_e  state, best;
+    ngx_uint_t                  i;
+    ngx_http_llm_credential_t  *credential;
+    ngx_llm_health_state_e      state, best;
 
-    key = provider->keys.elts;
-    best = ngx_llm_vital_state(key[0].vital, now);
+    credential = provider->credentials.elts;
+    best = ngx_llm_health_record_state(credential[0].health, now);
 
-    for (i = 1; i < provider->keys.nelts; i++) {
-        state = ngx_llm_vital_state(key[i].vital, now);
+    for (i = 1; i < provider->credentials.nelts; i++) {
+        state = ngx_llm_health_record_state(credential[i].health, now);
         best = ngx_min(best, state);
     }
 
@@ -54,17 +54,17 @@ ngx_http_llm_provider_keys_state(ngx_http_llm_provider_t *provider,
 
 
 ngx_msec_t
-ngx_http_llm_provider_left(ngx_http_llm_provider_t *provider)
+ngx_http_llm_provider_state_left(ngx_http_llm_provider_t *provider)
 {
     ngx_msec_t  now, own, keys;
 
-    if (provider->vital == NULL) {
+    if (provider->health == NULL) {
         return 0;
     }
 
     now = ngx_current_msec;
-    own = ngx_llm_vital_left(provider->vital, now);
-    keys = ngx_http_llm_provider_keys_left(provider, now);
+    own = ngx_llm_health_record_left(provider->health, now);
+    keys = ngx_http_llm_provider_state_credentials_left(provider, now);
 
     return ngx_max(own, keys);
 }
@@ -73,18 +73,18 @@ ngx_http_llm_provider_left(ngx_http_llm_provider_t *provider)
 /* until the first of them may be used */
 
 static ngx_msec_t
-ngx_http_llm_provider_keys_left(ngx_http_llm_provider_t *provider,
+ngx_http_llm_provider_state_credentials_left(ngx_http_llm_provider_t *provider,
     ngx_msec_t now)
 {
-    ngx_msec_t           left, least;
-    ngx_uint_t           i;
-    ngx_http_llm_key_t  *key;
+    ngx_msec_t                  left, least;
+    ngx_uint_t                  i;
+    ngx_http_llm_credential_t  *credential;
 
-    key = provider->keys.elts;
-    least = ngx_llm_vital_left(key[0].vital, now);
+    credential = provider->credentials.elts;
+    least = ngx_llm_health_record_left(credential[0].health, now);
 
-    for (i = 1; i < provider->keys.nelts; i++) {
-        left = ngx_llm_vital_left(key[i].vital, now);
+    for (i = 1; i < provider->credentials.nelts; i++) {
+        left = ngx_llm_health_record_left(credential[i].health, now);
         least = ngx_min(least, left);
     }
 
@@ -93,20 +93,20 @@ ngx_http_llm_provider_keys_left(ngx_http_llm_provider_t *provider,
 
 
 ngx_uint_t
-ngx_http_llm_provider_cooldowns(ngx_http_llm_provider_t *provider)
+ngx_http_llm_provider_state_cooldowns(ngx_http_llm_provider_t *provider)
 {
-    ngx_uint_t           i, n;
-    ngx_http_llm_key_t  *key;
+    ngx_uint_t                  i, n;
+    ngx_http_llm_credential_t  *credential;
 
-    if (provider->vital == NULL) {
+    if (provider->health == NULL) {
         return 0;
     }
 
-    n = ngx_llm_vital_cooldowns(provider->vital);
-    key = provider->keys.elts;
+    n = ngx_llm_health_record_cooldowns(provider->health);
+    credential = provider->credentials.elts;
 
-    for (i = 0; i < provider->keys.nelts; i++) {
-        n += ngx_llm_vital_cooldowns(key[i].vital);
+    for (i = 0; i < provider->credentials.nelts; i++) {
+        n += ngx_llm_health_record_cooldowns(credential[i].health);
     }
 
     return n;
@@ -114,14 +114,15 @@ ngx_http_llm_provider_cooldowns(ngx_http_llm_provider_t *provider)
 
 
 ngx_uint_t
-ngx_http_llm_provider_inflight(ngx_http_llm_provider_t *provider)
+ngx_http_llm_provider_state_inflight(ngx_http_llm_provider_t *provider)
 {
-    return provider->vital ? ngx_llm_vital_inflight(provider->vital) : 0;
+    return provider->health
+           ? ngx_llm_health_record_inflight(provider->health) : 0;
 }
 
 
 const char *
-ngx_http_llm_state_name(ngx_llm_health_state_e state)
+ngx_http_llm_provider_state_name(ngx_llm_health_state_e state)
 {
     static const char  *names[] = { "up", "probing", "cooling", "drained" };
 

@@ -14,16 +14,18 @@ ngx_llm_health_state_e ngx_http_llm_provider_state(
     ngx_http_llm_provider_t *provider);
 
 /* milliseconds until it may be asked again; 0: now */
-ngx_msec_t ngx_http_llm_provider_left(ngx_http_llm_provider_t *provider);
+ngx_msec_t ngx_http_llm_provider_state_left(ngx_http_llm_provider_t *provider);
 
 /* times it, or one of its keys, was told to rest */
-ngx_uint_t ngx_http_llm_provider_cooldowns(ngx_http_llm_provider_t *provider);
+ngx_uint_t ngx_http_llm_provider_state_cooldowns(
+    ngx_http_llm_provider_t *provider);
 
 /* attempts that run there */
-ngx_uint_t ngx_http_llm_provider_inflight(ngx_http_llm_provider_t *provider);
+ngx_uint_t ngx_http_llm_provider_state_inflight(
+    ngx_http_llm_provider_t *provider);
 
 /* "up", "probing", "cooling", "drained" */
-const char *ngx_http_llm_state_name(ngx_llm_health_state_e state);
+const char *ngx_http_llm_provider_state_name(ngx_llm_health_state_e state);
 
 
 #endif /* _NGX_HTTP_LLM_PROVIDER_STATE_H_INCLUDED_ */

@@ -159,7 +159,7 @@ ngx_http_llm_purge_tag(const char *name, json_t *value, uint32_t *tag)
         return NGX_DECLINED;
     }
 
-    *tag = ngx_http_llm_key_tag(kind, &text);
+    *tag = ngx_http_llm_cache_key_tag(kind, &text);
 
     return NGX_OK;
 }

@@ -23,11 +23,12 @@ static ngx_int_t ngx_http_llm_status_body(ngx_http_request_t *r,
 static size_t ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf);
 static u_char *ngx_http_llm_status_provider(u_char *p,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
-static u_char *ngx_http_llm_status_keys(u_char *p,
+static u_char *ngx_http_llm_status_credentials(u_char *p,
     ngx_http_llm_provider_t *provider);
 static u_char *ngx_http_llm_status_targets(u_char *p,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
-static u_char *ngx_http_llm_status_state(u_char *p, ngx_llm_vital_t *vital);
+static u_char *ngx_http_llm_status_state(u_char *p,
+    ngx_llm_health_record_t *record);
 static u_char *ngx_http_llm_status_attempts(u_char *p,
     ngx_llm_metrics_t *metrics, ngx_str_t *provider);
 static ngx_uint_t ngx_http_llm_status_is(ngx_llm_series_t *series,
@@ -182,7 +183,7 @@ ngx_http_llm_status_size(ngx_http_llm_main_conf_t *lmcf)
     for (i = 0; i < lmcf->providers.nelts; i++) {
         size += 2 * NGX_HTTP_LLM_STATUS_ITEM + NGX_HTTP_LLM_STATUS_ATTEMPTS
                 + 6 * provider[i]->name.len
-                + NGX_HTTP_LLM_STATUS_ITEM * provider[i]->keys.nelts;
+                + NGX_HTTP_LLM_STATUS_ITEM * provider[i]->credentials.nelts;
     }
 
     model = lmcf->models.elts;
@@ -217,22 +218,23 @@ ngx_http_llm_status_provider(u_char *p, ngx_http_llm_main_conf_t *lmcf,
 {
     uint64_t  ttft;
 
-    ttft = provider->vital ? ngx_llm_vital_measured(provider->vital,
-                                                    NGX_LLM_HEALTH_TTFT)
-                           : 0;
+    ttft = provider->health
+           ? ngx_llm_health_record_measured(provider->health,
+                                            NGX_LLM_HEALTH_TTFT)
+           : 0;
 
     p = ngx_sprintf(p, "{\"name\":");
     p = ngx_http_llm_status_string(p, &provider->name);
     p = ngx_sprintf(p, ",\"state\":\"%s\",\"inflight\":%ui,\"ttft_ms\":",
-                    ngx_http_llm_state_name(
+                    ngx_http_llm_provider_state_name(
                                        ngx_http_llm_provider_state(provider)),
-                    ngx_http_llm_provider_inflight(provider));
+                    ngx_http_llm_provider_state_inflight(provider));
 
     p = ttft ? ngx_sprintf(p, "%uL", ttft / 1000) : ngx_sprintf(p, "null");
 
     p = ngx_sprintf(p, ",\"cooldown_ms\":%M,\"keys\":[",
-                    ngx_http_llm_provider_left(provider));
-    p = ngx_http_llm_status_keys(p, provider);
+                    ngx_http_llm_provider_state_left(provider));
+    p = ngx_http_llm_status_credentials(p, provider);
 
     p = ngx_http_llm_status_close(p, "],\"targets\":[");
     p = ngx_http_llm_status_targets(p, lmcf, provider);
@@ -247,16 +249,16 @@ ngx_http_llm_status_provider(u_char *p, ngx_http_llm_main_conf_t *lmcf,
 /* by index: nothing of a key is shown */
 
 static u_char *
-ngx_http_llm_status_keys(u_char *p, ngx_http_llm_provider_t *provider)
+ngx_http_llm_status_credentials(u_char *p, ngx_http_llm_provider_t *provider)
 {
-    ngx_uint_t           i;
-    ngx_http_llm_key_t  *key;
+    ngx_uint_t                  i;
+    ngx_http_llm_credential_t  *credential;
 
-    key = provider->keys.elts;
+    credential = provider->credentials.elts;
 
-    for (i = 0; i < provider->keys.nelts; i++) {
+    for (i = 0; i < provider->credentials.nelts; i++) {
         p = ngx_sprintf(p, "{\"index\":%ui,", i);
-        p = ngx_http_llm_status_state(p, key[i].vital);
+        p = ngx_http_llm_status_state(p, credential[i].health);
     }
 
     return p;
@@ -291,7 +293,7 @@ ngx_http_llm_status_targets(u_char *p, ngx_http_llm_main_conf_t *lmcf,
                                               ? &target[n].model
                                               : &model[i]->pattern);
             *p++ = ',';
-            p = ngx_http_llm_status_state(p, target[n].vital);
+            p = ngx_http_llm_status_state(p, target[n].health);
         }
     }
 
@@ -300,15 +302,15 @@ ngx_http_llm_status_targets(u_char *p, ngx_http_llm_main_conf_t *lmcf,
 
 
 static u_char *
-ngx_http_llm_status_state(u_char *p, ngx_llm_vital_t *vital)
+ngx_http_llm_status_state(u_char *p, ngx_llm_health_record_t *record)
 {
     ngx_llm_health_state_e  state;
 
-    state = vital ? ngx_llm_vital_state(vital, ngx_current_msec)
+    state = record ? ngx_llm_health_record_state(record, ngx_current_msec)
                   : NGX_LLM_HEALTH_UP;
 
     return ngx_sprintf(p, "\"state\":\"%s\"},",
-                       ngx_http_llm_state_name(state));
+                       ngx_http_llm_provider_state_name(state));
 }
 
 
