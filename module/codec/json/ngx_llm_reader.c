@@ -171,9 +171,8 @@ ngx_llm_reader_partial(const ngx_llm_reader_t *pl, u_char first, u_char last)
 
 /*
  * Reads members that are complete and without white space, as most of a short
- * object; other members are left at their start to ngx_llm_reader_read().  A
- * name ends six bytes before last or earlier, a value two: the code reads that
- * far.
+ * object.  A name ends six bytes before last or earlier, a value two: the code
+ * reads that far.
  */
 
 static u_char *
