@@ -2,8 +2,8 @@
  * ngx_http_llm.h: configuration and request context.
  *
  * The configuration is read-only once it is read.  The ctx is one pass of a
- * request through a location; each sub-struct of it is written by the one
- * service it is named after, and read by others.
+ * request through a location.  Each sub-struct is written only by the service
+ * that it is named after; other services read it.
  */
 
 #ifndef _NGX_HTTP_LLM_H_INCLUDED_
@@ -34,7 +34,7 @@ typedef struct {
 } ngx_http_llm_view_t;
 
 
-/* service/attempt/ngx_http_llm_balance.c: whose turn it is */
+/* service/attempt/ngx_http_llm_balance.c: the target chosen for an attempt */
 
 typedef struct {
     uint64_t                       allowed;      /* targets, by llm_require */
@@ -87,7 +87,7 @@ typedef struct {
     ngx_msec_t                     end;          /* of a complete stream */
     void                         (*release)(ngx_http_request_t *r);
     unsigned                       keeping:1;
-    unsigned                       last:1;       /* nobody comes after it */
+    unsigned                       last:1;       /* no candidate is left */
     unsigned                       timedout:1;   /* a limit has ended it */
     unsigned                       expired:1;    /* llm_timeout has */
     unsigned                       draining:1;   /* until drain_end */
@@ -139,7 +139,7 @@ typedef struct {
 } ngx_http_llm_ping_ctx_t;
 
 
-/* service/client/ngx_http_llm_drain.c: an answer whose client is gone */
+/* service/client/ngx_http_llm_drain.c: reads on after the client has closed */
 
 typedef struct {
     void                         (*started)(ngx_http_request_t *r);

@@ -52,7 +52,7 @@ typedef enum {
 } ngx_http_llm_quota_e;
 
 
-/* service/client/ngx_http_llm_quota.c: what was reserved */
+/* service/client/ngx_http_llm_quota.c: the reserved amounts */
 
 typedef struct {
     ngx_llm_reserve_t              reserve;

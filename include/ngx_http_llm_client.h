@@ -44,7 +44,7 @@ ngx_int_t ngx_http_llm_auth_challenge(ngx_http_request_t *r);
 
 /* ngx_http_llm_route.c */
 
-/* the operation whose suffix ends r->uri, or NULL */
+/* Returns the operation with a path suffix that ends r->uri, or NULL. */
 ngx_http_llm_operation_t *ngx_http_llm_route_operation(ngx_http_request_t *r);
 
 /*
@@ -69,8 +69,8 @@ void ngx_http_llm_route_models_name(ngx_http_request_t *r, ngx_str_t *name);
 
 /*
  * Sets a bit of *allowed for each target of the model that meets what the
- * location requires.  NGX_OK; NGX_DECLINED: a value is empty or no list, or
- * nobody is left (*label is the requirement's); NGX_ERROR.
+ * location requires.  Returns NGX_DECLINED if a value is empty or is not a
+ * list, or if no target meets the requirement with the label *label.
  */
 ngx_int_t ngx_http_llm_require(ngx_http_request_t *r,
     ngx_http_llm_model_t *model, uint64_t *allowed, ngx_str_t *label);

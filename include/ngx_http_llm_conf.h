@@ -51,7 +51,7 @@ typedef struct {
     ngx_hash_t                     hide;         /* headers not passed back */
     ngx_resolver_t                *resolver;     /* the system's nameservers */
     size_t                         zone_size;
-    ngx_llm_zone_t                *zone;         /* NULL: nobody needs it */
+    ngx_llm_zone_t                *zone;         /* NULL if not used */
     ngx_llm_keys_t                *keys;         /* NULL: no llm_keys */
     ngx_llm_health_t              *health;       /* NULL: no llm_pass */
     ngx_llm_metrics_t             *metrics;      /* NULL: nothing is counted */
@@ -64,7 +64,7 @@ typedef struct {
     ngx_http_llm_cache_main_t      cache;
     unsigned                       count:1;      /* there is a page for it */
     unsigned                       charged:1;    /* there is an llm_quota */
-    unsigned                       priced:1;     /* somebody has a price */
+    unsigned                       priced:1;     /* a target has a price */
 #if (NGX_SSL)
     X509_STORE                    *trusted;      /* the system's bundle */
 #endif

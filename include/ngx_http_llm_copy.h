@@ -17,10 +17,10 @@
  */
 const char *ngx_http_llm_copy_refused(ngx_list_t *headers);
 
-/* the answer begins: what is fed from now on is copied */
+/* Starts the copy of a response. */
 void ngx_http_llm_copy_start(ngx_http_llm_ctx_t *ctx);
 
-/* nothing is kept of it: why, a static word; memory stays the request's */
+/* Drops the copy; why is a static string.  The memory stays in r->pool. */
 void ngx_http_llm_copy_drop(ngx_http_llm_ctx_t *ctx, const char *why);
 
 /* copies; an answer longer than llm_cache_max_size is dropped */
@@ -48,9 +48,10 @@ ngx_int_t ngx_http_llm_copy_store(ngx_http_request_t *r,
 /* ngx_http_llm_replay.c */
 
 /*
- * Renders the entry in the form that the client has asked for, a stream or a
- * document, if it is the other one; then its body, type and stream change.
- * NGX_OK; NGX_DECLINED: that form cannot say what it says; NGX_ERROR: memory.
+ * Renders the entry in the form that the client requested, a stream or a
+ * document, and changes its body, type and stream flag.  Returns NGX_DECLINED
+ * if the requested form cannot express the response, NGX_ERROR if there is no
+ * memory.
  */
 ngx_int_t ngx_http_llm_replay_fit(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry);

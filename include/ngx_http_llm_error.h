@@ -1,11 +1,11 @@
 /*
- * ngx_http_llm_error.h: what goes wrong, as the client is told.
+ * ngx_http_llm_error.h: errors in the response to the client.
  *
- * Whoever finds a fault fills the ngx_http_llm_error_t of the charge with
- * ngx_http_llm_fault() and returns the HTTP status that gives; nginx's own
- * machinery (error_page, access log) sees that status, and the page it would
- * make up is replaced by OpenAI's error object in the filters of
- * service/client/ngx_http_llm_error.c.
+ * A function that finds a fault fills the ngx_http_llm_error_t of the charge
+ * with ngx_http_llm_fault() and returns the resulting HTTP status.  error_page
+ * and the access log see that status.  The filters of
+ * service/client/ngx_http_llm_error.c replace nginx's error page by an error
+ * object of OpenAI's API.
  */
 
 #ifndef _NGX_HTTP_LLM_ERROR_H_INCLUDED_
@@ -67,7 +67,7 @@ typedef struct {
     ngx_list_t             headers;      /* table_elt_t, as it sent them; not
                                             of one that was cached */
     ngx_str_t              body;
-    unsigned               use:1;        /* nobody else has answered */
+    unsigned               use:1;        /* no other attempt was answered */
 } ngx_http_llm_kept_t;
 
 

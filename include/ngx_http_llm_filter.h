@@ -12,8 +12,8 @@
 /* ngx_http_llm_header.c */
 
 /*
- * Builds the hash of client headers that travel on: ours and those of
- * llm_pass_header.  NGX_OK or NGX_ERROR.
+ * Builds the hash of client headers that are passed to the provider: the
+ * default list and the names of llm_pass_header.  Returns NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_llm_header_travel(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf);

@@ -9,15 +9,15 @@
 #include <ngx_http_llm.h>
 
 
-/* phase handler, ACCESS: with llm_auth nobody passes without a key */
+/* Handles the ACCESS phase: with llm_auth a request needs a valid key. */
 ngx_int_t ngx_http_llm_access_handler(ngx_http_request_t *r);
 
 /* phase handler, PRECONTENT: body, facts, model; NGX_DECLINED to go on */
 ngx_int_t ngx_http_llm_admit_handler(ngx_http_request_t *r);
 
 /*
- * The same steps without waiting, for a subrequest, whose body has been read
- * by the main request.  NGX_OK or an HTTP status.
+ * Runs the same steps without waiting, for a subrequest: the main request has
+ * read the body.  Returns NGX_OK or an HTTP status.
  */
 ngx_int_t ngx_http_llm_admit_subrequest(ngx_http_request_t *r);
 
@@ -51,9 +51,9 @@ ngx_int_t ngx_http_llm_models(ngx_http_request_t *r);
 ngx_http_llm_ctx_t *ngx_http_llm_charge_ctx(ngx_http_request_t *r);
 
 /*
- * Phase handler, SERVER_REWRITE and REWRITE: where post_action begins, ends the
- * charge of the client request, whose response is complete or aborted, and
- * cancels its timers and its calls of Redis.  Returns NGX_DECLINED.
+ * Handles SERVER_REWRITE and REWRITE at the start of post_action: ends the
+ * charge of the client request and cancels its timers and its calls to Redis.
+ * The response is complete or aborted then.  Returns NGX_DECLINED.
  */
 ngx_int_t ngx_http_llm_settle_post_action(ngx_http_request_t *r);
 
@@ -64,8 +64,8 @@ ngx_int_t ngx_http_llm_settle_post_action(ngx_http_request_t *r);
 ngx_http_llm_charge_t *ngx_http_llm_charge_find(ngx_http_request_t *r);
 
 /*
- * Filters, the last ones of ours: they make the charge of what was answered
- * before admission, and settle what has been answered whole.
+ * Installs the filters that run last in this module.  They create the charge of
+ * a request that was answered before admission, and settle complete responses.
  */
 ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
 
@@ -80,7 +80,7 @@ typedef enum {
     NGX_HTTP_LLM_USAGE_PROVIDER,
     NGX_HTTP_LLM_USAGE_ESTIMATED,    /* readable, but without usable usage */
     NGX_HTTP_LLM_USAGE_UNKNOWN,      /* it could not be read */
-    NGX_HTTP_LLM_USAGE_CACHE         /* nobody was asked */
+    NGX_HTTP_LLM_USAGE_CACHE         /* no provider was used */
 } ngx_http_llm_usage_e;
 
 ngx_http_llm_usage_e ngx_http_llm_cost_usage(ngx_http_llm_charge_t *charge);
@@ -95,10 +95,10 @@ int64_t ngx_http_llm_cost(ngx_http_llm_charge_t *charge);
 const ngx_llm_usage_t *ngx_http_llm_cost_tokens_of(
     ngx_http_llm_charge_t *charge);
 
-/* all of them */
+/* Returns the sum of all tokens. */
 int64_t ngx_http_llm_cost_total(const ngx_llm_usage_t *usage);
 
-/* what so many tokens cost of the last target, or NGX_LLM_PRICE_UNKNOWN */
+/* Returns the cost at the last target's price, nano-USD, or ..._UNKNOWN. */
 int64_t ngx_http_llm_cost_price(ngx_http_llm_charge_t *charge,
     const ngx_llm_usage_t *usage);
 

@@ -42,7 +42,7 @@ typedef struct {
     ngx_int_t                      weight;
     const ngx_llm_price_t         *price;        /* price=, or of a constant
                                                     model; NULL: neither */
-    ngx_llm_health_record_t       *health;       /* NULL: nobody calls */
+    ngx_llm_health_record_t       *health;       /* NULL: not used */
     ngx_int_t                      current;      /* a worker's, of its turn */
     uint64_t                       seed;         /* of its place in a hash */
     unsigned                       wildcard:1;   /* "*": what the * matched */
@@ -50,7 +50,7 @@ typedef struct {
 } ngx_http_llm_target_t;
 
 
-/* targets of one model; a set of them is a uint64_t */
+/* targets of one model; a set is a bit mask, uint64_t */
 
 #define NGX_HTTP_LLM_TARGETS       64
 

@@ -42,7 +42,7 @@ typedef struct {
 typedef struct {
     ngx_str_t                      secret;       /* "": none is sent */
     ngx_str_t                      head;         /* constant header lines */
-    ngx_llm_health_record_t       *health;       /* NULL: nobody calls */
+    ngx_llm_health_record_t       *health;       /* NULL: not used */
 } ngx_http_llm_credential_t;
 
 
@@ -94,12 +94,12 @@ typedef struct {
 
     unsigned                       ssl:1;
 
-    ngx_llm_health_record_t       *health;       /* NULL: nobody calls */
+    ngx_llm_health_record_t       *health;       /* NULL: not used */
 
-    /* what a worker learns */
+    /* state of a worker */
 
     ngx_uint_t                     turn;         /* of its keys, the next */
-    ngx_llm_name_t                *resolve;      /* of its own block */
+    ngx_llm_name_t                *resolve;      /* the private block's */
 #if (NGX_SSL)
     ngx_ssl_session_t             *session;      /* to be resumed */
 #endif

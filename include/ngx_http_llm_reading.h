@@ -25,7 +25,7 @@ typedef struct {
     off_t                          rest;         /* -1: until close */
     size_t                         held;         /* decoded, in u->buffer */
     unsigned                       complete:1;
-    unsigned                       begun:1;      /* what was held is out */
+    unsigned                       begun:1;      /* held bytes were sent */
     unsigned                       broken:1;     /* an invalid chunk */
     unsigned                       distrust:1;   /* a 204 with a body */
 } ngx_http_llm_framing_ctx_t;
@@ -35,12 +35,12 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t                     verdict;      /* NGX_HTTP_LLM_NEXT_... */
-    ngx_llm_error_class_e          error_class;  /* whose fault it is */
+    ngx_llm_error_class_e          error_class;  /* health scope */
     int64_t                        hint;         /* ms to wait, or -1 */
     size_t                         read;         /* of held, by answer */
     size_t                         event;        /* of held: the event read */
     ngx_str_t                      substitute;   /* body instead of theirs */
-    unsigned                       failed:1;     /* by what it said */
+    unsigned                       failed:1;     /* the body is an error */
     unsigned                       keeping:1;    /* reading an error's body */
     unsigned                       known:1;      /* the kind of the body */
     unsigned                       expired:1;    /* llm_hold_timeout has */
@@ -58,7 +58,7 @@ typedef struct {
     unsigned                       strip:1;      /* drop the usage chunk */
     size_t                         pending;      /* of an unfinished event */
     unsigned                       passing:1;    /* event too long to hold */
-    unsigned                       lf:1;         /* of what was left out */
+    unsigned                       lf:1;         /* after a dropped event */
     off_t                          size;         /* of the body, so far */
     unsigned                       begun:1;      /* first span was seen */
     unsigned                       oversize:1;   /* llm_max_response_size */

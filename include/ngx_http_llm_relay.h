@@ -22,7 +22,7 @@ ngx_int_t ngx_http_llm_judge_body(ngx_http_request_t *r);
 /* no more of the body is held: as judge_body(), but for NGX_AGAIN */
 ngx_int_t ngx_http_llm_judge_full(ngx_http_request_t *r);
 
-/* the same for a reason found elsewhere, told to the operator, or NULL */
+/* Fails the attempt with a verdict; reason is logged unless NULL. */
 ngx_int_t ngx_http_llm_judge_fail(ngx_http_request_t *r, ngx_uint_t verdict,
     const char *reason);
 
@@ -46,16 +46,17 @@ ngx_int_t ngx_http_llm_relay_span(ngx_http_request_t *r, u_char *pos,
     u_char **end);
 
 /*
- * Judges charge->end of a stream whose last event has come, and adds the last
- * buffer to u->out_bufs.  Returns NGX_OK or NGX_ERROR.
+ * Sets charge->end of a stream after its last event, and adds the last buffer
+ * to u->out_bufs.  Returns NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_llm_relay_close(ngx_http_request_t *r);
 
 /*
- * The body has ended with rc (as u->finalize_request) after the header was
- * sent: sends what was held back, and judges charge->end.  NGX_OK: complete,
- * or the client is gone, drained or not; NGX_DECLINED: a stream was cut, the
- * client wants an error event; NGX_ERROR: anything else was cut.
+ * Ends a response after its header was sent; rc is the argument of
+ * u->finalize_request.  Sends held bytes and sets charge->end.  Returns NGX_OK
+ * if the response is complete or the client has closed the connection,
+ * NGX_DECLINED if a stream was cut and needs an error event, NGX_ERROR if
+ * another response was cut.
  */
 ngx_int_t ngx_http_llm_relay_end(ngx_http_request_t *r, ngx_int_t rc);
 

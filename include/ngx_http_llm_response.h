@@ -33,8 +33,8 @@ ngx_int_t ngx_http_llm_response_room(ngx_http_request_t *r);
 void ngx_http_llm_framing_init(ngx_http_request_t *r);
 
 /*
- * Before the header is sent: decodes what is in u->buffer in place, so that
- * [pos, last) is body, framing.held bytes of it.  NGX_OK or NGX_ERROR.
+ * Decodes u->buffer in place before the header is sent, so that [pos, last) is
+ * framing.held bytes of body.  Returns NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_llm_framing_hold(ngx_http_request_t *r);
 

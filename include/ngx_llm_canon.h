@@ -1,12 +1,12 @@
 /*
  * ngx_llm_canon.h: the canonical form of a JSON request body, for the key of
- * a cache: equal questions give equal bytes, different ones never do.
+ * a cache: equal requests give equal bytes, different requests never do.
  *
  * The form is itself JSON, in one way of writing it: no white space; members
  * by the decoded bytes of their keys; strings with the shortest escapes of
  * RFC 8785 and nothing normalised; numbers by exact decimal value, 1, 1.0 and
- * 10e-1 as 1, -0 as 0, never through a double.  As every value ends by itself
- * no length is needed to tell ["ab","c"] from ["a","bc"].
+ * 10e-1 as 1, -0 as 0, never through a double.  JSON values delimit themselves,
+ * so ["ab","c"] and ["a","bc"] differ without a length.
  *
  * Left out of the outer object: user, metadata, safety_identifier,
  * prompt_cache_key, prompt_cache_retention, prompt_cache_options,
@@ -40,9 +40,9 @@ typedef struct {
     uint32_t                pos;     /* offset of its text; of an object the
                                         node of its first key, 0: none */
     uint32_t                len;     /* of its text, quotes included */
-    uint32_t                next;    /* of a key: the next one in order, 0:
-                                        none; of a container: what is behind */
-    uint32_t                type;    /* what it is, and flags */
+    uint32_t                next;    /* of a key: the next key in order, or
+                                        0; of a container: the node after it */
+    uint32_t                type;    /* NGX_LLM_CANON_..., flags */
 } ngx_llm_canon_node_t;
 
 
@@ -80,10 +80,15 @@ typedef struct {
 
 
 /*
- * The body is what ngx_llm_json_facts() has accepted.  NGX_OK: all was put.
- * NGX_DECLINED: refused says why, what was put is void.  NGX_AGAIN: nodes are
- * too few, nothing was put: try with twice as many.  NGX_ERROR: the body is no
- * JSON object after all, what was put is void; not every such body is found.
+ * Puts the canonical form of a body that ngx_llm_json_facts() has accepted.
+ * Returns
+ *
+ *   NGX_OK        the form is complete;
+ *   NGX_DECLINED  the body must not be cached, c->refused is the reason;
+ *   NGX_AGAIN     more nodes are needed: call again with twice as many;
+ *   NGX_ERROR     the body is not a JSON object; not all such bodies are found.
+ *
+ * The output is valid only after NGX_OK.
  */
 ngx_int_t ngx_llm_canon(ngx_llm_canon_t *c, const u_char *body, size_t len);
 

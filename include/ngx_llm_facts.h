@@ -1,6 +1,6 @@
 /*
- * ngx_llm_facts.h: what is known of a request body.  Everything is a value or
- * an offset into the body, and stays true as long as the body's bytes do.
+ * ngx_llm_facts.h: the facts of a request body.  A fact is a value or an offset
+ * into the body, and is valid as long as the body is not changed.
  */
 
 #ifndef _NGX_LLM_FACTS_H_INCLUDED_
@@ -91,7 +91,7 @@ void ngx_llm_facts_init(ngx_llm_facts_t *facts);
 /* 1: a model's name, 1 to 256 bytes of 0x21-0x7e without '"' and '\' */
 ngx_uint_t ngx_llm_facts_is_name(const u_char *name, size_t len);
 
-/* len bytes of a name, or the first of them, are in model: is it one? */
+/* Checks the model name, of which model has the first bytes or all len. */
 void ngx_llm_facts_name(ngx_llm_facts_t *facts, size_t len);
 
 

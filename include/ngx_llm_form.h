@@ -1,11 +1,11 @@
 /*
- * ngx_llm_form.h: what one strict pass over a multipart/form-data body finds
- * (RFC 7578, RFC 2046).
+ * ngx_llm_form.h: facts of a multipart/form-data body (RFC 7578, RFC 2046),
+ * read in one strict pass.
  *
- * Pure: nothing is allocated, logged, locked or kept between calls; the body
- * is neither modified nor copied, and no byte outside of it is read, so that
- * it may be a mapped file.  What two readers of forms could see differently
- * is refused: a name that is policed here must be the name that counts there.
+ * Nothing is allocated, logged, locked or kept between calls.  The body is
+ * neither modified nor copied, and no other byte is read, so that it may be a
+ * mapped file.  A form that two parsers could read differently is rejected:
+ * the provider must find the same model name as the gateway.
  */
 
 #ifndef _NGX_LLM_FORM_H_INCLUDED_
@@ -29,13 +29,13 @@ ngx_int_t ngx_llm_form_boundary(const u_char *type, size_t len,
     ngx_str_t *boundary);
 
 /*
- * Sets facts->form.  NGX_OK: the body is a whole form; model and stream are
- * those of its fields, members_pos is its first delimiter, "--" and the
- * boundary, delimiter_size bytes of it.  outside counts all but the content
- * of files, counts are 0.  NGX_ERROR: *err says why not, all other facts are
- * unspecified: INVALID if it is no form, wherever it breaks, else the first
- * field that is given twice (DUPLICATE) or is no such value (TYPE).  boundary
- * is valid, body may be NULL if len is 0.
+ * Sets facts->form.  Returns NGX_OK if the body is a complete form: model and
+ * stream are the values of its fields, members_pos is the first delimiter ("--"
+ * and the boundary, delimiter_size bytes), outside counts all bytes but the
+ * content of files, counts are 0.  Returns NGX_ERROR with *err set and the
+ * other facts unspecified: INVALID if the body is not a form, else the first
+ * field that occurs twice (DUPLICATE) or has a wrong value (TYPE).  boundary
+ * must be valid, body may be NULL if len is 0.
  */
 ngx_int_t ngx_llm_form_facts(const u_char *body, size_t len,
     const ngx_str_t *boundary, ngx_llm_facts_t *facts,

@@ -1,9 +1,9 @@
 /*
- * ngx_llm_json.h: what one strict pass over a request body finds.
+ * ngx_llm_json.h: facts of a JSON request body, read in one strict pass.
  *
- * Pure: nothing is allocated, logged, locked or kept between calls; the body
- * is neither modified nor copied, and no byte outside of it is read, so that
- * it may be a mapped file.
+ * Nothing is allocated, logged, locked or kept between calls.  The body is
+ * neither modified nor copied, and no other byte is read, so that it may be a
+ * mapped file.
  */
 
 #ifndef _NGX_LLM_JSON_H_INCLUDED_
@@ -36,10 +36,10 @@ typedef struct {
 
 
 /*
- * NGX_OK: the body is one JSON object by RFC 8259 and the facts are complete.
- * NGX_ERROR: *err says why not, the facts are unspecified.  A body that is not
- * JSON is INVALID wherever it breaks; of several DUPLICATE and TYPE the first
- * in the document is told.  body may be NULL if len is 0.
+ * Returns NGX_OK if the body is one JSON object (RFC 8259) and the facts are
+ * complete.  Returns NGX_ERROR with *err set and the facts unspecified: INVALID
+ * if the body is not JSON, else the first DUPLICATE or TYPE of the document.
+ * body may be NULL if len is 0.
  */
 ngx_int_t ngx_llm_json_facts(const u_char *body, size_t len,
     ngx_llm_facts_t *facts, ngx_llm_json_error_t *err);

@@ -1,8 +1,8 @@
 /*
- * ngx_llm_keys.h: the consumers and their keys, as the keys file has them.
+ * ngx_llm_keys.h: the consumers of the keys file and their keys.
  *
- * Of a key only its SHA-256 is known.  All of it is read while the
- * configuration is parsed and never changes.
+ * Keys are stored as SHA-256 only.  The file is read while the configuration
+ * is parsed; the data never changes.
  */
 
 #ifndef _NGX_LLM_KEYS_H_INCLUDED_
@@ -18,7 +18,7 @@ typedef struct ngx_llm_keys_s       ngx_llm_keys_t;
 
 typedef struct {
     ngx_str_t            name;
-    ngx_array_t         *models;     /* ngx_str_t, or NULL: all of them */
+    ngx_array_t         *models;     /* ngx_str_t, or NULL: all models */
     ngx_array_t         *vars;       /* ngx_keyval_t, or NULL */
 } ngx_llm_consumer_t;
 
@@ -30,9 +30,8 @@ typedef struct {
 ngx_llm_keys_t *ngx_llm_keys_load(ngx_conf_t *cf, ngx_str_t *name);
 
 /*
- * Whose key it is; now in seconds of the epoch.  The key is hashed, and what
- * is compared is compared in constant time.  NULL: nobody's, or it has
- * expired.
+ * Returns the consumer of a key, or NULL if the key is unknown or has expired;
+ * now is in seconds since the epoch.  The hashes are compared in constant time.
  */
 ngx_llm_consumer_t *ngx_llm_keys_find(ngx_llm_keys_t *keys, ngx_str_t *key,
     time_t now);

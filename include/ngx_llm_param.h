@@ -18,8 +18,8 @@ typedef struct {
 
 
 /*
- * At *pos word must stand, in any case; returns what is behind it, where the
- * parameters are, or NULL: another word.  lowcase is in lower case.
+ * Returns the start of the parameters after the word at pos, or NULL if the
+ * word is not lowcase, which is in lower case; case does not matter.
  */
 const u_char *ngx_llm_param_word(const u_char *pos, const u_char *last,
     const char *lowcase);
@@ -35,7 +35,7 @@ ngx_int_t ngx_llm_param_next(const u_char **pos, const u_char *last,
 ngx_uint_t ngx_llm_param_is(const ngx_str_t *s, const char *lowcase);
 ngx_uint_t ngx_llm_param_begins(const ngx_str_t *s, const char *lowcase);
 
-/* what is behind spaces and tabs */
+/* Skips spaces and tabs. */
 const u_char *ngx_llm_param_space(const u_char *p, const u_char *last);
 
 

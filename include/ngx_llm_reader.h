@@ -1,16 +1,16 @@
 /*
  * ngx_llm_reader.h: a few values out of a JSON object that comes in pieces.
  *
- * The caller's table says which paths it wants.  The scanner sees each byte
- * once, keeps its place at every byte and copies nothing but a key or a value
- * that a piece's end cuts.  What the table does not name is skipped: there
- * only quotes, backslashes and brackets are looked at.
+ * A table of the caller names the paths.  The reader sees each byte once, can
+ * stop at every byte, and copies only a key or a value that the end of a piece
+ * cuts.  It skips values that the table does not name: in these it finds only
+ * quotes, backslashes and brackets.
  *
  * Checked: one object, brackets paired by type to NGX_LLM_READER_DEPTH, strings
  * closed, literals, and on named paths the commas and colons.  Not checked:
  * UTF-8, control bytes and escapes in strings, the grammar of numbers (beyond
- * their first byte), commas and colons in what is skipped.  Keys are compared
- * undecoded: one that is written with escapes is no named one.
+ * their first byte), commas and colons in skipped values.  Keys are compared
+ * undecoded: a key that is written with escapes matches no name.
  */
 
 #ifndef _NGX_LLM_READER_H_INCLUDED_
@@ -21,9 +21,9 @@
 
 
 #define NGX_LLM_READER_DEPTH   512   /* brackets open at a time */
-#define NGX_LLM_READER_LEVELS  8     /* of them on a named path */
+#define NGX_LLM_READER_LEVELS  8     /* levels on a named path */
 
-/* what a value is */
+/* types of a value */
 
 #define NGX_LLM_READER_STRING   1
 #define NGX_LLM_READER_NUMBER   2
@@ -39,7 +39,7 @@ typedef struct {                        /* a place in a document */
     u_char                          state;
     u_char                          escape; /* next byte is quoted */
     uint16_t                        depth;  /* open brackets */
-    uint16_t                        base;  /* of them outside of what we skip */
+    uint16_t                        base;  /* levels that are not skipped */
     u_char                          node[NGX_LLM_READER_LEVELS];
     u_char                          name[NGX_LLM_READER_LEVELS];  /* its slot */
     u_char                          closer[NGX_LLM_READER_LEVELS]; /* } or ] */
@@ -84,15 +84,16 @@ void ngx_llm_reader_init(ngx_llm_reader_t *pl,
     const ngx_llm_reader_node_t *nodes);
 
 /*
- * Moves *pos on.  Before it returns, the handler has been called for each
- * named value: slot, type, and the value itself if it is a string or a number.
- * An object or array is told at its start, and at its end if it has a node.  A
- * null is not told.
+ * Reads from *pos and moves it.  Before the function returns, it calls the
+ * handler for each named value with slot and type, and with the value of a
+ * string or number.  The handler is called at the start of an object or array,
+ * and at its end if it has a node.  It is not called for null.  Returns
  *
  *   NGX_AGAIN  *pos == last;
- *   NGX_DONE   the document is closed, *pos is behind it and, at every later
- *              call, behind the white space that follows;
- *   NGX_ERROR  it is no JSON object, or something follows it; *pos == last.
+ *   NGX_DONE   the document is complete, *pos is after it and, at every later
+ *              call, after the white space that follows;
+ *   NGX_ERROR  the document is not a JSON object, or bytes follow it;
+ *              *pos == last.
  */
 ngx_int_t ngx_llm_reader_read(ngx_llm_reader_t *pl, u_char **pos, u_char *last);
 

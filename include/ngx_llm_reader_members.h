@@ -17,18 +17,18 @@
 typedef struct {
     const char                 *name;
     u_char                      len;
-    u_char                      slot;   /* the value's name; 0: not told */
-    u_char                      node;   /* inside of it; 0: skip that */
+    u_char                      slot;   /* the value's name; 0: no call */
+    u_char                      node;   /* of its members; 0: skip them */
 } ngx_llm_reader_member_t;
 
 
 /*
- * A node: what may be inside of an object or an array.  Its keys are numbered
- * from 1, keys of one length side by side: the first one of them is found by
- * the length, the others (twins) behind it.  Key 0 is of the names that a node
- * does not have, see ngx_llm_reader_others().  A table is an array of nodes,
- * node 1 is the document, node 0 is not used.  Of a key given twice both are
- * told.
+ * A node names the members of an object or array.  Keys are numbered from 1,
+ * keys of one length side by side: the first is found by its length, the others
+ * (twins) follow it.  Key 0 stands for all other names, see
+ * ngx_llm_reader_others().  A table is an array of nodes: node 1 is the
+ * document, node 0 is not used.  The handler is called for both values of a key
+ * that occurs twice.
  */
 typedef struct {
     u_char                      first[NGX_LLM_READER_VALUE + 1];
@@ -63,7 +63,7 @@ ngx_llm_reader_same(const void *a, const void *b, size_t n)
     return x == y;
 }
 
-/* len <= NGX_LLM_READER_VALUE; what is compared may overlap */
+/* Compares len <= NGX_LLM_READER_VALUE bytes; the two may overlap. */
 
 static ngx_inline ngx_uint_t
 ngx_llm_reader_equal(const char *a, u_char *b, size_t len)

@@ -1,11 +1,11 @@
 /*
  * ngx_llm_resolve.h: the addresses of a host name, kept fresh while they are
- * used.  One name is one struct, made while the configuration is read; what
- * it learns is its worker's own.
+ * used.  A name is one struct, created while the configuration is read; each
+ * worker resolves it separately.
  *
- * A set of addresses is counted: who uses one pins it, and an answer that
- * replaces it leaves it alive until the last pin is gone.  Where a query
- * fails the last good set stays.
+ * A set of addresses has a reference count.  A new set replaces the old one,
+ * which is freed when its last reference is released.  If a query fails, the
+ * last good set stays in use.
  */
 
 #ifndef _NGX_LLM_RESOLVE_H_INCLUDED_
@@ -28,9 +28,9 @@ typedef struct {
 
 typedef struct {
     ngx_uint_t             refs;
-    ngx_uint_t             next;         /* whose turn it is */
+    ngx_uint_t             next;         /* address to use next */
     ngx_uint_t             naddrs;
-    ngx_llm_addr_t         addrs[1];     /* naddrs of them */
+    ngx_llm_addr_t         addrs[1];     /* naddrs elements */
 } ngx_llm_addrs_t;
 
 
@@ -62,7 +62,7 @@ ngx_llm_name_t *ngx_llm_resolve_create(ngx_pool_t *pool, ngx_str_t *host,
 ngx_int_t ngx_llm_resolve_seed(ngx_llm_name_t *name, ngx_addr_t *addrs,
     ngx_uint_t naddrs, ngx_log_t *log);
 
-/* forgets what is known; nothing may be pinned any more */
+/* Frees the addresses; no reference may be held. */
 void ngx_llm_resolve_done(ngx_llm_name_t *name);
 
 /*

@@ -1,9 +1,9 @@
 /*
- * ngx_llm_seal.h: what is kept where others may read or change it, sealed by
- * AES-256-GCM.
+ * ngx_llm_seal.h: encryption of cached responses in Redis by AES-256-GCM.
  *
- * Each sealed text has a key of its own, of the secret, the scope and a random
- * salt, and opens under the scope and the name it was sealed with, only.
+ * Each text has a separate key, derived from the secret, the scope and a random
+ * salt.  It can be decrypted only with the scope and the name that it was
+ * encrypted with.
  */
 
 #ifndef _NGX_LLM_SEAL_H_INCLUDED_
@@ -34,9 +34,9 @@ typedef struct ngx_llm_seal_s  ngx_llm_seal_t;
 ngx_llm_seal_t *ngx_llm_seal_create(ngx_conf_t *cf, ngx_str_t *secret);
 
 /*
- * Seals n pieces, one after the other, under scope and the NGX_LLM_SEAL_KEY
- * bytes of name.  out has room for their length and NGX_LLM_SEAL_EXTRA, and
- * overlaps none of them.  NGX_OK, or NGX_ERROR: out is not to be used.
+ * Encrypts n pieces, one after the other, with scope and the NGX_LLM_SEAL_KEY
+ * bytes of name.  out has room for the pieces and NGX_LLM_SEAL_EXTRA bytes, and
+ * does not overlap the pieces.  Returns NGX_OK, or NGX_ERROR if out is invalid.
  */
 ngx_int_t ngx_llm_seal(ngx_llm_seal_t *seal, ngx_str_t *scope,
     const u_char *name, ngx_str_t *pieces, ngx_uint_t n, u_char *out);

@@ -43,14 +43,14 @@ typedef struct {
 typedef struct {
     ngx_atomic_t      tokens[4];     /* prompt, cached, completion, reasoning */
     ngx_atomic_t      cost;          /* nano-USD */
-    ngx_atomic_t      unpriced;      /* answers whose cost is not known */
+    ngx_atomic_t      unpriced;      /* responses of unknown cost */
     ngx_llm_histogram_t ttft;
     ngx_llm_histogram_t duration;
 } ngx_llm_series_answers_t;
 
 
 typedef struct {
-    ngx_atomic_t      unknown;       /* answers whose usage was not read */
+    ngx_atomic_t      unknown;       /* responses of unknown usage */
 } ngx_llm_series_providers_t;
 
 

@@ -44,25 +44,25 @@ typedef struct {
 void ngx_llm_sse_init(ngx_llm_sse_t *s);
 
 /*
- * Moves *pos on, and returns
+ * Reads from *pos and moves it.  Returns
  *
- *   NGX_DECLINED  a piece of the event's data is in *data, which points into
- *                 the input (or to a LF that joins two data lines);
- *   NGX_OK        the event has ended, *pos is behind its blank line.  With
- *                 CRLF whose LF has not come yet, *pos is behind the CR, and
- *                 the next call takes the LF;
- *   NGX_AGAIN     *pos == last, nothing to tell.
+ *   NGX_DECLINED  *data is a piece of the event's data and points into the
+ *                 input (or to a LF that joins two data lines);
+ *   NGX_OK        the event is complete, *pos is after its blank line.  If the
+ *                 LF of a CRLF has not been received yet, *pos is after the CR,
+ *                 and the next call reads the LF;
+ *   NGX_AGAIN     *pos == last, the event is not complete.
  *
- * Blocks without a known field (comments, empty lines) are consumed without
- * a word.  A block of known fields without data is an event with data == 0.
+ * Blocks without a known field (comments, empty lines) are skipped.  A block of
+ * known fields without data is an event with data == 0.
  */
 ngx_int_t ngx_llm_sse_next(ngx_llm_sse_t *s, u_char **pos, u_char *last,
     ngx_str_t *data);
 
 /*
- * 1 if a comment may be inserted here: at the start of a line and outside of
- * an event.  Not between a CR and what may be its LF: a blank line of its own
- * would be an event to a client that has seen an id.
+ * Returns 1 if a comment may be inserted: at the start of a line and outside of
+ * an event.  Returns 0 after a CR: a LF that follows it would become a blank
+ * line, which is an event for a client that has seen an id.
  */
 ngx_uint_t ngx_llm_sse_boundary(const ngx_llm_sse_t *s);
 

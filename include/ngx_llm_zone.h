@@ -68,9 +68,9 @@ ngx_int_t ngx_llm_zone_use(ngx_llm_zone_t *zone, ngx_llm_zone_part_e part,
 void *ngx_llm_zone_calloc(ngx_llm_zone_t *zone, size_t size);
 
 /*
- * The same for a pool of its own, of 1/part of the zone, or less if the zone
- * has not that much.  What is allocated from it never takes memory of other
- * parts.  The zone's mutex guards it: only ngx_slab_..._locked() may be called.
+ * Allocates a slab pool of 1/part of the zone, or less if the zone has less
+ * free memory.  Allocations from this pool never take memory of other parts.
+ * The zone's mutex guards it: only ngx_slab_..._locked() may be called.
  */
 ngx_slab_pool_t *ngx_llm_zone_room(ngx_llm_zone_t *zone, ngx_uint_t part);
 

@@ -1,7 +1,7 @@
 /*
- * ngx_llm_lexer.h: strict JSON (RFC 8259), walked without recursion.  The
- * caller opens the objects whose members it wants to see, all else is walked
- * over by ngx_llm_lexer_value().  NULL is an error: error and reason are set.
+ * ngx_llm_lexer.h: strict JSON (RFC 8259), read without recursion.  The caller
+ * reads the members of an object with ngx_llm_lexer_next(), and skips a value
+ * with ngx_llm_lexer_value().  NULL is an error: error and reason are set.
  */
 
 #ifndef _NGX_LLM_LEXER_H_INCLUDED_
@@ -35,18 +35,18 @@ void ngx_llm_lexer_init(ngx_llm_lexer_t *w, ngx_uint_t level,
     const u_char *start, const u_char *end);
 
 /*
- * p is behind the '{' of an object (first = 1), or behind a value in it.
- * Sets key and returns where the value must start; at the end of the object
- * sets key to NULL and returns what is behind the '}'.
+ * Reads the next key of an object; p is after its '{' (first = 1) or after a
+ * value.  Sets key and returns the position of the value.  At the end of the
+ * object sets key to NULL and returns the position after its '}'.
  */
 const u_char *ngx_llm_lexer_next(ngx_llm_lexer_t *w, const u_char *p,
     ngx_uint_t first);
 
-/* p is where a value must start; returns what is behind it */
+/* Reads the value that must start at p.  Returns its end. */
 const u_char *ngx_llm_lexer_value(ngx_llm_lexer_t *w, const u_char *p);
 
 
-/* sets what is wrong at p and returns NULL; at the end something is missing */
+/* Sets error to p and reason, and returns NULL. */
 const u_char *ngx_llm_lexer_invalid(ngx_llm_lexer_t *w, const u_char *p,
     const char *reason);
 
@@ -64,7 +64,7 @@ ngx_llm_lexer_peek(ngx_llm_lexer_t *w, const u_char *p)
 }
 
 
-/* returns what is behind white space; mostly there is none */
+/* Skips white space, which is rare. */
 
 static ngx_inline const u_char *
 ngx_llm_lexer_space(ngx_llm_lexer_t *w, const u_char *p)

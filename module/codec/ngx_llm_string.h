@@ -23,7 +23,7 @@
 
 typedef struct {
     const u_char   *start;         /* the body, set by the caller; the     */
-    const u_char   *end;           /* scanner reads nothing outside of it  */
+    const u_char   *end;           /* the scanner reads no byte after it */
     uint64_t        counts[NGX_LLM_CLASS_N];   /* grow with every string */
     const u_char   *error;         /* the wrong byte, or end if cut short */
     const char     *reason;        /* static text */
@@ -48,8 +48,8 @@ const u_char *ngx_llm_string_scan_sse2(ngx_llm_string_t *s, const u_char *p);
 #endif
 
 /*
- * The length of the valid multi-byte character at p, whose first byte is not
- * ASCII, or 0.
+ * Returns the length of the multi-byte character at p, or 0 if it is invalid.
+ * The first byte must not be ASCII.
  */
 size_t ngx_llm_utf8_length(const u_char *p, const u_char *end);
 

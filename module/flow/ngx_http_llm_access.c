@@ -1,6 +1,6 @@
 /*
- * Access: with llm_auth nobody passes without a key.  An ordinary handler of
- * the phase, so that "satisfy" and other modules have their say.
+ * The ACCESS phase: with llm_auth a request needs a valid key.  It is an
+ * ordinary phase handler, so "satisfy" and other access modules apply.
  */
 
 

@@ -50,7 +50,7 @@ ngx_http_llm_charge_ctx(ngx_http_request_t *r)
     }
 
     if (ctx == NULL) {
-        /* of its own: with it the pool would need one more block of 4 KiB */
+        /* separate: in the pool it would need another block of 4 KiB */
 
         ctx = ngx_pmemalign(r->pool, sizeof(ngx_http_llm_ctx_t),
                             NGX_POOL_ALIGNMENT);

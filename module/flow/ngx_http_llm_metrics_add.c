@@ -95,7 +95,7 @@ ngx_http_llm_metrics_add(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
     sample.unknown = (usage == NGX_HTTP_LLM_USAGE_UNKNOWN);
     sample.cost = ngx_http_llm_cost(charge);
 
-    /* llm_meter alone does not know the model: nobody could give it a price */
+    /* under llm_meter alone the model is unknown and can have no price */
 
     sample.unpriced = (lmcf->priced
                        && sample.cost == NGX_LLM_PRICE_UNKNOWN

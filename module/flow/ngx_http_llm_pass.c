@@ -1,8 +1,8 @@
 /*
- * The content handler of llm_pass: the models are listed here, everything
- * else goes to a provider.  This file wires one attempt together - dialect,
- * request, answer, relay - and says which failures move on and what the
- * client is told when nothing is left.
+ * The content handler of llm_pass: lists the models, and passes all other
+ * requests to providers.  This file connects the parts of one attempt (dialect,
+ * request, response, relay), decides which failures are retried with the next
+ * candidate, and chooses the client's error if no candidate is left.
  */
 
 
@@ -164,7 +164,7 @@ ngx_http_llm_pass_nobody(ngx_http_request_t *r)
 }
 
 
-/* the status of it; after a ping an event has to say the same */
+/* Returns the status of a fault; after a ping an error event carries it. */
 
 static ngx_int_t
 ngx_http_llm_pass_fault(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
@@ -198,7 +198,7 @@ ngx_http_llm_pass_choose(ngx_http_request_t *r, ngx_uint_t same)
 }
 
 
-/* the request of one attempt: everything of it is the provider's own */
+/* Creates the request of one attempt for the chosen provider. */
 
 static ngx_int_t
 ngx_http_llm_pass_create(ngx_http_request_t *r)
@@ -359,7 +359,7 @@ ngx_http_llm_pass_head(ngx_http_request_t *r)
 }
 
 
-/* what is held of the body is judged, as much as it may be */
+/* Judges the held bytes of the body. */
 
 static ngx_int_t
 ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)

@@ -121,7 +121,7 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     } else {
 
-        /* the client may have all of it before the last buffer comes */
+        /* the client may have the whole body before the last buffer is sent */
 
         ngx_http_llm_cost_progress(ctx->charge);
     }
@@ -132,8 +132,8 @@ ngx_http_llm_settle_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
 /*
  * Passes the last buffer of a response that its last event has ended, and drops
- * the output of nginx that comes after it.  The addition filter sends a last
- * buffer of its own while the first one is being passed.
+ * the output of nginx that follows.  The addition filter sends another last
+ * buffer while the first one is being passed.
  */
 
 static ngx_int_t

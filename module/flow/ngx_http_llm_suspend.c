@@ -1,6 +1,6 @@
 /*
- * A step of admission that waits: nothing moves the request but what it waits
- * for, and a client that leaves meanwhile is noticed.
+ * Suspends a step of admission: only the awaited event resumes the request.
+ * nginx detects a client that closes the connection meanwhile.
  */
 
 

@@ -1,6 +1,6 @@
 /*
- * ngx_http_llm_block.h: llm_provider and llm_model, and the directives inside
- * of them, as the command table names them.
+ * ngx_http_llm_block.h: setters of llm_provider and llm_model and of the
+ * directives inside, for the command table.
  */
 
 #ifndef _NGX_HTTP_LLM_BLOCK_H_INCLUDED_
@@ -19,8 +19,7 @@
 /* block: what llm_provider and llm_model have in common */
 
 /*
- * Parses the block { } whose directives are of cmd_type; their conf pointer
- * is conf.
+ * Parses a block with directives of type cmd_type, which get the pointer conf.
  */
 char *ngx_http_llm_block_parse(ngx_conf_t *cf, ngx_uint_t cmd_type,
     void *conf);
@@ -30,7 +29,7 @@ ngx_int_t ngx_http_llm_block_name(ngx_conf_t *cf, const char *what,
     ngx_str_t *name);
 
 
-/* model_conf: llm_model and what is in it */
+/* model_conf: llm_model and its directives */
 
 char *ngx_http_llm_model_conf_block(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

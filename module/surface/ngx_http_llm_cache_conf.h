@@ -26,7 +26,7 @@ void ngx_http_llm_cache_conf_merge(ngx_http_llm_cache_conf_t *prev,
 ngx_int_t ngx_http_llm_cache_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
-/* in each worker: the second tier, and what is purged there; the same */
+/* Starts the second tier and its purges in a worker.  NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_llm_cache_conf_worker(ngx_cycle_t *cycle,
     ngx_http_llm_main_conf_t *lmcf);
 

@@ -1,6 +1,6 @@
 /*
- * ngx_http_llm_provider_conf.h: llm_provider and what is in it, for the
- * command table and for the files that share the work.
+ * ngx_http_llm_provider_conf.h: llm_provider and its directives, for the
+ * command table and the provider_*.c files.
  */
 
 #ifndef _NGX_HTTP_LLM_PROVIDER_CONF_H_INCLUDED_
@@ -33,8 +33,8 @@ char *ngx_http_llm_provider_type_api(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_llm_provider_type_word(ngx_conf_t *cf, void *post, void *data);
 
 /*
- * At the closing brace: sets provider->dialect; what is set beside it must
- * have a meaning for it.  NGX_OK or NGX_ERROR (logged).
+ * Sets provider->dialect at the closing brace, and checks that the dialect uses
+ * the parameters that are set.  Returns NGX_OK or NGX_ERROR (logged).
  */
 ngx_int_t ngx_http_llm_provider_type_done(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider);
@@ -47,8 +47,8 @@ ngx_int_t ngx_http_llm_provider_type_endpoint(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider, ngx_str_t *endpoint);
 
 /*
- * Then, with provider->url: provider->quirks become those of the directive,
- * else those its host is known for.  NGX_OK or NGX_ERROR (logged).
+ * Sets provider->quirks from the directive, or else by the host of
+ * provider->url.  Returns NGX_OK or NGX_ERROR (logged).
  */
 ngx_int_t ngx_http_llm_provider_type_quirks(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider);
@@ -79,8 +79,8 @@ ngx_int_t ngx_http_llm_provider_credential_done(ngx_conf_t *cf,
 #if (NGX_HTTP_SSL)
 
 /*
- * The TLS context of a provider whose endpoint is https, into provider->conf;
- * it lives as long as cf->pool.  NGX_OK or NGX_ERROR (logged).
+ * Creates the TLS context of an https endpoint in provider->conf, which lives
+ * as long as cf->pool.  Returns NGX_OK or NGX_ERROR (logged).
  */
 ngx_int_t ngx_http_llm_provider_tls(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);

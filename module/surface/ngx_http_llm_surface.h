@@ -32,7 +32,7 @@ char *ngx_http_llm_auth_conf_keys(ngx_conf_t *cf, ngx_command_t *cmd,
 char *ngx_http_llm_require_conf_require(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
-/* warns of models without a target for what is required, if constant */
+/* Logs a warning if a model has no target for a constant requirement. */
 void ngx_http_llm_require_conf_check(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf);
 
@@ -50,8 +50,8 @@ ngx_int_t ngx_http_llm_health_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 
-/* redis_conf: once http {} is parsed, that the cache's has a secret, and who
-   is asked for their names.  NGX_OK or NGX_ERROR */
+/* redis_conf: after http {} is parsed, checks that llm_cache_redis has a secret
+   and sets the resolver of both servers.  Returns NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_llm_redis_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
@@ -82,7 +82,7 @@ char *ngx_http_llm_quota_conf_init(ngx_conf_t *cf,
 ngx_int_t ngx_http_llm_quota_conf_store(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
-/* of a location: who asks is known, and what it costs */
+/* Checks that the zones of a location have an identity and prices. */
 char *ngx_http_llm_quota_conf_check(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf);
 
@@ -95,8 +95,8 @@ ngx_int_t ngx_http_llm_admin_handler(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_purge_handler(ngx_http_request_t *r);
 
 /*
- * page: answers with the fault's error object; allow: value of Allow, text: a
- * message of its own, or NULL.  A content handler's return code.
+ * page: sends the error object of the fault.  allow is the value of Allow, text
+ * replaces the message; both may be NULL.  Returns as a content handler.
  */
 ngx_int_t ngx_http_llm_page_refuse(ngx_http_request_t *r,
     ngx_http_llm_fault_e fault, const char *allow, const char *text);

@@ -584,7 +584,7 @@ ngx_http_llm_value_cache_status(ngx_http_request_t *r,
 }
 
 
-/* where nothing is to be shared it is nobody else's */
+/* without sharing the cache key is not valid for other requests */
 
 static ngx_int_t
 ngx_http_llm_value_cache_key(ngx_http_request_t *r,

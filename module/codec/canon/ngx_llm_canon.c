@@ -1,9 +1,8 @@
 /*
  * ngx_llm_canon.c: the canonical form of a request body.  One pass over the
- * text makes nodes of it (ngx_llm_canon_tree.c), here they are walked in order
- * and their texts put.  Called for bodies that ngx_llm_json_facts() has
- * accepted, but relies on that only for what it means, never for where it
- * reads.
+ * text creates nodes (ngx_llm_canon_tree.c); this file visits them in order and
+ * puts their texts.  It is called for bodies that ngx_llm_json_facts() has
+ * accepted, but never reads outside of a body that is invalid.
  */
 
 #include "ngx_llm_canon_tree.h"
@@ -95,7 +94,7 @@ ngx_llm_canon_run(ngx_uint_t level, ngx_llm_canon_t *c, const u_char *body,
 }
 
 
-/* walks the nodes: what is open has a frame, as when they were made */
+/* Visits the nodes; each open container has a frame. */
 
 static ngx_int_t
 ngx_llm_canon_write_all(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out)

@@ -122,7 +122,7 @@ ngx_llm_canon_number_exponent(ngx_llm_canon_decimal_t *d, const u_char *p,
 }
 
 
-/* takes the zeros away on both sides; all of them if nothing else is left */
+/* Removes leading and trailing zeros; zero itself has no digits then. */
 
 static void
 ngx_llm_canon_number_strip(ngx_llm_canon_decimal_t *d)
@@ -228,9 +228,9 @@ ngx_llm_canon_number_row(const u_char *p, const u_char *end, ngx_uint_t row,
 
 
 /*
- * Skips numbers from p that are short and have nothing but a comma between,
- * eight bytes a step, and returns where the last one of them starts.  With a
- * comma in each step no number has more than 14 digits.
+ * Skips short numbers that only commas separate, eight bytes a step, and
+ * returns the start of the last one.  There is a comma in each step, so no
+ * number has more than 14 digits.
  */
 
 static const u_char *
@@ -267,7 +267,7 @@ ngx_llm_canon_number_skip(const u_char *p, const u_char *end)
 }
 
 
-/* what is behind the number at p; *plain becomes 0 if it has another form */
+/* Returns the end of the number at p; clears *plain if it is not canonical. */
 
 static const u_char *
 ngx_llm_canon_number(const u_char *p, const u_char *end, ngx_uint_t *plain)

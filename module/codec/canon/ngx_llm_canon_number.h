@@ -26,7 +26,7 @@ typedef struct {
 } ngx_llm_canon_decimal_t;
 
 
-/* reads the number at p; returns what is behind it, NULL: there is none */
+/* Reads the number at p.  Returns its end, or NULL if there is no number. */
 const u_char *ngx_llm_canon_number_decimal(ngx_llm_canon_decimal_t *d,
     const u_char *p, const u_char *end);
 
@@ -35,9 +35,9 @@ ngx_uint_t ngx_llm_canon_number_zero(const u_char *p, const u_char *end);
 ngx_uint_t ngx_llm_canon_number_one(const u_char *p, const u_char *end);
 
 /*
- * p is at a number.  Returns what is behind it, with "row" behind the last
- * one of a row of them that has commas between; NULL: there is none.  *plain
- * becomes 1 if the bytes are their own canonical form.
+ * Returns the end of the number at p or, with "row", of the last one of several
+ * numbers that commas separate; NULL if there is no number.  Sets *plain if the
+ * bytes are the canonical form.
  */
 const u_char *ngx_llm_canon_number_row(const u_char *p, const u_char *end,
     ngx_uint_t row, ngx_uint_t *plain);

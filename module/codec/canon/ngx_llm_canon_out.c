@@ -1,6 +1,6 @@
 /*
- * ngx_llm_canon_out.c: the buffer that the canonical form leaves through; what
- * is long enough goes past it.
+ * ngx_llm_canon_out.c: the output buffer of the canonical form.  Long texts are
+ * passed to the handler directly.
  */
 
 #include "ngx_llm_canon_out.h"

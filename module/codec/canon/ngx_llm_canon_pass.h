@@ -14,7 +14,7 @@
 #define NGX_LLM_CANON_OBJECT     1
 #define NGX_LLM_CANON_ARRAY      2
 #define NGX_LLM_CANON_STRING     3
-#define NGX_LLM_CANON_NUMBERS    4   /* one, or a row of them in an array */
+#define NGX_LLM_CANON_NUMBERS    4   /* a number, or several in an array */
 #define NGX_LLM_CANON_TRUE       5
 #define NGX_LLM_CANON_FALSE      6
 #define NGX_LLM_CANON_NULL       7
@@ -26,7 +26,7 @@
 /* NGX_LLM_CANON_ESCAPED, NGX_LLM_CANON_REWRITTEN: 0x10, 0x20 */
 #define NGX_LLM_CANON_LEFT_OUT   0x40   /* a key: with its value */
 
-/* roles of containers; those of other values are in ngx_llm_canon_role.c */
+/* roles of containers; ngx_llm_canon_role.c has the roles of other values */
 #define NGX_LLM_CANON_OUTER      0x0001   /* it is the outer object */
 #define NGX_LLM_CANON_TOOLS      0x0400   /* an array of TOOL */
 #define NGX_LLM_CANON_TOOL       0x0800   /* an object that has a type */
@@ -39,8 +39,8 @@ typedef struct {
     uint32_t                 key;       /* that was read last */
     uint32_t                 first;     /* keys in order, 0: none yet */
     uint32_t                 last;
-    uint32_t                 role;      /* what it is */
-    uint32_t                 member;    /* what the next value in it is */
+    uint32_t                 role;      /* NGX_LLM_CANON_... */
+    uint32_t                 member;    /* role of its next value */
     u_char                   closer;
     u_char                   unsorted;
     u_char                   typed;     /* a TOOL: it has a type we know */
@@ -52,9 +52,9 @@ typedef struct {
     const u_char                *body;
     const u_char                *end;
 
-    ngx_llm_canon_node_t        *nodes;     /* those of c */
+    ngx_llm_canon_node_t        *nodes;     /* nodes of c */
     size_t                       nnodes;
-    uint32_t                     used;      /* of them */
+    uint32_t                     used;      /* used nodes */
     ngx_int_t                    rc;        /* why it went no further */
     ngx_llm_canon_text_t         text;
     ngx_llm_canon_frame_t        frames[1 + NGX_LLM_CANON_DEPTH];

@@ -36,7 +36,7 @@
 
 typedef struct {
     u_char                   name[NGX_LLM_CANON_NAME];
-    uint32_t                 within;    /* what it must be in, 0: anything */
+    uint32_t                 within;    /* role of the container, 0: any */
     uint32_t                 role;      /* NGX_LLM_CANON_OUT... of its value */
 } ngx_llm_canon_name_t;
 
@@ -54,8 +54,8 @@ static ngx_uint_t ngx_llm_canon_role_remote(ngx_llm_canon_pass_t *s,
 
 
 /*
- * The names by their length, and by a place among those of one length, from 0
- * on without a gap.  Two in one place do not compile.
+ * Names are indexed by their length, and by a place among the names of that
+ * length, from 0 on without a gap.  Two names in one place do not compile.
  */
 
 #define ngx_llm_canon_in(within, place, name, role)                           \
@@ -289,8 +289,8 @@ ngx_llm_canon_role_typed(ngx_llm_canon_pass_t *s, const ngx_llm_canon_node_t *v)
 
 
 /*
- * Decodes a string of at most NGX_LLM_CANON_NAME bytes, or the first of them
- * if there are more, which makes the length one more.
+ * Decodes the first NGX_LLM_CANON_NAME bytes of a string.  Returns its length,
+ * or NGX_LLM_CANON_NAME + 1 if the string is longer.
  */
 
 static size_t

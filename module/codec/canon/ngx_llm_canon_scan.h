@@ -1,6 +1,6 @@
 /*
- * ngx_llm_canon_scan.h: where the strings of a body end and what is in them,
- * 64 bytes a step.  For ngx_llm_canon*.c only.
+ * ngx_llm_canon_scan.h: bit masks of quotes, escapes and other classes of bytes
+ * in a body, 64 bytes a step.  For ngx_llm_canon*.c only.
  */
 
 #ifndef _NGX_LLM_CANON_SCAN_H_INCLUDED_
@@ -25,7 +25,7 @@
 
 typedef struct {
     const u_char           *p;
-    uint64_t                quotes;    /* those that are not escaped */
+    uint64_t                quotes;    /* quotes that are not escaped */
     uint64_t                escaped;   /* behind an active backslash */
     uint64_t                letters;   /* of these: u and /, REWRITTEN */
     uint64_t                carry;     /* 1: the byte behind is escaped */
@@ -48,7 +48,7 @@ typedef struct {
 } ngx_llm_canon_scan_t;
 
 
-/* a body, and the step of it that was looked at last */
+/* a body, and the masks of the current step */
 
 struct ngx_llm_canon_text_s {
     const ngx_llm_canon_scan_t  *scan;

@@ -1,12 +1,12 @@
 /*
  * ngx_llm_canon_string.c: the strings of the canonical form of a body.  Nearly
- * all are in that form as they come, and one look at 64 bytes a step finds
- * where they end and that they are; of the others only the escapes that have
- * a shorter form are written anew.
+ * all strings of a body are canonical already: one test of 64 bytes a step
+ * finds their end and confirms that.  In other strings only the escapes that
+ * have a shorter form are rewritten.
  *
- * Masks hold one bit per byte of the step, the lowest is the first byte.  What
- * is left of a body behind the last whole step is looked at as a part of its
- * last 64 bytes, so that nothing outside of it is read.
+ * Masks hold one bit per byte of the step, the lowest is the first byte.  The
+ * rest of a body after the last whole step is tested as a part of its last 64
+ * bytes, so that no byte outside of the body is read.
  */
 
 #include "ngx_llm_canon_text.h"
@@ -34,7 +34,7 @@ typedef struct {
     const u_char  *end;
     u_char         bytes[4];      /* of the escape that was read last, */
     ngx_uint_t     len;
-    ngx_uint_t     next;          /* from here on still to be told */
+    ngx_uint_t     next;          /* first byte that was not put yet */
 } ngx_llm_canon_reader_t;
 
 
@@ -102,10 +102,10 @@ ngx_llm_canon_string_escaped(uint64_t slashes, uint64_t *carry)
 
 
 /*
- * These are instantiated per mask, so that the mask is compiled in.  What is
- * in the step at p is read at "from", where "shift" bytes are before it.  Text
- * has escapes at any place: where a mask costs little there is no branch that
- * depends on where.
+ * These functions are instantiated per mask, so that the mask is a constant.
+ * The step at p is read at "from", where "shift" bytes precede it.  Escapes
+ * occur at random places, so cheap masks are used instead of branches, which
+ * the CPU would predict wrongly.
  */
 
 NGX_LLM_CANON_INLINE void

@@ -19,8 +19,8 @@ ngx_int_t ngx_llm_canon_string_compare(const u_char *one, size_t len,
     const u_char *two, size_t two_len);
 
 /*
- * Decodes the inside of a string up to end.  Returns the bytes written, or
- * size + 1 if there are more than size, which are the first of them then.
+ * Decodes the inside of a string up to end.  Returns the number of bytes, or
+ * size + 1 if there are more than size; dst has the first size bytes then.
  */
 size_t ngx_llm_canon_string_decode(u_char *dst, size_t size, const u_char *p,
     const u_char *end);

@@ -35,7 +35,7 @@ ngx_llm_canon_tree_peek(ngx_llm_canon_pass_t *s, const u_char *p)
 }
 
 
-/* skips white space, of which most bodies have none; returns what is there */
+/* Skips white space, which is rare, and returns the byte after it. */
 
 static ngx_inline u_char
 ngx_llm_canon_tree_next(ngx_llm_canon_pass_t *s, const u_char **p)
@@ -205,7 +205,7 @@ ngx_llm_canon_tree_read(ngx_llm_canon_pass_t *s)
 }
 
 
-/* ch: '{' or '[', in f; returns the frame of what it opens */
+/* Returns the frame of the container in f that ch, '{' or '[', opens. */
 
 static ngx_llm_canon_frame_t *
 ngx_llm_canon_tree_open(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
@@ -253,7 +253,7 @@ ngx_llm_canon_tree_blank(const u_char *p, const u_char *end)
 }
 
 
-/* p is before a key; returns what is behind its colon */
+/* Reads the key at p.  Returns the position after its colon. */
 
 static const u_char *
 ngx_llm_canon_tree_key(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,

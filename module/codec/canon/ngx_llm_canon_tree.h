@@ -1,7 +1,7 @@
 /*
  * ngx_llm_canon_tree.h: the nodes of a body, for ngx_llm_canon*.c only.
- * They stand in the order of the text, a container before what is in it, a key
- * before its value.
+ * Nodes are in the order of the text: a container precedes its members, a key
+ * precedes its value.
  */
 
 #ifndef _NGX_LLM_CANON_TREE_H_INCLUDED_

@@ -1,6 +1,6 @@
 /*
- * ngx_llm_facts.c: the facts of a body before it is read, and which of them
- * is a name.
+ * ngx_llm_facts.c: initial facts of a request body, and the check of a model
+ * name.
  */
 
 #include <ngx_llm_facts.h>

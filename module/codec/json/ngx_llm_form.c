@@ -19,7 +19,7 @@ typedef struct {
 
     u_char                 delimiter[2 + NGX_LLM_FORM_BOUNDARY];
     size_t                 size;         /* of it */
-    u_char                 skip[256];    /* how far a byte there lets us go */
+    u_char                 skip[256];    /* bytes to skip for each byte value */
 
     ngx_uint_t             seen;         /* NGX_LLM_FORM_... fields */
     ngx_llm_facts_t       *facts;
@@ -84,7 +84,7 @@ ngx_llm_form_boundary(const u_char *type, size_t len, ngx_str_t *boundary)
 
     while ((rc = ngx_llm_param_next(&p, last, &param)) == NGX_OK) {
 
-        /* not everybody reads these, or reads them alike */
+        /* parsers differ in their support of these */
 
         if (param.escaped || ngx_llm_param_begins(&param.name, "boundary*")) {
             return NGX_ERROR;
@@ -173,7 +173,7 @@ ngx_llm_form_init(ngx_llm_form_t *form, const u_char *body, size_t len,
     form->delimiter[1] = '-';
     ngx_memcpy(form->delimiter + 2, boundary->data, boundary->len);
 
-    /* what is looked for has a CR or LF before it */
+    /* a delimiter follows a CR or LF */
 
     memset(form->skip, (int) form->size + 1, sizeof(form->skip));
 
@@ -392,7 +392,7 @@ ngx_llm_form_header_line(ngx_llm_form_t *form, ngx_llm_form_part_t *part,
 }
 
 
-/* returns what is wrong with it, or NULL */
+/* Returns the fault as a text, or NULL. */
 
 static const char *
 ngx_llm_form_disposition(ngx_llm_form_part_t *part, const u_char *p,

@@ -23,7 +23,7 @@ typedef struct {
     const ngx_llm_json_member_t  *state;      /* that made it stateful */
 
     ngx_uint_t                    seen;       /* bit per member of the seven */
-    const char                   *escaped;    /* one whose key has escapes */
+    const char                   *escaped;    /* member with an escaped key */
     ngx_llm_facts_t              *facts;
     ngx_llm_json_error_t         *err;
 
@@ -213,7 +213,7 @@ ngx_llm_json_document(ngx_llm_json_t *j)
 }
 
 
-/* p is behind the outer '{'; returns what is behind its '}' */
+/* Reads the outer object from after its '{'.  Returns the end of the object. */
 
 static const u_char *
 ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p)
@@ -375,7 +375,7 @@ ngx_llm_json_take(ngx_llm_json_t *j)
 }
 
 
-/* p is at the '{' of stream_options; returns what is behind its '}' */
+/* Reads stream_options at its '{'.  Returns the end of the object. */
 
 static const u_char *
 ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)

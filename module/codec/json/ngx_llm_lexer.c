@@ -79,7 +79,7 @@ ngx_llm_lexer_key(ngx_llm_lexer_t *w, const u_char *p)
 }
 
 
-/* p is where a value must start; returns what is behind it */
+/* Reads the value that must start at p.  Returns its end. */
 
 const u_char *
 ngx_llm_lexer_value(ngx_llm_lexer_t *w, const u_char *p)

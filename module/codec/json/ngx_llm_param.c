@@ -1,7 +1,7 @@
 /*
  * ngx_llm_param.c: the parameters of a header's value (RFC 9110, 5.6.6), read
- * strictly: no spaces around '=', nothing behind a closing quote.  What it
- * does not take is an error, never skipped.
+ * strictly: no spaces around '=', no bytes after a closing quote.  Other bytes
+ * are an error and are never skipped.
  */
 
 #include <ngx_llm_param.h>

@@ -66,8 +66,8 @@ static ngx_inline ngx_uint_t ngx_llm_reader_pop(ngx_llm_reader_t *pl,
 static ngx_inline u_char *ngx_llm_reader_scalar(u_char *p, u_char *last);
 
 
-/* of the document, whose node is the first one, and of a null, which is not
-   told */
+/* members of the document itself, which has the first node, and of a null, for
+   which the handler is not called */
 
 static const ngx_llm_reader_member_t  ngx_llm_reader_root = { NULL, 0, 0, 1 };
 static const ngx_llm_reader_member_t  ngx_llm_reader_null = { NULL, 0, 0, 0 };
@@ -428,7 +428,7 @@ ngx_llm_reader_text_end(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 }
 
 
-/* a piece of a key or value whose end has not come */
+/* Keeps a piece of a key or value that is not complete. */
 
 static void
 ngx_llm_reader_keep(ngx_llm_reader_t *pl, u_char *p, size_t len)
@@ -585,7 +585,7 @@ ngx_llm_reader_begin_value(ngx_llm_reader_t *pl, u_char *p)
 }
 
 
-/* what is behind a value: brackets that close, and a comma */
+/* Reads the closing brackets and the comma after a value. */
 
 static ngx_inline u_char *
 ngx_llm_reader_read_ends(ngx_llm_reader_t *pl, u_char *p, u_char *last)

@@ -227,7 +227,7 @@ ngx_llm_string_scan_sse2(ngx_llm_string_t *s, const u_char *p)
 #endif
 
 
-/* p is at the backslash; returns what is behind the escape */
+/* Reads the escape at the backslash p.  Returns its end. */
 
 static const u_char *
 ngx_llm_string_escape(ngx_llm_string_t *s, const u_char *p, uint64_t *prose)
@@ -288,7 +288,7 @@ cut:
 }
 
 
-/* *p >= 0x80; returns what is behind a run of multi-byte characters */
+/* Reads multi-byte characters, *p >= 0x80.  Returns the end of the last one. */
 
 static const u_char *
 ngx_llm_string_utf8(ngx_llm_string_t *s, const u_char *p)

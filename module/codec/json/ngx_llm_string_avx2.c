@@ -29,7 +29,7 @@
 #define NGX_LLM_HALF         32
 #define NGX_LLM_STEP         64
 
-/* what is copied at the end of the body; a step looks back three bytes */
+/* bytes copied at the end of the body; a step reads three bytes before it */
 #define NGX_LLM_EDGE         (NGX_LLM_STEP + 3)
 
 
@@ -42,10 +42,10 @@ typedef struct {
 } ngx_llm_avx2_step_t;
 
 
-/* what unusual steps leave to the next one, and what they have counted */
+/* state that an unusual step passes to the next one, and its counts */
 
 typedef struct {
-    uint64_t  hex;         /* its bytes that must be digits of a \u */
+    uint64_t  hex;         /* bytes that must be digits of a \u */
     uint64_t  high;        /* 1: the last byte was not ASCII */
 
     uint64_t  multi;       /* bytes that are not ASCII */
@@ -110,9 +110,9 @@ ngx_llm_avx2_classify(__m256i v)
 
 
 /*
- * 0xff where a byte makes an escape.  Of those with the same low half at most
- * one is told, or none (0x80): '"' has a mask of its own, \b is rare, and \u
- * needs a closer look.
+ * Returns 0xff for each byte that completes a simple escape.  The table finds
+ * one byte per low half, or none (0x80): '"' has a separate mask, \b is rare,
+ * and ngx_llm_avx2_escapes() reads \u.
  */
 
 NGX_LLM_AVX2_INLINE __m256i
@@ -288,8 +288,8 @@ ngx_llm_string_scan_avx2(ngx_llm_string_t *s, const u_char *p)
 
 
 /*
- * start is where the string does, p where the first step does: prose is what
- * is before it, and it has nothing special.
+ * Scans the rest of a string that begins at start, from the step at p on.  The
+ * bytes before p are plain ASCII and count as prose.
  */
 
 NGX_LLM_AVX2_APART const u_char *
@@ -369,7 +369,7 @@ ngx_llm_string_scan_steps(ngx_llm_string_t *s, const u_char *start,
 }
 
 
-/* 0 where a byte makes what is before it, or itself, no UTF-8 */
+/* Returns 0 for each byte that makes the text invalid UTF-8. */
 
 NGX_LLM_AVX2_INLINE __m256i
 ngx_llm_avx2_utf8(const u_char *p, __m256i v)
@@ -494,8 +494,8 @@ ngx_llm_avx2_letters(__m256i v)
 
 
 /*
- * A step that has \u or \b or what is no escape, or is behind one that ends
- * within a \u.  Returns the bytes that are wrong.
+ * Checks a step with \u, \b or an invalid escape, or a step after one that ends
+ * within a \u.  Returns the mask of invalid bytes.
  */
 
 NGX_LLM_AVX2_APART uint64_t

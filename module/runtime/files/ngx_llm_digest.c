@@ -1,7 +1,7 @@
 /*
- * SHA-256 by OpenSSL's function for it, as EVP's search for an implementation,
- * allocations and checks take longer than a short text does.  HMAC is made of
- * it here, and short pieces are gathered, for the same reason.
+ * SHA-256 by OpenSSL's low-level functions: the fetch, the allocations and the
+ * checks of EVP take longer than the digest of a short text.  HMAC is built
+ * here on these functions, and short pieces are gathered, for the same reason.
  */
 
 
@@ -12,7 +12,7 @@
 #define NGX_LLM_DIGEST_GATHER  512
 
 
-struct ngx_llm_digest_s {            /* each worker has its own copy of it */
+struct ngx_llm_digest_s {            /* each worker has a copy */
     SHA256_CTX                   sha;
     const ngx_llm_digest_key_t  *key;    /* of HMAC */
     size_t                       gathered;

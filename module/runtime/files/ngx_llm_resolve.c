@@ -1,7 +1,7 @@
 /*
- * Host names at run time, over nginx's resolver: asked on use when the TTL
- * has passed, while the old addresses go on serving.  No timer of its own, so
- * nothing keeps an exiting worker.
+ * Resolves host names at run time with nginx's resolver.  A name is resolved
+ * again on use after its TTL; the old addresses are used meanwhile.  There is
+ * no timer that could keep an exiting worker.
  */
 
 
@@ -160,7 +160,7 @@ ngx_llm_resolve_query(ngx_llm_name_t *name)
 {
     ngx_resolver_ctx_t  *ctx;
 
-    /* whatever becomes of it, it is not asked in a loop */
+    /* no further query before this time, even if this one fails */
     name->retry = ngx_time() + NGX_LLM_RESOLVE_RETRY;
 
     ctx = ngx_resolve_start(name->resolver, NULL);
@@ -275,7 +275,7 @@ ngx_llm_resolve_routed(ngx_resolver_addr_t *addr)
 }
 
 
-/* those who wait now; a handler may wait again */
+/* Calls the handlers of all waiters; a handler may start a new wait. */
 
 static void
 ngx_llm_resolve_wake(ngx_llm_name_t *name)

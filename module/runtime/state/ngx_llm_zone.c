@@ -1,7 +1,6 @@
 /*
- * The state zone: one piece of shared memory for everything that workers
- * share and a reload must not forget.  It knows its parts as names and
- * functions only; what they keep is theirs.
+ * The state zone: shared memory for the state that workers share and that a
+ * reload keeps.  The zone knows its parts as names and functions only.
  */
 
 
@@ -166,7 +165,7 @@ ngx_llm_zone_create(ngx_shm_zone_t *shm_zone, ngx_llm_zone_t *zone)
 
     zone->pool->data = zone->sh;
 
-    /* who finds it full says so himself, once */
+    /* the part that gets no memory logs this, once */
     zone->pool->log_nomem = 0;
 
     return NGX_OK;

@@ -1,14 +1,14 @@
 /*
- * Where the body of an answer ends: Content-Length, chunks, or the close.
- * Before the header is sent the body is decoded in place and held; afterwards
- * each span of it is handed on as it comes.
+ * Framing of a response body: Content-Length, chunks, or the close of the
+ * connection.  Before the header is sent, the body is decoded in place and
+ * held.  Afterwards each span is passed on when it is received.
  */
 
 
 #include <ngx_http_llm_response.h>
 
 
-/* bytes of a chunk: moving so few is cheaper than a buffer of their own */
+/* bytes of a chunk: moving these is cheaper than another buffer */
 #define NGX_HTTP_LLM_FRAMING_SMALL  512
 
 
@@ -103,7 +103,7 @@ ngx_http_llm_framing_hold(ngx_http_request_t *r)
 }
 
 
-/* moves a chunk's data up to what is held already */
+/* Moves a chunk's data to the end of the held data. */
 
 static ngx_int_t
 ngx_http_llm_framing_append(ngx_http_request_t *r, u_char *pos, u_char *last)
@@ -173,7 +173,7 @@ ngx_http_llm_framing_filter(ngx_http_request_t *r, ssize_t bytes,
 
     if (!framing->begun) {
 
-        /* what was held is decoded */
+        /* held data is decoded already */
 
         framing->begun = 1;
         return span(r, b->pos, b->last);
@@ -232,8 +232,8 @@ ngx_http_llm_framing_length(ngx_http_request_t *r,
 
 
 /*
- * Hands the data of chunks to span().  A small chunk's data is moved up to that
- * of the chunk before it, over the framing between them: a provider may send
+ * Passes the data of chunks to span().  The data of a small chunk is moved to
+ * the end of the previous data, over the framing between: a provider may send
  * a chunk for each byte.  Returns NGX_OK, NGX_ERROR if span() has failed, or
  * NGX_DECLINED if a chunk is invalid, after the data before it.
  */
@@ -262,7 +262,7 @@ ngx_http_llm_framing_chunks(ngx_http_request_t *r, ngx_buf_t *b,
             break;
         }
 
-        /* a chunk, or the part of it that has come */
+        /* a chunk, or its received part */
 
         len = (size_t) ngx_min((off_t) (b->last - b->pos), chunked->size);
 

@@ -51,7 +51,7 @@ ngx_http_llm_judge_status(ngx_http_request_t *r)
 
     if (status >= 400) {
 
-        /* whom it concerns, its body may know better */
+        /* the body of the error may name another health scope */
 
         ctx->judge.verdict = ngx_http_llm_judge_class(status);
         ctx->judge.keeping = 1;
@@ -215,7 +215,7 @@ ngx_http_llm_judge_full(ngx_http_request_t *r)
 }
 
 
-/* an error, all of it or as much as is held: it moves on, or is passed */
+/* Judges an error response, complete or up to the limit of held bytes. */
 
 static ngx_int_t
 ngx_http_llm_judge_refusal(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)

@@ -190,7 +190,7 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char **end)
     }
 
     if (start != pos) {
-        /* something has followed what was left out */
+        /* bytes follow the dropped event */
         ctx->relay.lf = 0;
     }
 
@@ -215,7 +215,7 @@ ngx_http_llm_relay_events(ngx_http_request_t *r, u_char *pos, u_char **end)
 }
 
 
-/* a client that was promised a number of bytes gets all of them */
+/* A response with Content-Length is passed to its last byte. */
 
 static ngx_inline ngx_uint_t
 ngx_http_llm_relay_over(ngx_http_request_t *r, ngx_llm_answer_t *answer)
@@ -382,7 +382,7 @@ ngx_http_llm_relay_release(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     b->memory = 1;
     b->flush = 1;
 
-    /* a tag of its own keeps it out of u->free_bufs */
+    /* the tag keeps it out of u->free_bufs */
     b->tag = (ngx_buf_tag_t) &ngx_http_llm_relay_release;
 
     cl->buf = b;
@@ -526,7 +526,7 @@ ngx_http_llm_relay_judge(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (ctx->response.stream && charge->answer && charge->answer->failed) {
 
-        /* the provider has said itself what is wrong */
+        /* the stream has an error event of the provider */
 
         charge->end = NGX_HTTP_LLM_END_ERROR;
         return NGX_OK;
@@ -582,7 +582,7 @@ ngx_http_llm_relay_whole(ngx_http_llm_ctx_t *ctx, ngx_int_t rc)
 }
 
 
-/* returns 1 if the stream has said itself that it is complete */
+/* Returns 1 if the events of the stream show that it is complete. */
 
 static ngx_uint_t
 ngx_http_llm_relay_ends(ngx_http_llm_charge_t *charge)

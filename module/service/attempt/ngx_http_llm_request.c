@@ -166,7 +166,7 @@ ngx_http_llm_request_room(ngx_http_request_t *r)
 }
 
 
-/* those that travel */
+/* Writes the client's headers that are passed to the provider. */
 
 static u_char *
 ngx_http_llm_request_client(ngx_http_request_t *r,

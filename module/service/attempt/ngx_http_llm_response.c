@@ -58,7 +58,7 @@ ngx_http_llm_response_read(ngx_http_request_t *r)
 
     if (r->upstream->ssl && r->upstream->peer.connection->ssl == NULL) {
 
-        /* bytes before the handshake are nobody's answer */
+        /* bytes before the TLS handshake are not a response */
 
         return ngx_http_llm_response_none(r, "plain text before TLS");
     }
@@ -358,7 +358,7 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
 
     if (response->stream) {
 
-        /* it stays in its small buffer: thousands of them may idle */
+        /* the small buffer is kept: thousands of streams may be idle */
 
         return NGX_OK;
     }
@@ -437,7 +437,7 @@ ngx_http_llm_response_room(ngx_http_request_t *r)
     b = &r->upstream->buffer;
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    /* of a header all counts, of a body what is held */
+    /* the size of the header, or of the held body */
 
     size = ctx->response.parsed ? b->last - b->pos : b->end - b->start;
 

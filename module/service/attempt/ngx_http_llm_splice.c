@@ -98,8 +98,9 @@ ngx_http_llm_splice_quirks(ngx_http_llm_ctx_t *ctx, ngx_uint_t quirks,
 
 
 /*
- * A stream's usage is sent only to those who ask.  We ask where the client
- * says nothing, and leave the chunk out again; what it says is left alone.
+ * Providers send the usage of a stream only on request.  The member is inserted
+ * if the client does not set it, and the usage chunk is dropped from the
+ * response then.
  */
 
 static void
@@ -245,8 +246,8 @@ ngx_http_llm_splice_form(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
 
 /*
- * Edits go by rising position; at one position what is put in stands before
- * what is taken out, else those that came first.
+ * Edits are sorted by position.  At one position an insertion precedes a
+ * deletion, otherwise the first added edit precedes.
  */
 
 static void

@@ -1,9 +1,8 @@
 /*
- * llm_on_abort drain T: the answer that a client has asked for is read on when
- * the client is gone, so that it is known what it has cost.  Nothing is
- * written any more, neither a header nor a body.  The client is looked after
- * by nginx's own check: it leaves alone an upstream whose answer goes into a
- * cache, so for as long as it looks, this one does.
+ * llm_on_abort drain T: after the client has closed its connection, the
+ * response is read on for its usage.  Neither a header nor a body is sent.
+ * nginx checks the client's connection, and does not close an upstream
+ * connection whose response is cached: u->cacheable is set during that check.
  */
 
 
@@ -238,8 +237,8 @@ ngx_http_llm_drain_requested(ngx_http_upstream_t *u)
 
 
 /*
- * What was on its way is on its way no more.  Frames of an HTTP/2 connection
- * that others use, too, may still point into the buffer: it is left to them.
+ * Drops the output that was not sent yet.  Frames of an HTTP/2 connection may
+ * still point into the buffer, so that the buffer is not used again.
  */
 
 static ngx_int_t
@@ -277,7 +276,7 @@ ngx_http_llm_drain_forget(ngx_http_request_t *r)
 }
 
 
-/* send_timeout is for clients who are there */
+/* Stops send_timeout, as the client has closed the connection. */
 
 static void
 ngx_http_llm_drain_deafen(ngx_http_request_t *r)

@@ -2,8 +2,8 @@
  * The meter of plain locations (llm_meter on): reads an answer of proxy_pass
  * or any other handler as it passes, from memory, file or cache, and notes
  * usage, finish reason and completeness in the charge.  It changes nothing,
- * copies nothing and refuses nothing.  Answers of llm_pass are read by the
- * relay, before anything is left out of them.
+ * copies nothing and rejects nothing.  The relay reads the responses of
+ * llm_pass, before events are dropped.
  */
 
 
@@ -159,7 +159,7 @@ ngx_http_llm_meter_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
     for (cl = in; cl; cl = cl->next) {
 
-        /* what is not read may pass as a part of a file */
+        /* a body that is not read may be a part of a file */
 
         if (!charge->timed && ngx_buf_size(cl->buf)) {
             charge->timed = 1;

@@ -139,7 +139,7 @@ ngx_http_llm_ping_timer(ngx_event_t *ev)
 }
 
 
-/* the 200 before the provider's: what comes later can only be its body */
+/* Sends the header with status 200 before the provider's response. */
 
 static ngx_int_t
 ngx_http_llm_ping_header(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -246,7 +246,7 @@ ngx_http_llm_ping_init(ngx_conf_t *cf)
 }
 
 
-/* the second header of a response whose first one was ours */
+/* Drops the provider's header if ours was sent already. */
 
 static ngx_int_t
 ngx_http_llm_ping_header_filter(ngx_http_request_t *r)

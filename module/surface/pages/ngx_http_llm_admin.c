@@ -1,7 +1,7 @@
 /*
- * llm_admin: what an operator tells the gateway to do, by POST below the
- * location's prefix.  Only those may who come from an address of from=, the
- * host itself unless said otherwise.
+ * llm_admin: commands of an operator, by POST below the prefix of the location.
+ * A client's address must match from=, which defaults to the loopback addresses
+ * and unix sockets.
  */
 
 
@@ -10,7 +10,7 @@
 
 typedef struct {
     ngx_str_t                      word;
-    const char                    *state;        /* what it is afterwards */
+    const char                    *state;        /* state after the command */
     void                         (*act)(ngx_http_llm_main_conf_t *lmcf,
                                         ngx_http_llm_provider_t *provider);
 } ngx_http_llm_action_t;

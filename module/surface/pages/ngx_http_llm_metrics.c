@@ -11,7 +11,7 @@
 
 #define NGX_HTTP_LLM_METRICS_PAGE    16384
 
-/* of a line, beside its labels: name, suffix, le or kind, number */
+/* bytes of a line without labels: name, suffix, le or kind, number */
 #define NGX_HTTP_LLM_METRICS_LINE    256
 
 
@@ -24,7 +24,7 @@ typedef struct {
 } ngx_http_llm_metrics_page_t;
 
 
-/* of a line, beside its name */
+/* bytes of a line without its name */
 #define NGX_HTTP_LLM_GAUGE_LINE  128
 
 
@@ -44,7 +44,7 @@ struct ngx_http_llm_family_s {
     const char        *type;
     const char        *help;
     ngx_llm_series_e   kind;
-    size_t             offset;       /* of what is shown, in the cells */
+    size_t             offset;       /* of the counter, in a cell */
     ngx_int_t        (*write)(ngx_http_llm_metrics_page_t *page,
                               const ngx_http_llm_family_t *family,
                               ngx_llm_series_t *series);
@@ -423,7 +423,7 @@ ngx_http_llm_metrics_tokens(ngx_http_llm_metrics_page_t *page,
 }
 
 
-/* in USD, once there was any; what is too much starts again from 0 */
+/* Writes a cost in USD unless it is 0.  The counter wraps at its limit. */
 
 static ngx_int_t
 ngx_http_llm_metrics_cost(ngx_http_llm_metrics_page_t *page,

@@ -1,6 +1,7 @@
 /*
- * A provider as an operator sees it: its own record and those of its keys in
- * one word.  Where there is no llm_pass there are no records, and all is well.
+ * The state of a provider for the status page and the metrics: one word from
+ * its health record and the records of its keys.  Without llm_pass there are no
+ * records, and the state is "up".
  */
 
 
@@ -31,7 +32,7 @@ ngx_http_llm_provider_state(ngx_http_llm_provider_t *provider)
 }
 
 
-/* of the best of them: one is enough */
+/* Returns the best state of all keys, since one key is enough. */
 
 static ngx_llm_health_state_e
 ngx_http_llm_provider_state_credentials_state(ngx_http_llm_provider_t *provider,
@@ -70,7 +71,7 @@ ngx_http_llm_provider_state_left(ngx_http_llm_provider_t *provider)
 }
 
 
-/* until the first of them may be used */
+/* Returns the time until the first key may be used, ms. */
 
 static ngx_msec_t
 ngx_http_llm_provider_state_credentials_left(ngx_http_llm_provider_t *provider,

@@ -16,7 +16,7 @@ ngx_llm_health_state_e ngx_http_llm_provider_state(
 /* milliseconds until it may be asked again; 0: now */
 ngx_msec_t ngx_http_llm_provider_state_left(ngx_http_llm_provider_t *provider);
 
-/* times it, or one of its keys, was told to rest */
+/* Returns the number of cooldowns of the provider and of its keys. */
 ngx_uint_t ngx_http_llm_provider_state_cooldowns(
     ngx_http_llm_provider_t *provider);
 

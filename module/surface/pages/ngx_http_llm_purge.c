@@ -1,7 +1,7 @@
 /*
- * cache/purge of llm_admin: cached answers of a model, of a scope, under a
- * key, or all of them are hits no more.  No entry is touched: their tag has a
- * new generation, and they go when they are evicted.
+ * cache/purge of llm_admin: invalidates the cached responses of a model, of a
+ * scope, of a key, or all.  No entry is changed: the tag gets a new generation,
+ * and old entries are evicted later.
  */
 
 
@@ -93,7 +93,7 @@ ngx_http_llm_purge(ngx_http_request_t *r)
 }
 
 
-/* NGX_DECLINED: there is no such member, or its value is none of its own */
+/* Returns NGX_DECLINED if there is no such member or its value is invalid. */
 
 static ngx_int_t
 ngx_http_llm_purge_member(ngx_http_request_t *r, const char *name,

@@ -10,10 +10,10 @@
 #include "ngx_http_llm_provider_state.h"
 
 
-/* of a provider, model or target, beside its names */
+/* bytes of a provider, model or target without names */
 #define NGX_HTTP_LLM_STATUS_ITEM      128
 
-/* of the attempts of a provider: every outcome there is, with its number */
+/* attempts of a provider: each outcome and its count */
 #define NGX_HTTP_LLM_STATUS_ATTEMPTS  2048
 
 
@@ -265,7 +265,7 @@ ngx_http_llm_status_credentials(u_char *p, ngx_http_llm_provider_t *provider)
 }
 
 
-/* of all models; without a name of its own, by the pattern */
+/* Writes the targets of all models, by pattern if there is no name. */
 
 static u_char *
 ngx_http_llm_status_targets(u_char *p, ngx_http_llm_main_conf_t *lmcf,
