@@ -265,24 +265,31 @@ FUZZ_SECONDS ?= 60
 FUZZ_FLAGS   := -O1 -fsanitize=fuzzer,address,undefined \
     -fno-sanitize-recover=undefined
 
-.PHONY: fuzz
+.PHONY: fuzz deps-clang
 
 $(B)/fuzz/%: t/fuzz/%.c $(CODEC:%=module/codec/%) $(HEADERS)
 	@mkdir -p $(@D)
 	clang $(CODEC_FLAGS) $(FUZZ_FLAGS) -o $@ $(filter %.c,$^)
 
-fuzz: PACKAGES = clang libclang-rt-14-dev libc6-dev
-fuzz:
+# The package of the runtime has clang's major version in its name, so that
+# clang is installed first.
+deps-clang:
+	@t/tools/install-packages.sh $(call missing,clang libc6-dev)
+
+fuzz: PACKAGES = libclang-rt-$(shell clang -dumpversion | cut -d. -f1)-dev
+fuzz: deps-clang
 	@t/tools/install-packages.sh $(call missing,$(PACKAGES))
 	@+$(AGAIN) $(FUZZERS:%=$(B)/fuzz/%)
-	@for name in $(FUZZERS); do \
+	@failed=; \
+	for name in $(FUZZERS); do \
 	    mkdir -p $(B)/fuzz/$$name.corpus; \
 	    $(B)/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -verbosity=0 \
 	        -print_final_stats=1 -artifact_prefix=$(B)/fuzz/$$name- \
 	        $(B)/fuzz/$$name.corpus > $(B)/fuzz/$$name.log 2>&1 \
-	        || { cat $(B)/fuzz/$$name.log; exit 1; }; \
+	        || { cat $(B)/fuzz/$$name.log; failed="$$failed $$name"; }; \
 	    echo "$$name: $$(grep executed_units $(B)/fuzz/$$name.log)"; \
-	done
+	done; \
+	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 
 # A long mixed load: what it leaves behind.
