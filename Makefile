@@ -6,6 +6,7 @@
 # make sanitize  the same under the address and undefined behaviour sanitizers
 # make valgrind  the same under valgrind's memcheck
 # make fuzz      FUZZ_SECONDS for each fuzzer of the codec room (clang)
+# make fuzz-wire  FUZZ_WIRE_SECONDS (600) of mutated messages on the wire
 # make fresh     'run' and 'test' on a fresh Debian 12, in a chroot (root)
 # make soak      SOAK_MINUTES of mixed load; memory and descriptors stay flat
 # make image-test   what docker/Dockerfile says, in chroots, without Docker
@@ -290,6 +291,26 @@ fuzz: deps-clang
 	    echo "$$name: $$(grep executed_units $(B)/fuzz/$$name.log)"; \
 	done; \
 	test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+
+# Mutated requests, responses and Redis replies against the sanitizer build.
+# SEED, BATCH and CASE replay a failure, see t/fuzz/wire/run.
+
+FUZZ_WIRE_SECONDS ?= 600
+
+.PHONY: fuzz-wire check-fuzz-wire
+
+fuzz-wire: deps-test
+	@+$(AGAIN) check-fuzz-wire
+
+check-fuzz-wire: all $(B)/sanitize/nginx
+	@mkdir -p $(B)/fuzz-wire
+	@LLM_BUILD=$(B) LLM_STATIC=1 LLM_NGINX=$(B)/sanitize/nginx LLM_SLOW=3 \
+	    LSAN_OPTIONS=suppressions=$(ROOT)/t/lsan.supp:print_suppressions=0 \
+	    UBSAN_OPTIONS=suppressions=$(ROOT)/t/ubsan.supp \
+	    LLM_WRAP=$(ROOT)/t/tools/sanitize.sh SEED=$(SEED) \
+	    BATCH=$(BATCH) CASE=$(CASE) FUZZ_WIRE_OUT=$(B)/fuzz-wire \
+	    FUZZ_WIRE_SECONDS=$(FUZZ_WIRE_SECONDS) t/fuzz/wire/run
 
 
 # A long mixed load: what it leaves behind.

@@ -280,11 +280,14 @@ sub expect_error { my $self = shift; push @{ $self->{expected} }, @_ }
 sub expect_alert { my $self = shift; push @{ $self->{expected_alerts} }, @_ }
 
 
+# since => $gw->mark leaves out lines that were logged before the mark.
+
 sub problems {
-    my ($self) = @_;
+    my ($self, %opt) = @_;
 
     my @bad;
-    for my $line (split /\n/, $self->error_log) {
+    my $from = $opt{since} ? $opt{since}{error} : 0;
+    for my $line (split /\n/, _read_from($self->{error_path}, \$from)) {
         if ($line =~ $SANITIZER || $line =~ $BAD_EXIT) {
             push @bad, $line;
             next;

@@ -233,6 +233,7 @@ sub _choose_framing {
     my ($self, $time) = @_;
 
     my $length = $self->header('Content-Length');
+    undef $length if defined $length && $length !~ /^\d+$/;
     my $coding = lc($self->header('Transfer-Encoding') // '');
 
     if ($self->{method} eq 'HEAD' || $self->{status} =~ /^(?:204|304)$/) {

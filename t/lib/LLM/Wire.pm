@@ -14,6 +14,8 @@ package LLM::Wire;
 #                               the next one, which is executed; %ID% is the
 #                               id that ends the reply of a script
 #   $wire->answers(SET => "-OOM no\r\n", ...);      not asked of Redis; * any
+#   $wire->spoil($seed);        each reply is written as the sub "spoil" of
+#                               new() returns it, after srand($seed)
 #   $wire->pass;                as new
 #   $wire->cut;                 all connections, once
 #   $wire->commands             what came, as "EVALSHA ... 1 k"; ->connections
@@ -32,13 +34,15 @@ use LLM::Util qw(wait_for tempdir slurp spew reserve_port forked reap
                  register);
 
 # Options: to => LLM::Redis, or whatever has a port; without it there is only
-# what ->answers says.
+# what ->answers says.  spoil => sub ($reply): the pieces to write in the place
+# of a reply, each by a write of its own; none closes the connection.  The sub
+# runs in the process of the wire.
 
 sub new {
     my ($class, %opt) = @_;
 
     my $self = bless { behind => $opt{to}, to => $opt{to} && $opt{to}->port,
-                       dir => tempdir(), port => reserve_port(),
+                       spoil => $opt{spoil}, dir => tempdir(), port => reserve_port(),
                        owner => $$, told => 0 }, $class;
 
     my $listen = IO::Socket::INET->new(
@@ -72,6 +76,8 @@ sub instead {
     my ($self, $name, $bytes) = @_;
     $self->_tell(mode => 'instead', name => $name, bytes => $bytes);
 }
+
+sub spoil        { $_[0]->_tell(mode => 'spoil', seed => $_[1]) }
 
 sub answers {
     my ($self, %answers) = @_;
@@ -140,6 +146,7 @@ sub _serve {
                 my @all = $told->{cut} ? values %conns : ();
                 $close->($_) for @all;
                 if (!$told->{cut}) { %now = %$told; $replies = 0 }
+                srand $told->{seed} if defined $told->{seed};
                 print $done "ok\n";
                 next;
             }
@@ -240,7 +247,11 @@ sub _replies {
         my $nth = $now->{every} && ++$$replies % $now->{every} == 0;
         return 0 if $nth && $now->{mode} eq 'drop';
         next if $nth && $now->{mode} eq 'swallow';
-        syswrite $conn->{client}, $entry->{said};
+
+        my @pieces = $now->{mode} eq 'spoil' ? $self->{spoil}->($entry->{said})
+                                             : ($entry->{said});
+        syswrite $conn->{client}, $_ for @pieces;
+        return 0 unless @pieces;
     }
     return 1;
 }
