@@ -1,5 +1,6 @@
 # make           build/ngx_http_llm_module.so against the installed nginx
-# make run       the gateway on 127.0.0.1:8080, with what it needs installed
+# make run       installs the packages and starts the gateway on PORT (8080);
+#                CONF=FILE for another configuration
 # make fleet     two gateways and the Redis they share, with a simulator
 # make test      everything, through prove; T=t/stream.t for one file
 #
@@ -131,7 +132,7 @@ PORT ?= 8080
 
 run: deps-run
 	@+$(AGAIN) all
-	@exec t/tools/run.sh $(B) $(PORT)
+	@exec t/tools/run.sh $(B) $(PORT) $(CONF)
 
 
 .PHONY: fleet

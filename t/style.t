@@ -60,8 +60,6 @@ claim('no assert, abort or exit',
     mentions(qr/./, qr/\b(?:assert|abort|exit|_exit)\s*\(/));
 claim('no ngx_cycle->log',  mentions(qr/./, qr/\bngx_cycle\s*->\s*log\b/));
 claim('no #if 0',           mentions(qr/./, qr/^\s*#\s*if\s+0\b/m));
-claim('every directive has an entry in README.md', undocumented());
-claim('every directive README.md has a heading for exists', invented());
 claim('every source has a line in module/README.md', untoured());
 
 done_testing();
@@ -261,36 +259,6 @@ sub private_headers {
     }
 
     return @found;
-}
-
-
-# names in the tables of commands, of our blocks too
-sub directives {
-    my %names;
-
-    for my $path (@sources) {
-        while ($text{$path} =~ /\bngx_command_t\s+\w+\[\]\s*=\s*\{(.*?)^\};/msg) {
-            my $table = $1;
-            $names{$_}++ for $table =~ /\{\s*ngx_string\("(\w+)"\)/g;
-        }
-    }
-
-    return sort keys %names;
-}
-
-
-# an entry: a heading, a row of a table or an item of a list
-sub undocumented {
-    my $readme = slurp('README.md');
-
-    return grep { $readme !~ /^[\s#|*`-]+\Q$_\E\b/m } directives();
-}
-
-
-sub invented {
-    my %known = map { $_ => 1 } directives();
-
-    return grep { !$known{$_} } slurp('README.md') =~ /^#+\s+`?(llm_\w+)/mg;
 }
 
 

@@ -1,21 +1,33 @@
 #!/bin/sh
-# run.sh BUILD PORT: the gateway in the foreground, as conf/nginx.conf says,
-# in the working folder BUILD/run.  Without OPENAI_API_KEY its provider is
-# the simulator, in the same nginx on the port PORT + 9.
+# run.sh BUILD PORT [CONF]: starts the gateway in the foreground, with the
+# configuration CONF, or conf/nginx.conf on PORT.  BUILD/run is nginx's
+# prefix.  BUILD/run/provider.conf, which is written here, has the provider
+# "openai": OpenAI with OPENAI_API_KEY in the environment, otherwise the
+# simulator, in the same nginx on PORT + 9.
 
 set -e
 
 build=$1
 port=$2
+conf=$3
 simulator=127.0.0.1:$((port + 9))
 dir=$build/run
 PATH=$PATH:/usr/sbin:/sbin
 
 mkdir -p "$dir/logs"
 ln -sfn .. "$dir/modules"
-sed "s/127\.0\.0\.1:8080/127.0.0.1:$port/" conf/nginx.conf > "$dir/nginx.conf"
 
-# Relative to the working folder: Debian's defaults belong to its service.
+case $conf in
+"")
+    conf=$dir/nginx.conf
+    sed "s/127\.0\.0\.1:8080/127.0.0.1:$port/" conf/nginx.conf > "$conf"
+    ;;
+/*) ;;
+*)  conf=$PWD/$conf
+    ;;
+esac
+
+# Relative to the prefix: Debian's defaults belong to its service.
 main="daemon off; pid nginx.pid;"
 
 {
@@ -46,7 +58,6 @@ END
 
 else
     provider="the simulator: OPENAI_API_KEY is not set"
-    main="$main load_module modules/ngx_http_llm_simulator_module.so;"
     cat >> "$dir/provider.conf" << END
 
 llm_provider openai {
@@ -62,25 +73,46 @@ server {
     }
 }
 END
+    main="$main load_module modules/ngx_http_llm_simulator_module.so;"
 fi
 
-nginx -p "$dir" -c nginx.conf -e stderr -g "$main" -t -q
+# nginx's own message about a port in use does not say how to choose another.
+if perl -MIO::Socket::INET -e \
+    'exit !IO::Socket::INET->new("127.0.0.1:$ARGV[0]")' "$port"
+then
+    echo "The port $port is in use. Stop the other server," \
+         "or choose a port: make run PORT=9090" >&2
+    exit 1
+fi
 
-url=http://127.0.0.1:$port/v1/chat/completions
+nginx -p "$dir" -c "$conf" -e stderr -g "$main" -t -q
+
+url=http://127.0.0.1:$port/v1
 body='"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}]'
 
-cat << END
+if [ -n "$3" ]; then
+    echo "The gateway runs with $3. Its provider \"openai\" is"
+    echo "$provider"
+else
+    cat << END
 
-The gateway is on http://127.0.0.1:$port/v1 and talks to
+The gateway is on $url and talks to
 $provider
 
-Paste this in another terminal, the second line for a stream:
+Paste this into another terminal, the second line for a stream:
 
-curl $url -H 'content-type: application/json' -d '{$body}'
-curl -N $url -H 'content-type: application/json' -d '{"stream":true,$body}'
+curl $url/chat/completions -H 'Content-Type: application/json' -d '{$body}'
+curl -N $url/chat/completions -H 'Content-Type: application/json' -d '{"stream":true,$body}'
 
-Ctrl-C stops it.
+or into Python (pip install openai):
+
+from openai import OpenAI
+client = OpenAI(base_url="$url", api_key="any")
+print(client.chat.completions.create(model="gpt-4o-mini", messages=[{"role": "user", "content": "Hello"}]).choices[0].message.content)
 
 END
+fi
 
-exec nginx -p "$dir" -c nginx.conf -e stderr -g "$main"
+echo "Ctrl-C stops it."
+
+exec nginx -p "$dir" -c "$conf" -e stderr -g "$main"
