@@ -42,6 +42,12 @@ typedef struct {
     ngx_uint_t                   (*judge)(ngx_http_request_t *r,
                                           ngx_uint_t failure);
 
+    /*
+     * No attempt is left.  Returns the status to finalize the request with,
+     * or 0 for the one of ngx_http_upstream_next(), 502 or 504.
+     */
+    ngx_uint_t                   (*over)(ngx_http_request_t *r);
+
     /* 1: a failure of that class would be followed by another attempt */
     ngx_uint_t                   (*next)(ngx_http_request_t *r,
                                          ngx_uint_t failure);

@@ -21,6 +21,9 @@ ngx_int_t ngx_http_llm_header_travel(ngx_conf_t *cf,
 /* NULL, or why a header of this name must not be set or passed */
 const char *ngx_http_llm_header_refused(ngx_str_t *name, ngx_uint_t set);
 
+/* Returns 1 if the value of a header of this name, in lower case, is secret. */
+ngx_uint_t ngx_http_llm_header_secret(ngx_str_t *lowcase);
+
 /* $request_id, the same at any time; NULL: out of memory */
 ngx_http_variable_value_t *ngx_http_llm_header_request_id(
     ngx_http_request_t *r);

@@ -92,9 +92,4 @@ ngx_http_llm_list_add(ngx_list_t *list, const char *name, size_t len,
 }
 
 
-#define ngx_http_llm_add_header(r, name, value)                               \
-    ngx_http_llm_list_add(&(r)->headers_out.headers, name, sizeof(name) - 1,  \
-                          value)
-
-
 #endif /* _NGX_HTTP_LLM_LIST_H_INCLUDED_ */

@@ -51,8 +51,7 @@ ngx_http_llm_stale_keep(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     if (ngx_http_llm_replay_body(r, ctx, &cl, &size) != NGX_OK
         || ngx_list_init(&kept.headers, r->pool, 1, sizeof(ngx_table_elt_t))
-           != NGX_OK
-        || ngx_http_llm_error_pages(r, NULL) != NGX_OK)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -61,6 +60,10 @@ ngx_http_llm_stale_keep(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     if (p == NULL) {
         return NGX_ERROR;
     }
+
+    /* ngx_http_special_response_handler() makes a page, no redirect */
+
+    r->error_page = 1;
 
     kept.status = NGX_HTTP_OK;
     kept.content_type = ctx->charge->cache.entry->type;

@@ -174,6 +174,16 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_http_llm_conf_pass_header,
       ngx_http_llm_loc_offset(pass_headers) },
 
+    { ngx_string("llm_hide_header"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_hide_conf_header,
+      ngx_http_llm_loc_offset(hide.hidden) },
+
+    { ngx_string("llm_show_header"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_hide_conf_header,
+      ngx_http_llm_loc_offset(hide.shown) },
+
     { ngx_string("llm_provider_header"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,

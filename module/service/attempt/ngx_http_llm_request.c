@@ -7,6 +7,8 @@
 
 #include <ngx_http_llm_request.h>
 #include <ngx_http_llm_list.h>
+#include <ngx_http_llm_value.h>
+#include <ngx_llm_field.h>
 #include <ngx_http_llm_dialect.h>
 
 
@@ -69,7 +71,7 @@ ngx_http_llm_request_create(ngx_http_request_t *r,
         cl = cl->next;
     }
 
-    /* or TLS would keep the last record for company */
+    /* otherwise the last TLS record is held back in the SSL buffer */
     cl->buf->flush = 1;
 
     return NGX_OK;
@@ -85,7 +87,14 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     u_char                     *p;
     ngx_str_t                  *values;
     ngx_uint_t                  i, n;
+    ngx_http_llm_ctx_t         *ctx;
     ngx_http_llm_set_header_t  *header;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_llm_quote_init(&ctx->quote);
+    ngx_llm_quote_add(&ctx->quote, call->credential->secret.data,
+                      call->credential->secret.len);
 
     n = provider->headers ? provider->headers->nelts : 0;
     header = n ? provider->headers->elts : NULL;
@@ -230,47 +239,42 @@ ngx_http_llm_request_travels(ngx_table_elt_t *h,
 }
 
 
-/* the provider's own headers; an empty value sends none */
+/*
+ * Evaluates the "header" directives of the provider; a header with an empty
+ * value is not sent.  Returns NGX_ERROR if a value has a control byte.
+ */
 
 static ngx_int_t
 ngx_http_llm_request_values(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, ngx_str_t *values, size_t *len)
 {
-    size_t                      i;
-    ngx_int_t                   rc;
-    ngx_log_t                  *log;
-    ngx_uint_t                  n, level;
+    u_char                     *invalid;
+    ngx_uint_t                  n;
+    ngx_http_llm_ctx_t         *ctx;
     ngx_http_llm_set_header_t  *header;
 
-    log = r->connection->log;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     header = provider->headers->elts;
 
     for (n = 0; n < provider->headers->nelts; n++) {
 
-        /* the script engine logs at debug what may be a secret */
-
-        level = log->log_level;
-        log->log_level &= ~NGX_LOG_DEBUG_HTTP;
-
-        rc = ngx_http_complex_value(r, &header[n].value, &values[n]);
-
-        log->log_level = level;
-
-        if (rc != NGX_OK) {
+        if (ngx_http_llm_value(r, &header[n].value, &values[n]) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        for (i = 0; i < values[n].len; i++) {
+        invalid = ngx_llm_field_invalid(values[n].data,
+                                        values[n].data + values[n].len);
+        if (invalid) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "control byte 0x%02xd in the value of \"header %V\" "
+                          "of llm_provider \"%V\", request is rejected",
+                          (ngx_int_t) *invalid, &header[n].name,
+                          &provider->name);
+            return NGX_ERROR;
+        }
 
-            if (values[n].data[i] == CR || values[n].data[i] == LF
-                || values[n].data[i] == '\0')
-            {
-                ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                              "header \"%V\" of llm_provider \"%V\" would "
-                              "have a line break or NUL in its value",
-                              &header[n].name, &provider->name);
-                return NGX_ERROR;
-            }
+        if (header[n].secret) {
+            ngx_llm_quote_add(&ctx->quote, values[n].data, values[n].len);
         }
 
         *len += header[n].name.len + sizeof(": " CRLF) - 1 + values[n].len;

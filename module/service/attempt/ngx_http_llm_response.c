@@ -6,6 +6,8 @@
 
 
 #include <ngx_http_llm_response.h>
+#include <ngx_http_llm_list.h>
+#include <ngx_llm_field.h>
 #include "../ngx_http_llm_type.h"
 
 
@@ -25,6 +27,10 @@ static ngx_int_t ngx_http_llm_response_framed(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_llm_response_is(ngx_table_elt_t *h,
     const char *name, size_t len);
 static ngx_int_t ngx_http_llm_response_header_done(ngx_http_request_t *r);
+static void ngx_http_llm_response_clean(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_uint_t ngx_http_llm_response_clean_text(ngx_llm_quote_t *quote,
+    u_char *p, u_char *last);
 static ngx_int_t ngx_http_llm_response_interim(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_response_none(ngx_http_request_t *r,
     const char *reason);
@@ -344,6 +350,8 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
         return ngx_http_llm_response_interim(r);
     }
 
+    ngx_http_llm_response_clean(r, ctx);
+
     type = &response->content_type;
 
     response->stream = ngx_http_llm_type_stream(type);
@@ -369,6 +377,89 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
                           : 4 * ngx_pagesize;
 
     return ngx_http_llm_response_resize(r, wanted);
+}
+
+
+/*
+ * Credentials in the header of a response are overwritten, so that neither the
+ * client nor a log gets them.  Control bytes become spaces: the parser of nginx
+ * rejects only CR, LF and NUL.
+ */
+
+static void
+ngx_http_llm_response_clean(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    u_char                          *p;
+    ngx_buf_t                       *b;
+    ngx_uint_t                       cleaned;
+    ngx_table_elt_t                 *h;
+    ngx_http_llm_cursor_t            cursor =
+                     ngx_http_llm_list_start(&r->upstream->headers_in.headers);
+    ngx_http_upstream_headers_in_t  *in;
+
+    b = &r->upstream->buffer;
+    in = &r->upstream->headers_in;
+
+    for (p = b->start; p < b->pos; p++) {
+
+        p = ngx_llm_field_invalid(p, b->pos);
+
+        if (p == NULL || (*p != CR && *p != LF)) {
+            break;
+        }
+    }
+
+    if ((p == NULL || p == b->pos)
+        && !ngx_llm_quote_found(&ctx->quote, b->start, b->pos))
+    {
+        return;
+    }
+
+    cleaned = ngx_http_llm_response_clean_text(&ctx->quote,
+                                               in->status_line.data,
+                                               in->status_line.data
+                                               + in->status_line.len);
+
+    while ((h = ngx_http_llm_list_next(&cursor)) != NULL) {
+
+        cleaned |= ngx_http_llm_response_clean_text(&ctx->quote, h->key.data,
+                                                    h->value.data
+                                                    + h->value.len);
+
+        (void) ngx_http_llm_response_clean_text(&ctx->quote, h->lowcase_key,
+                                                h->lowcase_key + h->key.len);
+    }
+
+    if (cleaned) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "llm_provider \"%V\" sent a control byte or its "
+                      "credential in a response header, it is overwritten",
+                      &ctx->upstream.target->provider->name);
+    }
+}
+
+
+/* Cleans a text that the NUL between name and value may divide. */
+
+static ngx_uint_t
+ngx_http_llm_response_clean_text(ngx_llm_quote_t *quote, u_char *p,
+    u_char *last)
+{
+    ngx_uint_t  cleaned;
+
+    cleaned = ngx_llm_quote_found(quote, p, last);
+
+    ngx_llm_quote_mask(quote, p, last);
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p != '\0' && ngx_llm_field_control(*p)) {
+            *p = ' ';
+            cleaned = 1;
+        }
+    }
+
+    return cleaned;
 }
 
 

@@ -26,6 +26,9 @@ static void ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static ngx_uint_t ngx_http_llm_upstream_failure(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_peer_connection_t *pc, ngx_str_t *outcome);
+static void ngx_http_llm_upstream_over(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_upstream_raise(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_llm_upstream_go_on(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_uint_t failure);
 static void ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
@@ -135,6 +138,8 @@ ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
             /* NGX_BUSY with tries left would be a loop without an end */
 
             pc->tries = 0;
+            ngx_http_llm_upstream_over(r, ctx);
+
             return NGX_BUSY;
         }
 
@@ -448,6 +453,62 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     ngx_http_llm_upstream_close_attempt(r, ctx, failure, &outcome);
 
     pc->tries = ngx_http_llm_upstream_go_on(r, ctx, failure);
+
+    if (pc->tries == 0) {
+        ngx_http_llm_upstream_over(r, ctx);
+    }
+}
+
+
+/*
+ * No attempt is left, and ngx_http_upstream_next() is about to finalize the
+ * request with 502 or 504.  Another status is raised from a posted request:
+ * the cleanup handler finalizes the upstream now, and
+ * ngx_http_upstream_finalize_request() only decrements the count after that.
+ */
+
+static void
+ngx_http_llm_upstream_over(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_uint_t            status;
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    if (u->cleanup == NULL || r->connection->error) {
+        return;
+    }
+
+    status = ctx->upstream.exchange->over(r);
+
+    if (status == 0 || ngx_http_post_request(r, NULL) != NGX_OK) {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm upstream: no attempt is left, status %ui is raised",
+                   status);
+
+    ctx->upstream.raised = status;
+
+    /* one for each of the two calls, the upstream's own is for the third */
+
+    r->main->count += 2;
+
+    (*u->cleanup)(r);
+
+    r->write_event_handler = ngx_http_llm_upstream_raise;
+}
+
+
+static void
+ngx_http_llm_upstream_raise(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_http_finalize_request(r, ctx->upstream.raised);
 }
 
 

@@ -6,7 +6,7 @@
 
 
 #include <ngx_http_llm_filter.h>
-#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_header_set.h>
 
 
 static void ngx_http_llm_header_travel_add(ngx_http_llm_travel_t *travel,
@@ -15,6 +15,8 @@ static ngx_int_t ngx_http_llm_header_filter(ngx_http_request_t *r);
 static void ngx_http_llm_header_digits(u_char *dst, const u_char *src);
 static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_header_hide(ngx_http_request_t *r,
+    ngx_http_llm_loc_conf_t *llcf);
 static void ngx_http_llm_header_theirs(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_header_stream(ngx_http_request_t *r);
@@ -173,6 +175,36 @@ ngx_http_llm_header_refused(ngx_str_t *name, ngx_uint_t set)
 }
 
 
+ngx_uint_t
+ngx_http_llm_header_secret(ngx_str_t *lowcase)
+{
+    size_t      i;
+    ngx_uint_t  n;
+
+    static ngx_str_t  words[] = {
+        ngx_string("auth"),
+        ngx_string("cookie"),
+        ngx_string("key"),
+        ngx_string("secret"),
+        ngx_string("token"),
+        ngx_null_string
+    };
+
+    for (n = 0; words[n].len; n++) {
+
+        for (i = 0; i + words[n].len <= lowcase->len; i++) {
+            if (ngx_memcmp(lowcase->data + i, words[n].data, words[n].len)
+                == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
+}
+
+
 ngx_int_t
 ngx_http_llm_header_init(ngx_conf_t *cf)
 {
@@ -313,9 +345,15 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
 
     if (!llcf->pass) {
         ngx_http_llm_header_theirs(r, charge);
+
+    } else if (r->upstream && r->upstream->cleanup) {
+
+        /* the upstream is not finalized: this is its response, no page */
+
+        ngx_http_llm_header_hide(r, llcf);
     }
 
-    if (ngx_http_llm_add_header(r, "x-request-id", &value) != NGX_OK) {
+    if (ngx_http_llm_set_header(r, "x-request-id", &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -324,7 +362,7 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     }
 
     if (charge->upstream_request_id.len
-        && ngx_http_llm_add_header(r, "x-llm-upstream-request-id",
+        && ngx_http_llm_set_header(r, "x-llm-upstream-request-id",
                                    &charge->upstream_request_id)
            != NGX_OK)
     {
@@ -337,7 +375,7 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
 
     if (charge->cache.replayed) {
         return charge->cache.entry->provider.len
-               ? ngx_http_llm_add_header(r, "x-llm-provider",
+               ? ngx_http_llm_set_header(r, "x-llm-provider",
                                          &charge->cache.entry->provider)
                : NGX_OK;
     }
@@ -349,8 +387,43 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     attempt = charge->attempts.elts;
     attempt += charge->attempts.nelts - 1;
 
-    return ngx_http_llm_add_header(r, "x-llm-provider",
+    return ngx_http_llm_set_header(r, "x-llm-provider",
                                    &attempt->provider->name);
+}
+
+
+/* Removes the headers of a provider that are hidden in this location. */
+
+static void
+ngx_http_llm_header_hide(ngx_http_request_t *r, ngx_http_llm_loc_conf_t *llcf)
+{
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor =
+                              ngx_http_llm_list_start(&r->headers_out.headers);
+
+    while ((h = ngx_http_llm_list_next(&cursor)) != NULL) {
+
+        /* modules set a hash of 1, and no lowcase_key */
+
+        if (h->hash <= 1 || !ngx_http_llm_hide(&llcf->hide, h))
+        {
+            continue;
+        }
+
+        h->hash = 0;
+
+        /* ngx_http_header_filter() writes its own if there is none */
+
+        if (h == r->headers_out.server) {
+            r->headers_out.server = NULL;
+
+        } else if (h == r->headers_out.date) {
+            r->headers_out.date = NULL;
+
+        } else if (h == r->headers_out.location) {
+            r->headers_out.location = NULL;
+        }
+    }
 }
 
 
@@ -379,10 +452,6 @@ ngx_http_llm_header_theirs(ngx_http_request_t *r,
 static ngx_int_t
 ngx_http_llm_header_stream(ngx_http_request_t *r)
 {
-    ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor =
-                              ngx_http_llm_list_start(&r->headers_out.headers);
-
     static ngx_str_t  no = ngx_string("no");
     static ngx_str_t  no_cache = ngx_string("no-cache");
 
@@ -395,19 +464,9 @@ ngx_http_llm_header_stream(ngx_http_request_t *r)
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
 
-    for ( ;; ) {
-        h = ngx_http_llm_list_find(&cursor, "Cache-Control",
-                                   sizeof("Cache-Control") - 1);
-        if (h == NULL) {
-            break;
-        }
-
-        h->hash = 0;
-    }
-
-    if (ngx_http_llm_add_header(r, "Cache-Control", &no_cache) != NGX_OK) {
+    if (ngx_http_llm_set_header(r, "Cache-Control", &no_cache) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_add_header(r, "X-Accel-Buffering", &no);
+    return ngx_http_llm_set_header(r, "X-Accel-Buffering", &no);
 }
