@@ -13,7 +13,8 @@ my $FULL = { error => { message => 'full', type => 't', code => 'c' } };
 my $p = LLM::Fake->new(answer => sub {
     my ($req) = @_;
     my $do = $req->{mode} || $req->{json}{do} || '';
-    return (status(429), header('Retry-After', 9), json($FULL)) if $do eq 'full';
+    return (status(429), header('Retry-After', 9), json($FULL))
+        if $do eq 'full';
     return rst if $do eq 'rst';
     return hang if $do eq 'hang';
     return json({ object => 'chat.completion', id => 'one',
@@ -94,8 +95,8 @@ my $gw = LLM::Nginx->new(
         location @wrong { return 500 "the wrong page"; }
     }
 CONF
-$gw->expect_error(qr/connect\(\) failed \(111/, qr/timed out/, qr/reset by peer/,
-                  qr/failed: /);
+$gw->expect_error(qr/connect\(\) failed \(111/, qr/timed out/,
+                  qr/reset by peer/, qr/failed: /);
 
 my ($n, $seed) = (0, 0);
 
