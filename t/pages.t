@@ -46,6 +46,7 @@ my $gw = LLM::Nginx->new(
         listen 127.0.0.1:%%PORT%%;
         keepalive_timeout 65s;
         llm_header_timeout 300ms;
+        llm_timeout 500ms;
 
         location /plain/ { llm_pass; }
         location /named/ {
