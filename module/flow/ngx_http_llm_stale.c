@@ -1,7 +1,8 @@
 /*
- * llm_cache_stale_if_error: an answer that is too old is better than none.
- * Where nobody was asked it is replayed; where an attempt has failed, nginx is
- * about to make a page of it, and the old answer takes the page's place.
+ * llm_cache_stale_if_error: a stale entry of the cache instead of an error.  If
+ * no attempt was made, the entry is replayed.  If attempts have failed, nginx
+ * makes an error page, which the filters of ngx_http_llm_error.c replace by
+ * the entry.
  */
 
 
@@ -88,8 +89,8 @@ static void
 ngx_http_llm_stale_use(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                  "llm_model \"%V\": nobody has answered, an old answer is "
-                  "sent", &ctx->charge->model->pattern);
+                  "no provider of llm_model \"%V\" has answered, a stale "
+                  "response is sent", &ctx->charge->model->pattern);
 
     ngx_http_llm_cache_lookup_found(r, ctx, ctx->charge->cache.entry,
                                     NGX_HTTP_LLM_CACHE_STALE);

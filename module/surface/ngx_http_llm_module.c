@@ -1,6 +1,6 @@
 /*
- * The module: its directives, its place in nginx's phases and filter chain.
- * Everything it does is elsewhere; module/README.md says where.
+ * The module: its directives, phase handlers and filters.  module/README.md
+ * lists the files that implement them.
  */
 
 
@@ -579,7 +579,7 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_http_llm_admit_handler;
 
-    /* the last one in is the first to see an answer */
+    /* the filter that is added last runs first */
 
     if (ngx_http_llm_settle_filter(cf) != NGX_OK
         || ngx_http_llm_meter_init(cf) != NGX_OK
@@ -600,7 +600,7 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
 }
 
 
-/* names are asked for before the first request needs them */
+/* Starts the worker: names are resolved before the first request. */
 
 static ngx_int_t
 ngx_http_llm_init_process(ngx_cycle_t *cycle)

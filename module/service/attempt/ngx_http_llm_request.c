@@ -1,7 +1,7 @@
 /*
- * One attempt's request as a chain of buffers: the head written for this
- * provider, then the client's body spliced around the dialect's edits.  The
- * body's bytes are pointed to, never copied.
+ * The request of one attempt as a chain of buffers: the header for this
+ * provider, then the client's body with the edits of the dialect.  Buffers
+ * point into the body, which is not copied.
  */
 
 
@@ -118,6 +118,10 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
            + ngx_http_llm_request_room(r)
            + sizeof(CRLF) - 1;
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm request: provider \"%V\", path \"%V\", body %uz, "
+                   "edits %ui", &provider->name, uri, length, call->nedits);
+
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
         return NGX_ERROR;
@@ -151,7 +155,7 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
 }
 
 
-/* bytes that all headers of the client would take: more than will travel */
+/* Returns the length of all client headers, an upper bound of those passed. */
 
 static size_t
 ngx_http_llm_request_room(ngx_http_request_t *r)
@@ -220,7 +224,7 @@ ngx_http_llm_request_travels(ngx_table_elt_t *h,
         return 1;
     }
 
-    /* what the provider sets wins over what the client sent */
+    /* a "header" of the provider replaces the client's */
 
     header = provider->headers->elts;
 
@@ -318,7 +322,7 @@ ngx_http_llm_request_body(ngx_http_request_t *r, ngx_http_llm_call_t *call,
 }
 
 
-/* start == pos, as ngx_http_upstream_reinit() rewinds to start */
+/* Adds a buffer.  ngx_http_upstream_reinit() sets pos to start. */
 
 static ngx_chain_t **
 ngx_http_llm_request_link(ngx_http_request_t *r, ngx_chain_t **ll,

@@ -1,7 +1,7 @@
 /*
- * The head of a provider's answer: status line, headers, and the buffer they
- * and the first of the body are read into.  What the answer is worth is
- * judged elsewhere.
+ * The header of a provider's response: the status line, the header fields, and
+ * the buffer for them and for the first bytes of the body.
+ * ngx_http_llm_judge.c decides if the response is an answer.
  */
 
 
@@ -172,7 +172,7 @@ ngx_http_llm_response_headers(ngx_http_request_t *r)
 }
 
 
-/* copied: the buffer is used again for the body */
+/* Copies the header field: its buffer is reused for the body. */
 
 static ngx_int_t
 ngx_http_llm_response_header_line(ngx_http_request_t *r,
@@ -232,7 +232,7 @@ ngx_http_llm_response_header_line(ngx_http_request_t *r,
 }
 
 
-/* the headers that we ourselves look at */
+/* Notes the headers that this module reads. */
 
 static void
 ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
@@ -272,8 +272,8 @@ ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
 
 /*
  * Returns NGX_DECLINED if the header makes the end of the body ambiguous.
- * nginx before 1.23 takes an invalid length for none, the last of two, and any
- * list of codings that has "chunked" somewhere.
+ * nginx before 1.23 ignores an invalid length, uses the last of two lengths,
+ * and accepts any list of transfer codings that contains "chunked".
  */
 
 static ngx_int_t
@@ -346,6 +346,12 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     response = &ctx->response;
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm response: status %ui, length %O, chunked %d, "
+                   "compressed %d", response->status.code,
+                   u->headers_in.content_length_n,
+                   (int) u->headers_in.chunked, (int) response->coded);
+
     if (response->status.code < NGX_HTTP_OK) {
         return ngx_http_llm_response_interim(r);
     }
@@ -366,7 +372,7 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
 
     if (response->stream) {
 
-        /* the small buffer is kept: thousands of streams may be idle */
+        /* thousands of streams may be idle, so the buffer stays small */
 
         return NGX_OK;
     }
@@ -463,7 +469,7 @@ ngx_http_llm_response_clean_text(ngx_llm_quote_t *quote, u_char *p,
 }
 
 
-/* 1xx: forget it, the answer is still to come */
+/* Skips a 1xx response and reads the next one. */
 
 static ngx_int_t
 ngx_http_llm_response_interim(ngx_http_request_t *r)
@@ -514,6 +520,9 @@ ngx_http_llm_response_none(ngx_http_request_t *r, const char *reason)
 
     ctx->response.reason = reason;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm response: rejected, %s", reason);
+
     return NGX_DECLINED;
 }
 
@@ -528,7 +537,7 @@ ngx_http_llm_response_room(ngx_http_request_t *r)
     b = &r->upstream->buffer;
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    /* the size of the header, or of the held body */
+    /* bytes of the header, or of the held body */
 
     size = ctx->response.parsed ? b->last - b->pos : b->end - b->start;
 
@@ -562,7 +571,7 @@ ngx_http_llm_response_room(ngx_http_request_t *r)
     }
 
 
-/* room for size bytes from pos on, or from start while the header is read */
+/* Makes the buffer large enough for the header, or for a body of that size. */
 
 static ngx_int_t
 ngx_http_llm_response_resize(ngx_http_request_t *r, size_t size)

@@ -1,7 +1,8 @@
 /*
- * Headers: which of the client's travel on to a provider, which names the
- * configuration must not touch, and what every answer of ours carries.  The
- * header filter here decorates; error pages are ngx_http_llm_error.c's.
+ * Headers: the list of client headers that are passed to a provider, the names
+ * that the configuration must not set, and the header filter that hides a
+ * provider's headers and adds those of the module.  ngx_http_llm_error.c has
+ * the filters of error pages.
  */
 
 
@@ -22,7 +23,7 @@ static void ngx_http_llm_header_theirs(ngx_http_request_t *r,
 static ngx_int_t ngx_http_llm_header_stream(ngx_http_request_t *r);
 
 
-/* x-stainless-* travels too: ngx_http_llm_travel_sdk() */
+/* ngx_http_llm_travel_sdk() adds x-stainless-* */
 
 static const struct {
     ngx_str_t   name;
@@ -43,7 +44,7 @@ static const struct {
     (sizeof(ngx_http_llm_travelling) / sizeof(ngx_http_llm_travelling[0]))
 
 
-/* framing and the hop are ours, whatever the configuration says */
+/* headers of framing and of the connection, which no directive may set */
 
 static ngx_str_t  ngx_http_llm_hop_by_hop[] = {
     ngx_string("connection"),
@@ -59,7 +60,7 @@ static ngx_str_t  ngx_http_llm_hop_by_hop[] = {
 };
 
 
-/* what a client may not pass on, as it would replace what is ours */
+/* client headers that would replace a header of the module */
 
 static ngx_str_t  ngx_http_llm_not_passed[] = {
     ngx_string("host"),
@@ -109,7 +110,7 @@ ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
                                        NGX_HTTP_LLM_TRAVELS_KEYED);
     }
 
-    /* these are found first: one that is passed as well is what it was */
+    /* the default names are found first, also if llm_pass_header has them */
 
     for (i = 0; i < NGX_HTTP_LLM_TRAVELLING; i++) {
         name = ngx_http_llm_travelling[i].name;
@@ -122,7 +123,7 @@ ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 }
 
 
-/* as the first of its slot */
+/* Adds a name as the first one of its slot. */
 
 static void
 ngx_http_llm_header_travel_add(ngx_http_llm_travel_t *travel, ngx_uint_t place,
@@ -255,8 +256,8 @@ ngx_http_llm_header_filter(ngx_http_request_t *r)
 
 
 /*
- * $request_id, with random bytes drawn for many requests at a time: a draw
- * costs a system call and 6000 instructions, however few bytes it is.
+ * Returns $request_id.  Random bytes are read for many requests at a time, as
+ * RAND_bytes() takes a system call and 6000 instructions for any length.
  */
 
 ngx_http_variable_value_t *
@@ -306,7 +307,7 @@ ngx_http_llm_header_request_id(ngx_http_request_t *r)
 }
 
 
-/* four random bytes as eight digits; in which order is all the same */
+/* Writes four random bytes as eight hexadecimal digits, in any order. */
 
 static void
 ngx_http_llm_header_digits(u_char *dst, const u_char *src)
@@ -318,7 +319,7 @@ ngx_http_llm_header_digits(u_char *dst, const u_char *src)
 
     digits = (uint64_t) (bits >> 4 & 0x0f0f0f0f) << 32 | (bits & 0x0f0f0f0f);
 
-    /* 1 in each byte that is more than 9 */
+    /* 1 in each byte above 9 */
 
     letters = (digits + 0x0606060606060606) >> 4 & 0x0101010101010101;
     digits += 0x3030303030303030 + letters * ('a' - '9' - 1);
@@ -410,6 +411,10 @@ ngx_http_llm_header_hide(ngx_http_request_t *r, ngx_http_llm_loc_conf_t *llcf)
             continue;
         }
 
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm header: \"%V\" of the provider is hidden",
+                       &h->key);
+
         h->hash = 0;
 
         /* ngx_http_header_filter() writes its own if there is none */
@@ -427,7 +432,7 @@ ngx_http_llm_header_hide(ngx_http_request_t *r, ngx_http_llm_loc_conf_t *llcf)
 }
 
 
-/* an answer of proxy_pass has the provider's id under the name of ours */
+/* Takes the provider's x-request-id from a response of proxy_pass. */
 
 static void
 ngx_http_llm_header_theirs(ngx_http_request_t *r,
@@ -447,7 +452,7 @@ ngx_http_llm_header_theirs(ngx_http_request_t *r,
 }
 
 
-/* nobody behind us may hold an event back: no gzip, no outer buffering */
+/* Keeps gzip, brotli and a proxy before nginx from buffering events. */
 
 static ngx_int_t
 ngx_http_llm_header_stream(ngx_http_request_t *r)
@@ -455,7 +460,7 @@ ngx_http_llm_header_stream(ngx_http_request_t *r)
     static ngx_str_t  no = ngx_string("no");
     static ngx_str_t  no_cache = ngx_string("no-cache");
 
-    /* gzip looks at the flags, others (brotli) at the header itself */
+    /* gzip reads the flags, other modules (brotli) the request header */
 
     r->gzip_tested = 1;
     r->gzip_ok = 0;
