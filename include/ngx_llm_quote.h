@@ -9,8 +9,9 @@
 #include <ngx_llm_codec.h>
 
 
-/* the first bytes of a secret that identify it */
+/* the first bytes of a secret that identify it, at most and at least */
 #define NGX_LLM_QUOTE_MAX    64
+#define NGX_LLM_QUOTE_MIN    16
 
 /* secrets of one attempt: its key, and headers of the provider */
 #define NGX_LLM_QUOTE_COUNT  4
@@ -18,8 +19,9 @@
 
 typedef struct {
     u_char      *data;
-    size_t       len;
+    size_t       len;            /* bytes that are compared */
     size_t       anchor;         /* offset of the byte that is searched */
+    unsigned     more:1;         /* the secret is longer */
 } ngx_llm_quote_secret_t;
 
 

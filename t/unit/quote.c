@@ -98,6 +98,12 @@ places(void)
     ok(missed == 0, "a secret is found at every place");
     ok(false_alarms == 0, "a secret but for its last byte is none");
     ok(!ngx_llm_quote_found(&quote, text, text), "an empty text has none");
+
+    ngx_llm_quote_init(&quote);
+    ngx_llm_quote_add(&quote, bytes("Zm9vYmFyYmF6cXV4/3E="), 20);
+    memcpy(text, "\"Zm9vYmFyYmF6cXV4\\/3E=\"", 23);
+    ok(ngx_llm_quote_found(&quote, text, text + 23),
+       "a slash of the secret may be escaped");
 }
 
 

@@ -50,8 +50,17 @@ ngx_llm_quote_add(ngx_llm_quote_t *quote, u_char *data, size_t len)
 
     secret = &quote->secrets[quote->n++];
 
+    /* JSON may escape a slash, so the bytes before it are enough */
+
+    for (i = NGX_LLM_QUOTE_MIN; i < len && i < NGX_LLM_QUOTE_MAX; i++) {
+        if (data[i] == '/') {
+            break;
+        }
+    }
+
     secret->data = data;
-    secret->len = (len < NGX_LLM_QUOTE_MAX) ? len : NGX_LLM_QUOTE_MAX;
+    secret->len = (i < len) ? i : len;
+    secret->more = (secret->len < len);
     secret->anchor = ngx_llm_quote_anchor(data, secret->len);
 }
 
@@ -196,7 +205,6 @@ ngx_llm_quote_feed(ngx_llm_quote_t *quote, u_char *p, u_char *last)
 void
 ngx_llm_quote_mask(ngx_llm_quote_t *quote, u_char *p, u_char *last)
 {
-    size_t                   rest;
     u_char                  *found;
     ngx_uint_t               i;
     ngx_llm_quote_secret_t  *secret;
@@ -207,14 +215,10 @@ ngx_llm_quote_mask(ngx_llm_quote_t *quote, u_char *p, u_char *last)
 
         while ((found = ngx_llm_quote_find(secret, found, last)) != NULL) {
 
-            /* a secret may be longer than what is compared */
+            memset(found, '*', secret->len);
+            found += secret->len;
 
-            rest = secret->len;
-
-            memset(found, '*', rest);
-            found += rest;
-
-            while (rest == NGX_LLM_QUOTE_MAX && found < last && *found > ' ') {
+            while (secret->more && found < last && *found > ' ') {
                 *found++ = '*';
             }
         }
