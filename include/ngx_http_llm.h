@@ -18,6 +18,7 @@
 #include <ngx_http_llm_charge.h>
 #include <ngx_http_llm_exchange.h>
 #include <ngx_http_llm_reading.h>
+#include <ngx_llm_quote.h>
 
 
 #define NGX_HTTP_LLM_VERSION          "0.1.0"
@@ -52,6 +53,7 @@ typedef struct {
     ngx_http_llm_target_t         *target;       /* being tried */
     ngx_int_t                      tries;        /* attempts so far */
     ngx_msec_t                     started;      /* this pass */
+    ngx_uint_t                     raised;       /* instead of 502, 504 */
 
     /* the balancer methods of the provider's own block */
 
@@ -178,6 +180,7 @@ typedef struct {
     ngx_http_llm_upstream_ctx_t    upstream;
     ngx_http_llm_timeouts_ctx_t    timeouts;
     ngx_http_llm_response_ctx_t    response;
+    ngx_llm_quote_t                quote;        /* of this attempt */
     ngx_http_llm_framing_ctx_t     framing;
     ngx_http_llm_judge_ctx_t       judge;
     ngx_http_llm_relay_ctx_t       relay;

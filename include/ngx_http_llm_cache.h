@@ -102,6 +102,8 @@ typedef struct {
     ngx_array_t                   *bypass;       /* of predicates, or NULL */
     ngx_msec_t                     stale;        /* llm_cache_stale_if_error */
     ngx_msec_t                     lock;         /* to wait for a leader */
+    ngx_flag_t                     honor;        /* response headers forbid it,
+                                                    with llm_pass, too */
 } ngx_http_llm_cache_conf_t;
 
 #define NGX_HTTP_LLM_CACHE_DETERMINISTIC  0

@@ -13,6 +13,7 @@
 #include <ngx_http_llm_model.h>
 #include <ngx_http_llm_cache.h>
 #include <ngx_http_llm_travel.h>
+#include <ngx_http_llm_hide.h>
 
 
 /* random bytes drawn at a time */
@@ -83,6 +84,7 @@ typedef struct {
     ngx_msec_t                     hold_timeout; /* of a stream, no output */
     ngx_array_t                   *pass_headers; /* ngx_str_t */
     ngx_http_llm_travel_t          travel;       /* headers that travel on */
+    ngx_http_llm_hide_t            hide;         /* response headers */
     ngx_flag_t                     provider_header;
     ngx_flag_t                     intercept_errors;
     ngx_flag_t                     auth;

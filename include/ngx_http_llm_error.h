@@ -86,20 +86,8 @@ ngx_int_t ngx_http_llm_fault(ngx_http_llm_error_t *err,
 ngx_int_t ngx_http_llm_error_body(ngx_pool_t *pool, ngx_http_llm_error_t *err,
     ngx_uint_t status, ngx_str_t *body);
 
-/*
- * nginx is about to raise one status where the client is to get another:
- * error_page of that one is made the raised one's, for this request.  NGX_OK,
- * NGX_DECLINED: there is no such error_page, or NGX_ERROR.
- */
-ngx_int_t ngx_http_llm_error_page(ngx_http_request_t *r, ngx_uint_t raised,
-    ngx_uint_t status);
-
-/*
- * error_page of this request alone: ngx_http_err_page_t, or NULL for none.
- * NGX_OK or NGX_ERROR.
- */
-ngx_int_t ngx_http_llm_error_pages(ngx_http_request_t *r,
-    ngx_array_t *pages);
+/* Returns 1 if nginx has an error_page for the status of this request. */
+ngx_uint_t ngx_http_llm_error_paged(ngx_http_request_t *r, ngx_uint_t status);
 
 /* puts the filters that replace nginx's own error pages into the chain */
 ngx_int_t ngx_http_llm_error_init(ngx_conf_t *cf);

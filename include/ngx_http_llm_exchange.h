@@ -1,5 +1,5 @@
 /*
- * ngx_http_llm_exchange.h: what happens with one attempt, as a table.
+ * ngx_http_llm_exchange.h: the functions that carry out one attempt.
  */
 
 #ifndef _NGX_HTTP_LLM_EXCHANGE_H_INCLUDED_
@@ -13,17 +13,17 @@
 #include <ngx_http_llm_charge.h>
 
 
-/* the flow wires it, a static const table */
+/* a static const table of the flow */
 
 typedef struct {
     /*
-     * Takes the target of the next attempt; same: the one of the attempt
-     * before.  NGX_OK, or NGX_DECLINED: there is none.
+     * Takes the target of the next attempt, or the target of the previous
+     * attempt if "same" is set.  Returns NGX_DECLINED if no target is left.
      */
     ngx_int_t                    (*choose)(ngx_http_request_t *r,
                                            ngx_uint_t same);
 
-    /* writes u->request_bufs for upstream.target; NGX_OK or NGX_ERROR */
+    /* Sets u->request_bufs for upstream.target; NGX_OK or NGX_ERROR. */
     ngx_int_t                    (*create)(ngx_http_request_t *r);
 
     /* as the members of ngx_http_upstream_t */
@@ -34,15 +34,21 @@ typedef struct {
     void                         (*finalize)(ngx_http_request_t *r,
                                              ngx_int_t rc);
 
-    /* the last attempt has ended, with its outcome; gives the target back */
+    /* Called once at the end of an attempt; releases its target. */
     void                         (*ended)(ngx_http_request_t *r,
                                           ngx_http_llm_attempt_t *attempt);
 
-    /* an attempt has failed so (NGX_HTTP_LLM_NEXT_...): 1 to try the next */
+    /* Returns 1 if a failure, NGX_HTTP_LLM_NEXT_..., moves on. */
     ngx_uint_t                   (*judge)(ngx_http_request_t *r,
                                           ngx_uint_t failure);
 
-    /* 1: a failure of that class would be followed by another attempt */
+    /*
+     * No attempt is left.  Returns the status to finalize the request with,
+     * or 0 for the one of ngx_http_upstream_next(), 502 or 504.
+     */
+    ngx_uint_t                   (*over)(ngx_http_request_t *r);
+
+    /* Returns 1 if another attempt would follow such a failure. */
     ngx_uint_t                   (*next)(ngx_http_request_t *r,
                                          ngx_uint_t failure);
 } ngx_http_llm_exchange_t;

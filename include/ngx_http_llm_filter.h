@@ -18,10 +18,13 @@
 ngx_int_t ngx_http_llm_header_travel(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf);
 
-/* NULL, or why a header of this name must not be set or passed */
+/* Returns the reason why a header must not be set or passed, or NULL. */
 const char *ngx_http_llm_header_refused(ngx_str_t *name, ngx_uint_t set);
 
-/* $request_id, the same at any time; NULL: out of memory */
+/* Returns 1 if the value of a header of this name, in lower case, is secret. */
+ngx_uint_t ngx_http_llm_header_secret(ngx_str_t *lowcase);
+
+/* Returns $request_id, or NULL if out of memory. */
 ngx_http_variable_value_t *ngx_http_llm_header_request_id(
     ngx_http_request_t *r);
 

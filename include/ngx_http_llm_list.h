@@ -11,20 +11,20 @@
 #include <ngx_http.h>
 
 
-/* a place in a list; what is added meanwhile may not be seen */
+/* a position in a list; headers that are added later may be skipped */
 
 typedef struct {
-    ngx_list_part_t  *rest;      /* parts not begun yet */
+    ngx_list_part_t  *rest;      /* following parts */
     ngx_table_elt_t  *next;
-    ngx_table_elt_t  *last;      /* behind the last one of this part */
+    ngx_table_elt_t  *last;      /* end of this part */
 } ngx_http_llm_cursor_t;
 
 
-/* before the first header of a list */
+/* the position before the first header */
 #define ngx_http_llm_list_start(list)    { &(list)->part, NULL, NULL }
 
 
-/* the next header, or NULL */
+/* Returns the next header, or NULL. */
 
 static ngx_inline ngx_table_elt_t *
 ngx_http_llm_list_next(ngx_http_llm_cursor_t *cursor)
@@ -44,7 +44,7 @@ ngx_http_llm_list_next(ngx_http_llm_cursor_t *cursor)
 }
 
 
-/* the next header of that name that counts, or NULL */
+/* Returns the next header of that name with a hash, or NULL. */
 
 static ngx_inline ngx_table_elt_t *
 ngx_http_llm_list_find(ngx_http_llm_cursor_t *cursor, const char *name,
@@ -68,7 +68,7 @@ ngx_http_llm_list_find(ngx_http_llm_cursor_t *cursor, const char *name,
 }
 
 
-/* adds a header; name is static, value is kept by reference */
+/* Adds a header; the name is static, the value is kept by reference. */
 
 static ngx_inline ngx_int_t
 ngx_http_llm_list_add(ngx_list_t *list, const char *name, size_t len,
@@ -90,11 +90,6 @@ ngx_http_llm_list_add(ngx_list_t *list, const char *name, size_t len,
 
     return NGX_OK;
 }
-
-
-#define ngx_http_llm_add_header(r, name, value)                               \
-    ngx_http_llm_list_add(&(r)->headers_out.headers, name, sizeof(name) - 1,  \
-                          value)
 
 
 #endif /* _NGX_HTTP_LLM_LIST_H_INCLUDED_ */

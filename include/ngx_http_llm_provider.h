@@ -34,6 +34,7 @@ typedef struct {
     ngx_str_t                      lowcase;
     ngx_uint_t                     hash;
     ngx_http_complex_value_t       value;
+    unsigned                       secret:1;     /* value is a credential */
 } ngx_http_llm_set_header_t;
 
 

@@ -1,6 +1,6 @@
 /*
- * ngx_http_llm_travel.h: which of a client's headers travel on to a provider.
- * Built by ngx_http_llm_header_travel().
+ * ngx_http_llm_travel.h: client headers that are passed to a provider.
+ * ngx_http_llm_header_travel() builds the table.
  */
 
 #ifndef _NGX_HTTP_LLM_TRAVEL_H_INCLUDED_
@@ -12,9 +12,9 @@
 #include <ngx_http.h>
 
 
-/* how one travels; 0: not at all */
-#define NGX_HTTP_LLM_TRAVELS_ALIKE  1    /* it tells the same of each request */
-#define NGX_HTTP_LLM_TRAVELS_KEYED  2    /* it may change the answer */
+/* kinds of passed headers; 0: the header is not passed */
+#define NGX_HTTP_LLM_TRAVELS_ALIKE  1    /* the answer does not depend on it */
+#define NGX_HTTP_LLM_TRAVELS_KEYED  2    /* the answer may depend on it */
 
 
 #define NGX_HTTP_LLM_TRAVEL_SLOTS   64
@@ -22,20 +22,20 @@
 
 typedef struct {
     ngx_str_t                      name;       /* in lower case */
-    ngx_uint_t                     hash;       /* as nginx has it of a header */
+    ngx_uint_t                     hash;       /* ngx_hash_key() of the name */
     ngx_uint_t                     how;        /* NGX_HTTP_LLM_TRAVELS_... */
-    ngx_uint_t                     next;       /* in its slot, as there */
+    ngx_uint_t                     next;       /* the next of its slot, or 0 */
 } ngx_http_llm_travel_name_t;
 
 
 typedef struct {
     ngx_http_llm_travel_name_t    *names;      /* NULL: not built yet */
     u_short                        slots[NGX_HTTP_LLM_TRAVEL_SLOTS];
-                                               /* a place in names from 1 on */
+                                               /* an index of names, from 1 */
 } ngx_http_llm_travel_t;
 
 
-/* x-stainless-*: what an SDK says of itself, and it says much */
+/* Returns 1 for x-stainless-*, the headers that describe an SDK. */
 
 static ngx_inline ngx_uint_t
 ngx_http_llm_travel_sdk(ngx_table_elt_t *h)

@@ -20,13 +20,13 @@ my @bad = (
     [ 'Proxy-Authenticate', 'Basic' ], [ 'TE', 'trailers' ],
     [ 'Trailer', 'X-Sum' ], [ 'Upgrade', 'h2c' ],
     [ 'X-Request-Id', 'req_theirs' ], [ 'X-LLM-Provider', 'forged' ],
-    [ 'X-LLM-Upstream-Request-Id', 'forged' ],
+    [ 'X-LLM-Upstream-Request-Id', 'forged' ], [ 'Via', '1.1 theirs' ],
 );
 
 my @good = (
     [ 'openai-processing-ms', '12' ], [ 'openai-version', '2020-10-01' ],
     [ 'X-RateLimit-Remaining-Requests', '59' ], [ 'ETag', '"e"' ],
-    [ 'Cache-Control', 'no-store' ], [ 'Via', '1.1 theirs' ],
+    [ 'Cache-Control', 'no-store' ],
     [ 'X-Twice', '1' ], [ 'X-Twice', '2' ], [ 'X-Empty', '' ],
     [ 'Last-Modified', 'Sat, 21 Nov 2020 00:00:00 GMT' ],
     [ 'Date', 'Sat, 21 Nov 2020 00:00:01 GMT' ],

@@ -377,6 +377,48 @@ subtest 'errors that are asked for' => sub {
 };
 
 
+subtest '200s that are no answer' => sub {
+    my $gw = LLM::Nginx->new(vars => { SIM => $sim },
+                             server => 'location / { llm_pass; }',
+                             http => <<'CONF');
+    llm_provider p { endpoint http://127.0.0.1:%%SIM%%/v1; }
+    llm_model default { target p; }
+CONF
+    $gw->expect_error(qr/llm_provider "p"|llm_model/);
+
+    for my $name (qw(html blank null array scalar empty detail code_msg
+                     object_error base_resp cut error error_choices no_choices
+                     choice_error event_error event_done event_role))
+    {
+        my $r = chat("fake=$name");
+        is($r->status, 200, "$name is a 200");
+        unlike($r->body, qr/"content":"This/, '  without an answer');
+        is($r->header('Content-Type'), $name =~ /^event/ ? 'text/event-stream'
+           : $name eq 'html' ? 'text/html' : 'application/json',
+           '  has its type');
+
+        $r = post_json($gw, $CHAT, { model => "sim:fake=$name",
+                                     messages => [] });
+        cmp_ok($r->status, '>=', 500, '  and an error behind the gateway');
+    }
+
+    is(chat('fake=nonsense')->status, 400, 'an unknown name is refused');
+    $gw->done;
+};
+
+
+subtest 'headers of a provider behind a CDN' => sub {
+    for my $setting ('tokens=1', 'status=500') {
+        my $r = chat($setting);
+        ok(defined $r->header($_), "$setting has $_")
+            for qw(Set-Cookie Strict-Transport-Security Via Alt-Svc CF-RAY
+                   openai-organization x-ratelimit-remaining-tokens);
+        is($r->header('Cache-Control'), 'private, no-store',
+           '  and forbids a cache');
+    }
+};
+
+
 subtest 'requests that are refused' => sub {
     for my $setting (qw(tokens tokens= tokens=x tokens=-1 tokens=100001
                         pace=10 pace=x pace=2h delay=99d size=0 size=65537

@@ -58,6 +58,15 @@ claim('runtime: no request',
     mentions(qr{^module/runtime/}, qr/\bngx_http(?:_\w+|\.h)/));
 claim('no assert, abort or exit',
     mentions(qr/./, qr/\b(?:assert|abort|exit|_exit)\s*\(/));
+claim('no code touches the configuration pointers of a request',
+    mentions(qr/./, qr/\br\s*->\s*(?:\w+\s*->\s*)?(?:loc|srv|main)_conf\b/));
+claim('ngx_http_complex_value is called by ngx_http_llm_value alone',
+    grep { !m{^(?:include/ngx_http_llm_value\.h|t/)} }
+    mentions(qr/./, qr/\bngx_http_complex_value\s*\(/));
+claim('no header is added to a response beside ngx_http_llm_header_set',
+    grep { !m{^(?:include/|t/|module/service/client/ngx_http_llm_error\.c)} }
+    mentions(qr/./, qr/\b(?:ngx_list_push|ngx_http_llm_list_add)
+                      \s*\(\s*&r\s*->\s*headers_out\b/x));
 claim('no ngx_cycle->log',  mentions(qr/./, qr/\bngx_cycle\s*->\s*log\b/));
 claim('no #if 0',           mentions(qr/./, qr/^\s*#\s*if\s+0\b/m));
 claim('every source has a line in module/README.md', untoured());

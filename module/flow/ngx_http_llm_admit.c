@@ -11,6 +11,7 @@
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_dialect.h>
 #include <ngx_llm_form.h>
+#include <ngx_http_llm_value.h>
 
 
 typedef ngx_int_t (*ngx_http_llm_step_pt)(ngx_http_request_t *r,
@@ -431,7 +432,7 @@ ngx_http_llm_admit_name(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ctx->name = charge->requested;
 
     if (llcf->model
-        && ngx_http_complex_value(r, llcf->model, &ctx->name) != NGX_OK)
+        && ngx_http_llm_value(r, llcf->model, &ctx->name) != NGX_OK)
     {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }

@@ -80,7 +80,11 @@ ngx_http_llm_cache_store_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return "backup";
     }
 
-    return ngx_http_llm_copy_refused(&r->upstream->headers_in.headers);
+    /* these headers of an API speak of browsers and of the CDN before it */
+
+    return llcf->cache.honor
+           ? ngx_http_llm_copy_refused(&r->upstream->headers_in.headers)
+           : NULL;
 }
 
 

@@ -1,6 +1,6 @@
 /*
- * The end of an answer of llm_pass: by its own last event, by the end of the
- * body, or by a failure.
+ * The end of a response of llm_pass: its last event, the end of its body, or a
+ * failure.
  */
 
 
@@ -12,10 +12,10 @@
 #include <ngx_http_llm_relay.h>
 
 
-/* how long the rest of a complete stream is awaited, milliseconds */
+/* wait for the last chunk of a complete stream, milliseconds */
 
 #define NGX_HTTP_LLM_FINISH_WAIT  1000
-#define NGX_HTTP_LLM_FINISH_NEXT  50      /* if the client has a request */
+#define NGX_HTTP_LLM_FINISH_NEXT  50      /* if the next request waits */
 
 
 static ngx_int_t ngx_http_llm_finish_close(ngx_http_request_t *r,
@@ -30,9 +30,9 @@ static void ngx_http_llm_finish_break(ngx_http_request_t *r);
 
 
 /*
- * The body goes on.  A stream that has had its last event is complete all the
- * same; one that has all its finish reasons waits for [DONE] and for its usage,
- * which some providers do not send.
+ * Called while the body continues.  A stream is complete after its last event.
+ * A stream that has all finish reasons waits a limited time for [DONE] and for
+ * usage, which some providers do not send.
  */
 
 ngx_int_t
@@ -65,8 +65,8 @@ ngx_http_llm_finish_rest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
 
 /*
- * The client's response ends now, the provider's last chunk may come a little
- * later: its connection can be kept then.
+ * Ends the response to the client.  The provider's connection is read on for
+ * its last chunk, and is cached if that chunk comes in time.
  */
 
 static ngx_int_t
@@ -93,7 +93,7 @@ ngx_http_llm_finish_close(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     if (!framed || r != r->main) {
 
-        /* the end of the response is its close, or its parent waits for it */
+        /* the close ends the response, or a parent request waits for it */
 
         r->upstream->length = 0;
         return NGX_OK;
@@ -114,7 +114,7 @@ ngx_http_llm_finish_close(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 }
 
 
-/* the client has sent its next request, which waits, or has closed */
+/* Shortens the wait if the client has sent its next request. */
 
 static void
 ngx_http_llm_finish_read(ngx_http_request_t *r)
@@ -142,7 +142,7 @@ ngx_http_llm_finish_read(ngx_http_request_t *r)
 }
 
 
-/* the answer has ended: its entry, its target and its slot are settled */
+/* Settles cache entry, health and concurrency of a response that ended. */
 
 static void
 ngx_http_llm_finish_settle(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -159,7 +159,7 @@ ngx_http_llm_finish(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 {
     if (ctx->relay.closed) {
 
-        /* all was done when the last event came */
+        /* ngx_http_llm_finish_close() has settled this response */
 
         return;
     }
@@ -170,9 +170,9 @@ ngx_http_llm_finish(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
 
 /*
- * The answer's body has ended, well or not.  After a failure nginx breaks the
- * client's connection: too soon for the last event of a stream, so a stream is
- * ended here; and not at all where it knows of no failure.
+ * The body of the response has ended.  After a failure nginx closes the
+ * client's connection at once, so the error event of a stream is sent here.  A
+ * failure that is unknown to nginx closes the connection here, too.
  */
 
 static void
@@ -182,6 +182,10 @@ ngx_http_llm_finish_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_int_t  end;
 
     end = ngx_http_llm_relay_end(r, rc);
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm finish: rc %i, end %d, verdict %i", rc,
+                   (int) ctx->charge->end, end);
 
     if (ctx->charge->end == NGX_HTTP_LLM_END_ABORTED
         || ctx->charge->end == NGX_HTTP_LLM_END_DRAINED)
@@ -236,7 +240,7 @@ ngx_http_llm_finish_cut(ngx_http_request_t *r, ngx_int_t rc)
 }
 
 
-/* the client has to see that it was not all */
+/* Breaks the connection, so that the client sees a truncated response. */
 
 static void
 ngx_http_llm_finish_break(ngx_http_request_t *r)
@@ -249,7 +253,7 @@ ngx_http_llm_finish_break(ngx_http_request_t *r)
     if (r->http_version < NGX_HTTP_VERSION_11
         && r->headers_out.content_length_n == -1)
     {
-        /* its end is the close: make it a reset */
+        /* a plain close would look like the end of the body */
 
         linger.l_onoff = 1;
         linger.l_linger = 0;

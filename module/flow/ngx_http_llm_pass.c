@@ -33,6 +33,10 @@ static ngx_int_t ngx_http_llm_pass_process_header(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_head(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_pass_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_uint_t ngx_http_llm_pass_quotes(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_pass_quoted(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_pass_filter_init(void *data);
 static ngx_int_t ngx_http_llm_pass_filter(void *data, ssize_t bytes);
 static void ngx_http_llm_pass_release(ngx_http_request_t *r);
@@ -42,6 +46,7 @@ static void ngx_http_llm_pass_attempted(ngx_http_request_t *r,
     ngx_http_llm_attempt_t *attempt);
 static ngx_uint_t ngx_http_llm_pass_judge(ngx_http_request_t *r,
     ngx_uint_t failure);
+static ngx_uint_t ngx_http_llm_pass_over(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_llm_pass_next(ngx_http_request_t *r,
     ngx_uint_t failure);
 static ngx_uint_t ngx_http_llm_pass_moves_on(ngx_http_request_t *r,
@@ -61,6 +66,7 @@ static const ngx_http_llm_exchange_t  ngx_http_llm_pass_exchange = {
     ngx_http_llm_pass_finalize,
     ngx_http_llm_pass_attempted,
     ngx_http_llm_pass_judge,
+    ngx_http_llm_pass_over,
     ngx_http_llm_pass_next
 };
 
@@ -374,6 +380,10 @@ ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     rc = ngx_http_llm_judge_body(r);
 
+    if (rc == NGX_OK) {
+        return ngx_http_llm_pass_quoted(r, ctx);
+    }
+
     if (rc != NGX_AGAIN) {
         return rc;
     }
@@ -382,7 +392,9 @@ ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     if (rc == NGX_OK) {
         /* more is not kept */
-        return ngx_http_llm_judge_full(r);
+        rc = ngx_http_llm_judge_full(r);
+
+        return (rc == NGX_OK) ? ngx_http_llm_pass_quoted(r, ctx) : rc;
     }
 
     if (!ctx->judge.keeping) {
@@ -402,6 +414,36 @@ ngx_http_llm_pass_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     return rc;
+}
+
+
+/* Returns 1 if the held body quotes the credential of the attempt. */
+
+static ngx_uint_t
+ngx_http_llm_pass_quotes(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    u_char  *pos;
+
+    pos = r->upstream->buffer.pos;
+
+    return ctx->response.parsed
+           && ngx_llm_quote_found(&ctx->quote, pos, pos + ctx->framing.held);
+}
+
+
+/* A response that quotes the credential is replaced, whatever its status. */
+
+static ngx_int_t
+ngx_http_llm_pass_quoted(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    if (!ngx_http_llm_pass_quotes(r, ctx)) {
+        return NGX_OK;
+    }
+
+    return ngx_http_llm_judge_fail(r, (ctx->response.status.code < 300)
+                                      ? NGX_HTTP_LLM_NEXT_BAD_ANSWER
+                                      : ctx->judge.verdict,
+                                   "a response that quotes its credential");
 }
 
 
@@ -472,6 +514,16 @@ ngx_http_llm_pass_span(ngx_http_request_t *r, u_char *pos, u_char *last)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
+    if (ngx_llm_quote_feed(&ctx->quote, pos, last)) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "llm_provider \"%V\" sent a response that quotes its "
+                      "credential, response is cut",
+                      &ctx->upstream.target->provider->name);
+
+        ctx->framing.broken = 1;
+        return NGX_ERROR;
+    }
+
     if (ngx_http_llm_relay_span(r, pos, &last) != NGX_OK) {
         return NGX_ERROR;
     }
@@ -507,11 +559,36 @@ ngx_http_llm_pass_judge(ngx_http_request_t *r, ngx_uint_t failure)
         ctx->charge->kept.status = ctx->response.status.code;
         ngx_str_null(&ctx->charge->kept.body);
 
-    } else {
+    } else if (!ngx_http_llm_pass_quotes(r, ctx)) {
         (void) ngx_http_llm_judge_keep(r, &ctx->charge->kept);
     }
 
     return ngx_http_llm_pass_moves_on(r, failure);
+}
+
+
+/* llm_intercept_errors: error_page of the kept response's status is used. */
+
+static ngx_uint_t
+ngx_http_llm_pass_over(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t       *ctx;
+    ngx_http_llm_kept_t      *kept;
+    ngx_http_llm_loc_conf_t  *llcf;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    kept = &ctx->charge->kept;
+
+    if (!llcf->intercept_errors || kept->status == 0
+        || kept->body.data == NULL || ctx->ping.sent || ctx->drain.active
+        || ngx_http_llm_stale_wanted(r, ctx, kept->status)
+        || !ngx_http_llm_error_paged(r, kept->status))
+    {
+        return 0;
+    }
+
+    return kept->status;
 }
 
 
@@ -600,9 +677,8 @@ static void
 ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_int_t rc)
 {
-    ngx_http_llm_fault_e      fault;
-    ngx_http_llm_charge_t    *charge;
-    ngx_http_llm_loc_conf_t  *llcf;
+    ngx_http_llm_fault_e    fault;
+    ngx_http_llm_charge_t  *charge;
 
     charge = ctx->charge;
 
@@ -623,12 +699,7 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         /* 401, 402, 403 are about our key: kept without a body */
 
         if (charge->kept.body.data) {
-            llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
-
-            charge->kept.use = !llcf->intercept_errors
-                               || ngx_http_llm_error_page(r, rc,
-                                                          charge->kept.status)
-                                  != NGX_OK;
+            charge->kept.use = 1;
             return;
         }
 

@@ -1,7 +1,8 @@
 /*
- * llm_cache_stale_if_error: an answer that is too old is better than none.
- * Where nobody was asked it is replayed; where an attempt has failed, nginx is
- * about to make a page of it, and the old answer takes the page's place.
+ * llm_cache_stale_if_error: a stale entry of the cache instead of an error.  If
+ * no attempt was made, the entry is replayed.  If attempts have failed, nginx
+ * makes an error page, which the filters of ngx_http_llm_error.c replace by
+ * the entry.
  */
 
 
@@ -51,8 +52,7 @@ ngx_http_llm_stale_keep(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     if (ngx_http_llm_replay_body(r, ctx, &cl, &size) != NGX_OK
         || ngx_list_init(&kept.headers, r->pool, 1, sizeof(ngx_table_elt_t))
-           != NGX_OK
-        || ngx_http_llm_error_pages(r, NULL) != NGX_OK)
+           != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -61,6 +61,10 @@ ngx_http_llm_stale_keep(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     if (p == NULL) {
         return NGX_ERROR;
     }
+
+    /* ngx_http_special_response_handler() makes a page, no redirect */
+
+    r->error_page = 1;
 
     kept.status = NGX_HTTP_OK;
     kept.content_type = ctx->charge->cache.entry->type;
@@ -85,8 +89,8 @@ static void
 ngx_http_llm_stale_use(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                  "llm_model \"%V\": nobody has answered, an old answer is "
-                  "sent", &ctx->charge->model->pattern);
+                  "no provider of llm_model \"%V\" has answered, a stale "
+                  "response is sent", &ctx->charge->model->pattern);
 
     ngx_http_llm_cache_lookup_found(r, ctx, ctx->charge->cache.entry,
                                     NGX_HTTP_LLM_CACHE_STALE);

@@ -1,6 +1,6 @@
 /*
- * The module: its directives, its place in nginx's phases and filter chain.
- * Everything it does is elsewhere; module/README.md says where.
+ * The module: its directives, phase handlers and filters.  module/README.md
+ * lists the files that implement them.
  */
 
 
@@ -174,6 +174,16 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_http_llm_conf_pass_header,
       ngx_http_llm_loc_offset(pass_headers) },
 
+    { ngx_string("llm_hide_header"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_hide_conf_header,
+      ngx_http_llm_loc_offset(hide.hidden) },
+
+    { ngx_string("llm_show_header"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_hide_conf_header,
+      ngx_http_llm_loc_offset(hide.shown) },
+
     { ngx_string("llm_provider_header"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,
@@ -265,6 +275,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_llm_loc_conf_t, cache.sampling),
       &ngx_http_llm_cache_samplings },
+
+    { ngx_string("llm_cache_honor_headers"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_loc_offset(cache.honor) },
 
     { ngx_string("llm_cache_bypass"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
@@ -564,7 +579,7 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
 
     *h = ngx_http_llm_admit_handler;
 
-    /* the last one in is the first to see an answer */
+    /* the filter that is added last runs first */
 
     if (ngx_http_llm_settle_filter(cf) != NGX_OK
         || ngx_http_llm_meter_init(cf) != NGX_OK
@@ -585,7 +600,7 @@ ngx_http_llm_postconfiguration(ngx_conf_t *cf)
 }
 
 
-/* names are asked for before the first request needs them */
+/* Starts the worker: names are resolved before the first request. */
 
 static ngx_int_t
 ngx_http_llm_init_process(ngx_cycle_t *cycle)

@@ -60,6 +60,9 @@ ngx_int_t ngx_http_llm_provider_type_quirks(ngx_conf_t *cf,
 ngx_int_t ngx_http_llm_provider_type_check(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
+/* Returns 1 if the response header of a provider never reaches a client. */
+ngx_uint_t ngx_http_llm_provider_conf_hidden(ngx_str_t *name);
+
 
 /* provider_key: credentials */
 

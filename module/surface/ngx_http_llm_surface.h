@@ -20,6 +20,13 @@ char *ngx_http_llm_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child);
 char *ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_pass_header(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+
+/* hide_conf: the merged lists of a location; NGX_OK or NGX_ERROR */
+char *ngx_http_llm_hide_conf_header(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+ngx_int_t ngx_http_llm_hide_conf_merge(ngx_conf_t *cf,
+    ngx_http_llm_hide_t *prev, ngx_http_llm_hide_t *conf);
+
 char *ngx_http_llm_conf_ping(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_llm_conf_on_abort(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);

@@ -24,6 +24,7 @@
 struct ngx_http_llm_sim_ctx_s {
     ngx_http_request_t              *request;
     const ngx_http_llm_sim_op_t     *op;       /* NULL: no such operation */
+    const ngx_http_llm_sim_fake_t   *fake;     /* NULL: a good answer */
     ngx_http_llm_sim_scan_t          scan;
     ngx_http_llm_sim_facts_t         facts;
     ngx_http_llm_sim_settings_t      settings;

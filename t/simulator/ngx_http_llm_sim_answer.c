@@ -219,6 +219,16 @@ ngx_http_llm_sim_answer_prepare(ngx_http_llm_sim_ctx_t *ctx)
         rc = ngx_http_llm_sim_answer_check(ctx);
     }
 
+    if (rc == NGX_OK && ctx->settings.fake.len) {
+        rc = NGX_DECLINED;
+
+        if (ngx_http_llm_sim_fake_find(ctx) != NGX_OK) {
+            ngx_http_llm_sim_answer_error(ctx, NGX_HTTP_BAD_REQUEST,
+                                          "The simulator has no such fake.",
+                                          "null", "null");
+        }
+    }
+
     if (rc == NGX_OK) {
         ctx->stream = (ctx->facts.stream && ctx->op->stream != NULL);
         ctx->steps = ctx->stream ? ctx->op->stream : ctx->op->json;

@@ -76,6 +76,15 @@ typedef struct {
 } ngx_http_llm_sim_op_t;
 
 
+/* a 200 that is no answer */
+
+typedef struct {
+    ngx_str_t                        name;
+    char                            *type;     /* Content-Type */
+    char                            *body;     /* less than a piece */
+} ngx_http_llm_sim_fake_t;
+
+
 /*
  * find() returns the operation of a path, NULL if none, and the model named
  * there; prepare() turns facts and settings into a list of steps, NGX_ERROR
@@ -90,6 +99,11 @@ void ngx_http_llm_sim_answer_error(ngx_http_llm_sim_ctx_t *ctx,
     ngx_uint_t status, char *message, char *param, char *code);
 u_char *ngx_http_llm_sim_answer_next(ngx_http_llm_sim_ctx_t *ctx, u_char *p);
 void ngx_http_llm_sim_answer_rewind(ngx_http_llm_sim_ctx_t *ctx);
+
+
+/* in fake: the answer becomes settings.fake; NGX_DECLINED: an unknown name */
+
+ngx_int_t ngx_http_llm_sim_fake_find(ngx_http_llm_sim_ctx_t *ctx);
 
 
 /* in text: its lists of steps; prepare() makes what all chunks share */

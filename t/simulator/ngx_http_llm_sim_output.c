@@ -26,6 +26,7 @@ static ngx_int_t ngx_http_llm_sim_output_buffer(ngx_http_request_t *r,
 static off_t ngx_http_llm_sim_output_length(ngx_http_llm_sim_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_sim_output_header(ngx_http_request_t *r,
     ngx_http_llm_sim_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_sim_output_edge(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_sim_output_add(ngx_http_request_t *r, char *key,
     char *lowcase, char *fmt, ...);
 static void ngx_http_llm_sim_output_fill(ngx_http_llm_sim_ctx_t *ctx);
@@ -292,7 +293,11 @@ ngx_http_llm_sim_output_header(ngx_http_request_t *r,
 
     r->headers_out.status = status;
 
-    if (ctx->stream) {
+    if (ctx->fake) {
+        r->headers_out.content_type.data = (u_char *) ctx->fake->type;
+        r->headers_out.content_type.len = ngx_strlen(ctx->fake->type);
+
+    } else if (ctx->stream) {
         ngx_str_set(&r->headers_out.content_type, "text/event-stream");
 
     } else {
@@ -318,6 +323,10 @@ ngx_http_llm_sim_output_header(ngx_http_request_t *r,
         return NGX_ERROR;
     }
 
+    if (ngx_http_llm_sim_output_edge(r) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
     if (ngx_http_llm_sim_output_add(r, "openai-processing-ms",
                                     "openai-processing-ms", "%i",
                                     ngx_max(ms, 0))
@@ -329,6 +338,67 @@ ngx_http_llm_sim_output_header(ngx_http_request_t *r,
     return ngx_http_llm_sim_output_add(r, "x-request-id", "x-request-id",
                                        "req_sim_%*s", sizeof(ctx->id),
                                        ctx->id);
+}
+
+
+/* the headers that the provider and the CDN before it put on any answer */
+
+static ngx_int_t
+ngx_http_llm_sim_output_edge(ngx_http_request_t *r)
+{
+    ngx_uint_t        i;
+    ngx_table_elt_t  *h;
+
+    static const struct {
+        ngx_str_t  key;
+        char      *lowcase;
+        ngx_str_t  value;
+    } headers[] = {
+        { ngx_string("Set-Cookie"), "set-cookie",
+          ngx_string("__cf_bm=sim; path=/; domain=.api.test; HttpOnly; Secure; "
+                     "SameSite=None") },
+        { ngx_string("Strict-Transport-Security"), "strict-transport-security",
+          ngx_string("max-age=31536000; includeSubDomains; preload") },
+        { ngx_string("Cache-Control"), "cache-control",
+          ngx_string("private, no-store") },
+        { ngx_string("alt-svc"), "alt-svc",
+          ngx_string("h3=\":443\"; ma=86400") },
+        { ngx_string("Via"), "via", ngx_string("1.1 sim") },
+        { ngx_string("CF-RAY"), "cf-ray", ngx_string("0123456789abcdef-SIM") },
+        { ngx_string("Access-Control-Expose-Headers"),
+          "access-control-expose-headers", ngx_string("X-Request-ID") },
+        { ngx_string("X-Content-Type-Options"), "x-content-type-options",
+          ngx_string("nosniff") },
+        { ngx_string("openai-organization"), "openai-organization",
+          ngx_string("org-simulator") },
+        { ngx_string("openai-version"), "openai-version",
+          ngx_string("2020-10-01") },
+        { ngx_string("x-ratelimit-limit-requests"),
+          "x-ratelimit-limit-requests", ngx_string("10000") },
+        { ngx_string("x-ratelimit-remaining-requests"),
+          "x-ratelimit-remaining-requests", ngx_string("9999") },
+        { ngx_string("x-ratelimit-limit-tokens"), "x-ratelimit-limit-tokens",
+          ngx_string("2000000") },
+        { ngx_string("x-ratelimit-remaining-tokens"),
+          "x-ratelimit-remaining-tokens", ngx_string("1999984") }
+    };
+
+    for (i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
+
+        h = ngx_list_push(&r->headers_out.headers);
+        if (h == NULL) {
+            return NGX_ERROR;
+        }
+
+        ngx_memzero(h, sizeof(ngx_table_elt_t));
+
+        h->hash = 1;
+        h->key = headers[i].key;
+        h->lowcase_key = (u_char *) headers[i].lowcase;
+        h->value = headers[i].value;
+    }
+
+    return NGX_OK;
 }
 
 

@@ -110,6 +110,7 @@ static const ngx_http_llm_sim_setting_t  ngx_http_llm_sim_settings[] = {
     { ngx_string("flush"), sim_offset(flush), 0, 1, sim_number },
     { ngx_string("status"), sim_offset(status), 200, 599, sim_number },
     { ngx_string("error"), sim_offset(error), 1, 512, sim_text },
+    { ngx_string("fake"), sim_offset(fake), 1, 32, sim_text },
     { ngx_null_string, 0, 0, 0, sim_number }
 };
 

@@ -62,6 +62,7 @@ typedef struct {
     ngx_msec_t   pace;              /* gap between two bursts */
     ngx_msec_t   delay;             /* before the header */
     ngx_str_t    error;             /* an error's message */
+    ngx_str_t    fake;              /* kind of a 200 that is no answer */
 } ngx_http_llm_sim_settings_t;
 
 

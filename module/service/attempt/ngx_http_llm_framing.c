@@ -49,7 +49,7 @@ ngx_http_llm_framing_init(ngx_http_request_t *r)
 
     if (status == NGX_HTTP_NO_CONTENT || status == NGX_HTTP_NOT_MODIFIED) {
 
-        /* one that announces a body may send it, into the next answer */
+        /* an announced body would be read as the next response */
 
         framing->distrust = (u->headers_in.chunked
                              || u->headers_in.content_length_n > 0);
@@ -204,7 +204,7 @@ ngx_http_llm_framing_filter(ngx_http_request_t *r, ssize_t bytes,
 }
 
 
-/* how many of the bytes are body */
+/* Returns the number of bytes that belong to the body. */
 
 static ngx_int_t
 ngx_http_llm_framing_length(ngx_http_request_t *r,
@@ -296,7 +296,7 @@ ngx_http_llm_framing_chunks(ngx_http_request_t *r, ngx_buf_t *b,
 }
 
 
-/* the body is complete; bytes behind it make the connection useless */
+/* The body is complete; a connection with more bytes is not cached. */
 
 static void
 ngx_http_llm_framing_whole(ngx_http_request_t *r, ngx_uint_t more)

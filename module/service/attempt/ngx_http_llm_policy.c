@@ -6,6 +6,7 @@
 
 #include <ngx_http_llm.h>
 #include <ngx_http_llm_dialect.h>
+#include <ngx_http_llm_value.h>
 
 
 /* tokens of output a request asks for that does not say how many */
@@ -287,7 +288,7 @@ ngx_http_llm_policy_hash(ngx_http_request_t *r, ngx_http_llm_model_t *model,
 {
     ngx_str_t  value;
 
-    if (ngx_http_complex_value(r, model->value, &value) != NGX_OK
+    if (ngx_http_llm_value(r, model->value, &value) != NGX_OK
         || value.len == 0)
     {
         /* all who have no value shall not be at one place */

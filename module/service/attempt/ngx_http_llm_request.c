@@ -1,12 +1,14 @@
 /*
- * One attempt's request as a chain of buffers: the head written for this
- * provider, then the client's body spliced around the dialect's edits.  The
- * body's bytes are pointed to, never copied.
+ * The request of one attempt as a chain of buffers: the header for this
+ * provider, then the client's body with the edits of the dialect.  Buffers
+ * point into the body, which is not copied.
  */
 
 
 #include <ngx_http_llm_request.h>
 #include <ngx_http_llm_list.h>
+#include <ngx_http_llm_value.h>
+#include <ngx_llm_field.h>
 #include <ngx_http_llm_dialect.h>
 
 
@@ -69,7 +71,7 @@ ngx_http_llm_request_create(ngx_http_request_t *r,
         cl = cl->next;
     }
 
-    /* or TLS would keep the last record for company */
+    /* otherwise the last TLS record is held back in the SSL buffer */
     cl->buf->flush = 1;
 
     return NGX_OK;
@@ -85,7 +87,14 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
     u_char                     *p;
     ngx_str_t                  *values;
     ngx_uint_t                  i, n;
+    ngx_http_llm_ctx_t         *ctx;
     ngx_http_llm_set_header_t  *header;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_llm_quote_init(&ctx->quote);
+    ngx_llm_quote_add(&ctx->quote, call->credential->secret.data,
+                      call->credential->secret.len);
 
     n = provider->headers ? provider->headers->nelts : 0;
     header = n ? provider->headers->elts : NULL;
@@ -108,6 +117,10 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
            + sizeof("Content-Length: " CRLF) - 1 + NGX_SIZE_T_LEN
            + ngx_http_llm_request_room(r)
            + sizeof(CRLF) - 1;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm request: provider \"%V\", path \"%V\", body %uz, "
+                   "edits %ui", &provider->name, uri, length, call->nedits);
 
     p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
@@ -142,7 +155,7 @@ ngx_http_llm_request_head(ngx_http_request_t *r,
 }
 
 
-/* bytes that all headers of the client would take: more than will travel */
+/* Returns the length of all client headers, an upper bound of those passed. */
 
 static size_t
 ngx_http_llm_request_room(ngx_http_request_t *r)
@@ -211,7 +224,7 @@ ngx_http_llm_request_travels(ngx_table_elt_t *h,
         return 1;
     }
 
-    /* what the provider sets wins over what the client sent */
+    /* a "header" of the provider replaces the client's */
 
     header = provider->headers->elts;
 
@@ -230,47 +243,42 @@ ngx_http_llm_request_travels(ngx_table_elt_t *h,
 }
 
 
-/* the provider's own headers; an empty value sends none */
+/*
+ * Evaluates the "header" directives of the provider; a header with an empty
+ * value is not sent.  Returns NGX_ERROR if a value has a control byte.
+ */
 
 static ngx_int_t
 ngx_http_llm_request_values(ngx_http_request_t *r,
     ngx_http_llm_provider_t *provider, ngx_str_t *values, size_t *len)
 {
-    size_t                      i;
-    ngx_int_t                   rc;
-    ngx_log_t                  *log;
-    ngx_uint_t                  n, level;
+    u_char                     *invalid;
+    ngx_uint_t                  n;
+    ngx_http_llm_ctx_t         *ctx;
     ngx_http_llm_set_header_t  *header;
 
-    log = r->connection->log;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     header = provider->headers->elts;
 
     for (n = 0; n < provider->headers->nelts; n++) {
 
-        /* the script engine logs at debug what may be a secret */
-
-        level = log->log_level;
-        log->log_level &= ~NGX_LOG_DEBUG_HTTP;
-
-        rc = ngx_http_complex_value(r, &header[n].value, &values[n]);
-
-        log->log_level = level;
-
-        if (rc != NGX_OK) {
+        if (ngx_http_llm_value(r, &header[n].value, &values[n]) != NGX_OK) {
             return NGX_ERROR;
         }
 
-        for (i = 0; i < values[n].len; i++) {
+        invalid = ngx_llm_field_invalid(values[n].data,
+                                        values[n].data + values[n].len);
+        if (invalid) {
+            ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                          "control byte 0x%02xd in the value of \"header %V\" "
+                          "of llm_provider \"%V\", request is rejected",
+                          (ngx_int_t) *invalid, &header[n].name,
+                          &provider->name);
+            return NGX_ERROR;
+        }
 
-            if (values[n].data[i] == CR || values[n].data[i] == LF
-                || values[n].data[i] == '\0')
-            {
-                ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
-                              "header \"%V\" of llm_provider \"%V\" would "
-                              "have a line break or NUL in its value",
-                              &header[n].name, &provider->name);
-                return NGX_ERROR;
-            }
+        if (header[n].secret) {
+            ngx_llm_quote_add(&ctx->quote, values[n].data, values[n].len);
         }
 
         *len += header[n].name.len + sizeof(": " CRLF) - 1 + values[n].len;
@@ -314,7 +322,7 @@ ngx_http_llm_request_body(ngx_http_request_t *r, ngx_http_llm_call_t *call,
 }
 
 
-/* start == pos, as ngx_http_upstream_reinit() rewinds to start */
+/* Adds a buffer.  ngx_http_upstream_reinit() sets pos to start. */
 
 static ngx_chain_t **
 ngx_http_llm_request_link(ngx_http_request_t *r, ngx_chain_t **ll,

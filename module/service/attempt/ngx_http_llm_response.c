@@ -1,11 +1,13 @@
 /*
- * The head of a provider's answer: status line, headers, and the buffer they
- * and the first of the body are read into.  What the answer is worth is
- * judged elsewhere.
+ * The header of a provider's response: the status line, the header fields, and
+ * the buffer for them and for the first bytes of the body.
+ * ngx_http_llm_judge.c decides if the response is an answer.
  */
 
 
 #include <ngx_http_llm_response.h>
+#include <ngx_http_llm_list.h>
+#include <ngx_llm_field.h>
 #include "../ngx_http_llm_type.h"
 
 
@@ -25,6 +27,10 @@ static ngx_int_t ngx_http_llm_response_framed(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_llm_response_is(ngx_table_elt_t *h,
     const char *name, size_t len);
 static ngx_int_t ngx_http_llm_response_header_done(ngx_http_request_t *r);
+static void ngx_http_llm_response_clean(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static ngx_uint_t ngx_http_llm_response_clean_text(ngx_llm_quote_t *quote,
+    u_char *p, u_char *last);
 static ngx_int_t ngx_http_llm_response_interim(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_response_none(ngx_http_request_t *r,
     const char *reason);
@@ -166,7 +172,7 @@ ngx_http_llm_response_headers(ngx_http_request_t *r)
 }
 
 
-/* copied: the buffer is used again for the body */
+/* Copies the header field: its buffer is reused for the body. */
 
 static ngx_int_t
 ngx_http_llm_response_header_line(ngx_http_request_t *r,
@@ -226,7 +232,7 @@ ngx_http_llm_response_header_line(ngx_http_request_t *r,
 }
 
 
-/* the headers that we ourselves look at */
+/* Notes the headers that this module reads. */
 
 static void
 ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
@@ -266,8 +272,8 @@ ngx_http_llm_response_note(ngx_http_llm_response_ctx_t *response,
 
 /*
  * Returns NGX_DECLINED if the header makes the end of the body ambiguous.
- * nginx before 1.23 takes an invalid length for none, the last of two, and any
- * list of codings that has "chunked" somewhere.
+ * nginx before 1.23 ignores an invalid length, uses the last of two lengths,
+ * and accepts any list of transfer codings that contains "chunked".
  */
 
 static ngx_int_t
@@ -340,9 +346,17 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     response = &ctx->response;
 
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm response: status %ui, length %O, chunked %d, "
+                   "compressed %d", response->status.code,
+                   u->headers_in.content_length_n,
+                   (int) u->headers_in.chunked, (int) response->coded);
+
     if (response->status.code < NGX_HTTP_OK) {
         return ngx_http_llm_response_interim(r);
     }
+
+    ngx_http_llm_response_clean(r, ctx);
 
     type = &response->content_type;
 
@@ -358,7 +372,7 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
 
     if (response->stream) {
 
-        /* the small buffer is kept: thousands of streams may be idle */
+        /* thousands of streams may be idle, so the buffer stays small */
 
         return NGX_OK;
     }
@@ -372,7 +386,90 @@ ngx_http_llm_response_header_done(ngx_http_request_t *r)
 }
 
 
-/* 1xx: forget it, the answer is still to come */
+/*
+ * Credentials in the header of a response are overwritten, so that neither the
+ * client nor a log gets them.  Control bytes become spaces: the parser of nginx
+ * rejects only CR, LF and NUL.
+ */
+
+static void
+ngx_http_llm_response_clean(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    u_char                          *p;
+    ngx_buf_t                       *b;
+    ngx_uint_t                       cleaned;
+    ngx_table_elt_t                 *h;
+    ngx_http_llm_cursor_t            cursor =
+                     ngx_http_llm_list_start(&r->upstream->headers_in.headers);
+    ngx_http_upstream_headers_in_t  *in;
+
+    b = &r->upstream->buffer;
+    in = &r->upstream->headers_in;
+
+    for (p = b->start; p < b->pos; p++) {
+
+        p = ngx_llm_field_invalid(p, b->pos);
+
+        if (p == NULL || (*p != CR && *p != LF)) {
+            break;
+        }
+    }
+
+    if ((p == NULL || p == b->pos)
+        && !ngx_llm_quote_found(&ctx->quote, b->start, b->pos))
+    {
+        return;
+    }
+
+    cleaned = ngx_http_llm_response_clean_text(&ctx->quote,
+                                               in->status_line.data,
+                                               in->status_line.data
+                                               + in->status_line.len);
+
+    while ((h = ngx_http_llm_list_next(&cursor)) != NULL) {
+
+        cleaned |= ngx_http_llm_response_clean_text(&ctx->quote, h->key.data,
+                                                    h->value.data
+                                                    + h->value.len);
+
+        (void) ngx_http_llm_response_clean_text(&ctx->quote, h->lowcase_key,
+                                                h->lowcase_key + h->key.len);
+    }
+
+    if (cleaned) {
+        ngx_log_error(NGX_LOG_ERR, r->connection->log, 0,
+                      "llm_provider \"%V\" sent a control byte or its "
+                      "credential in a response header, it is overwritten",
+                      &ctx->upstream.target->provider->name);
+    }
+}
+
+
+/* Cleans a text that the NUL between name and value may divide. */
+
+static ngx_uint_t
+ngx_http_llm_response_clean_text(ngx_llm_quote_t *quote, u_char *p,
+    u_char *last)
+{
+    ngx_uint_t  cleaned;
+
+    cleaned = ngx_llm_quote_found(quote, p, last);
+
+    ngx_llm_quote_mask(quote, p, last);
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p != '\0' && ngx_llm_field_control(*p)) {
+            *p = ' ';
+            cleaned = 1;
+        }
+    }
+
+    return cleaned;
+}
+
+
+/* Skips a 1xx response and reads the next one. */
 
 static ngx_int_t
 ngx_http_llm_response_interim(ngx_http_request_t *r)
@@ -423,6 +520,9 @@ ngx_http_llm_response_none(ngx_http_request_t *r, const char *reason)
 
     ctx->response.reason = reason;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm response: rejected, %s", reason);
+
     return NGX_DECLINED;
 }
 
@@ -437,7 +537,7 @@ ngx_http_llm_response_room(ngx_http_request_t *r)
     b = &r->upstream->buffer;
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    /* the size of the header, or of the held body */
+    /* bytes of the header, or of the held body */
 
     size = ctx->response.parsed ? b->last - b->pos : b->end - b->start;
 
@@ -471,7 +571,7 @@ ngx_http_llm_response_room(ngx_http_request_t *r)
     }
 
 
-/* room for size bytes from pos on, or from start while the header is read */
+/* Makes the buffer large enough for the header, or for a body of that size. */
 
 static ngx_int_t
 ngx_http_llm_response_resize(ngx_http_request_t *r, size_t size)

@@ -1,8 +1,8 @@
 /*
- * Which bytes of the client's body change for one attempt (REQ-45): the name
- * of the model, and what this provider needs to be otherwise.  Called by the
- * flow for each attempt; the edits are carried out where the request is
- * written, the body itself is never touched.
+ * The edits of the client's body for one attempt (REQ-45): the model's name,
+ * members that the provider rejects, and stream_options.  The flow calls it
+ * for each attempt.  ngx_http_llm_request.c applies the edits to the request,
+ * the body itself is not changed.
  */
 
 
@@ -42,11 +42,16 @@ ngx_http_llm_splice(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     empty = ngx_http_llm_splice_quirks(ctx, provider->quirks, call);
     ngx_http_llm_splice_options(ctx, provider, call);
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm splice: model \"%V\", quirks 0x%04xi, usage of a "
+                   "stream is requested: %d", &call->model, provider->quirks,
+                   (int) ctx->include_usage);
+
     return ngx_http_llm_splice_model(r, ctx, call, empty);
 }
 
 
-/* what a server does not take goes; 1: no member is left */
+/* Cuts members that the server rejects; returns 1 if no member is left. */
 
 static ngx_uint_t
 ngx_http_llm_splice_quirks(ngx_http_llm_ctx_t *ctx, ngx_uint_t quirks,
@@ -73,7 +78,7 @@ ngx_http_llm_splice_quirks(ngx_http_llm_ctx_t *ctx, ngx_uint_t quirks,
 
     if ((quirks & NGX_HTTP_LLM_QUIRK_MAX_TOKENS) && renamed->key) {
 
-        /* of two limits the one that it knows stays, but null is none */
+        /* of two limits max_tokens is kept, unless it is null */
 
         if (facts->max_tokens == -1) {
             limit = &facts->max_tokens_place;
@@ -181,7 +186,7 @@ ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_OK;
     }
 
-    /* llm_pass MODEL names it, the client does not */
+    /* the model comes from llm_pass MODEL */
 
     text.len = ngx_sprintf(p, empty ? "\"model\":\"%V\""
                                     : "\"model\":\"%V\",",
@@ -193,7 +198,7 @@ ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* the value of a form's field; or a part in front of all others */
+/* Replaces the value of the form's field, or adds a part as the first one. */
 
 static ngx_int_t
 ngx_http_llm_splice_form(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,

@@ -1,9 +1,9 @@
 /*
- * One pass through llm_pass: attempt after attempt over one
- * ngx_http_upstream_t.  An outer balancer gives each attempt to the upstream
- * block of the provider whose turn it is, with that provider's TLS, name and
- * request.  What an attempt sends, how its answer is read and whether its
- * failure moves on is the exchange's to say.
+ * The attempts of one pass through llm_pass, over one ngx_http_upstream_t.  An
+ * outer balancer delegates each attempt to the upstream block of the chosen
+ * provider, with the TLS context, name and request of that provider.  The
+ * functions of the exchange create the request, read the response and decide
+ * if a failure is followed by another attempt.
  */
 
 
@@ -26,6 +26,9 @@ static void ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     ngx_uint_t state);
 static ngx_uint_t ngx_http_llm_upstream_failure(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_peer_connection_t *pc, ngx_str_t *outcome);
+static void ngx_http_llm_upstream_over(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_upstream_raise(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_llm_upstream_go_on(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_uint_t failure);
 static void ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
@@ -84,7 +87,7 @@ ngx_http_llm_upstream_start(ngx_http_request_t *r,
 }
 
 
-/* the request is written for each attempt, once it is known whose it is */
+/* The request is created for each attempt, after its provider is chosen. */
 
 static ngx_int_t
 ngx_http_llm_upstream_create_request(ngx_http_request_t *r)
@@ -132,9 +135,11 @@ ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
 
         if (ngx_http_llm_upstream_choose(r, ctx) != NGX_OK) {
 
-            /* NGX_BUSY with tries left would be a loop without an end */
+            /* nginx repeats NGX_BUSY for ever if tries are left */
 
             pc->tries = 0;
+            ngx_http_llm_upstream_over(r, ctx);
+
             return NGX_BUSY;
         }
 
@@ -161,7 +166,7 @@ ngx_http_llm_upstream_get(ngx_peer_connection_t *pc, void *data)
 }
 
 
-/* whose turn it is; the attempt is put on record */
+/* Chooses the target of the next attempt and adds the attempt's record. */
 
 static ngx_int_t
 ngx_http_llm_upstream_choose(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -208,13 +213,18 @@ ngx_http_llm_upstream_choose(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     uc->tries++;
 
-    /* nothing of the attempt before may colour this one */
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm upstream: attempt %i, provider \"%V\", model \"%V\", "
+                   "pass %ui", uc->tries, &attempt->provider->name,
+                   &attempt->model, attempt->pass);
+
+    /* the state of the previous attempt is cleared */
 
     return uc->exchange->reinit(r);
 }
 
 
-/* NGX_OK, NGX_DONE (a kept connection), NGX_BUSY (no peer) or NGX_ERROR */
+/* Returns as peer.get: NGX_DONE is a cached connection, NGX_BUSY no peer. */
 
 static ngx_int_t
 ngx_http_llm_upstream_delegate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
@@ -249,7 +259,7 @@ ngx_http_llm_upstream_delegate(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_ERROR;
     }
 
-    /* after a failed connect() nginx would not reinit the request */
+    /* nginx reinits the request only if request_sent is set */
 
     if (ctx->charge->attempts.nelts > 1) {
         u->request_sent = 1;
@@ -276,7 +286,7 @@ ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
 
     uscf = r->upstream->upstream;
 
-    /* round robin takes what it finds in data for its own */
+    /* the round robin balancer reuses a pointer that it finds in data */
 
     pc->data = NULL;
     pc->get = NULL;
@@ -313,8 +323,8 @@ ngx_http_llm_upstream_inner_init(ngx_http_request_t *r,
 
 
 /*
- * After a kept connection has died every other one is doubtful: the request
- * is sent again on a new one.
+ * If a cached connection was closed by the provider, other cached connections
+ * are closed too, and the request is sent on a new connection.
  */
 
 static ngx_int_t
@@ -357,7 +367,7 @@ ngx_http_llm_upstream_inner_get(ngx_http_request_t *r,
 }
 
 
-/* the attempt before was judged by us: $upstream_status says 502 for it */
+/* Sets $upstream_status of a rejected response, for which nginx has 502. */
 
 static void
 ngx_http_llm_upstream_real_status(ngx_http_request_t *r)
@@ -405,7 +415,7 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
         failure = ngx_http_llm_upstream_failure(r, ctx, pc, &outcome);
 
         if (ctx->judge.failed) {
-            /* the connection did its part */
+            /* the connection did not fail */
             state = NGX_PEER_NEXT;
         }
     }
@@ -414,7 +424,7 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     uc->free(pc, uc->data, state);
     uc->inner_tries = pc->tries;
 
-    /* or nginx adds a try of its own */
+    /* otherwise ngx_http_upstream_next() adds a try */
     pc->cached = 0;
 
     if (failure == 0) {
@@ -430,11 +440,11 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     if (cached && failure == NGX_HTTP_LLM_NEXT_ERROR
         && r->upstream->state->bytes_received == 0 && !uc->stale)
     {
-        /* the kept connection was closed meanwhile: not an attempt */
+        /* the provider closed the idle connection: this is no attempt */
 
         ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                      "kept connection to llm_provider \"%V\" has died, "
-                      "trying a new one", &uc->target->provider->name);
+                      "cached connection to llm_provider \"%V\" was closed, "
+                      "a new one is used", &uc->target->provider->name);
 
         ctx->charge->attempts.nelts--;
         uc->tries--;
@@ -448,10 +458,66 @@ ngx_http_llm_upstream_free(ngx_peer_connection_t *pc, void *data,
     ngx_http_llm_upstream_close_attempt(r, ctx, failure, &outcome);
 
     pc->tries = ngx_http_llm_upstream_go_on(r, ctx, failure);
+
+    if (pc->tries == 0) {
+        ngx_http_llm_upstream_over(r, ctx);
+    }
 }
 
 
-/* what went wrong, as a class and as a word for $llm_attempts */
+/*
+ * No attempt is left, and ngx_http_upstream_next() is about to finalize the
+ * request with 502 or 504.  Another status is raised from a posted request:
+ * the cleanup handler finalizes the upstream now, and
+ * ngx_http_upstream_finalize_request() only decrements the count after that.
+ */
+
+static void
+ngx_http_llm_upstream_over(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    ngx_uint_t            status;
+    ngx_http_upstream_t  *u;
+
+    u = r->upstream;
+
+    if (u->cleanup == NULL || r->connection->error) {
+        return;
+    }
+
+    status = ctx->upstream.exchange->over(r);
+
+    if (status == 0 || ngx_http_post_request(r, NULL) != NGX_OK) {
+        return;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm upstream: no attempt is left, status %ui is raised",
+                   status);
+
+    ctx->upstream.raised = status;
+
+    /* one for each of the two calls, the upstream's own is for the third */
+
+    r->main->count += 2;
+
+    (*u->cleanup)(r);
+
+    r->write_event_handler = ngx_http_llm_upstream_raise;
+}
+
+
+static void
+ngx_http_llm_upstream_raise(ngx_http_request_t *r)
+{
+    ngx_http_llm_ctx_t  *ctx;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    ngx_http_finalize_request(r, ctx->upstream.raised);
+}
+
+
+/* Returns the class of a failure, and its name for $llm_attempts. */
 
 static ngx_uint_t
 ngx_http_llm_upstream_failure(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
@@ -533,7 +599,7 @@ ngx_http_llm_upstream_go_on(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return 1;
     }
 
-    /* the last target: its block may have another server */
+    /* the block of the last target may have another server */
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
@@ -558,6 +624,11 @@ ngx_http_llm_upstream_close_attempt(ngx_http_request_t *r,
 
     attempt = ctx->charge->attempts.elts;
     attempt += ctx->charge->attempts.nelts - 1;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm upstream: attempt at \"%V\" ended, outcome \"%V\", "
+                   "status %ui, failure 0x%04xi", &attempt->provider->name,
+                   outcome, ctx->response.status.code, failure);
 
     attempt->time = ngx_current_msec - attempt->start;
     attempt->outcome = *outcome;

@@ -10,6 +10,7 @@
 #include <ngx_http_llm_list.h>
 #include <ngx_http_llm_dialect.h>
 #include <ngx_llm_canon.h>
+#include <ngx_http_llm_value.h>
 
 
 /* of a body: for most, on the stack; and before it is given up */
@@ -121,7 +122,7 @@ ngx_http_llm_cache_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
     if (llcf->cache.scope) {
         source = 'v';
 
-        if (ngx_http_complex_value(r, llcf->cache.scope, &value) != NGX_OK) {
+        if (ngx_http_llm_value(r, llcf->cache.scope, &value) != NGX_OK) {
             return NGX_ERROR;
         }
 
@@ -408,7 +409,7 @@ ngx_http_llm_cache_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             continue;
         }
 
-        if (ngx_http_complex_value(r, &header[i].value, &value) != NGX_OK) {
+        if (ngx_http_llm_value(r, &header[i].value, &value) != NGX_OK) {
             return NGX_ERROR;
         }
 

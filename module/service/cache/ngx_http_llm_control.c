@@ -5,7 +5,7 @@
 
 
 #include <ngx_http_llm_cache_key.h>
-#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_header_set.h>
 
 
 /* a year, in seconds: no max-age means more */
@@ -202,7 +202,7 @@ ngx_http_llm_control_status(ngx_http_request_t *r,
         ngx_str_set(&value, "llm; fwd=miss");
     }
 
-    return ngx_http_llm_add_header(r, "Cache-Status", &value);
+    return ngx_http_llm_set_header(r, "Cache-Status", &value);
 }
 
 
@@ -220,5 +220,5 @@ ngx_http_llm_control_aged(ngx_http_request_t *r, const ngx_llm_entry_t *entry)
                             ngx_http_llm_control_age(entry) / 1000)
                 - value.data;
 
-    return ngx_http_llm_add_header(r, "Age", &value);
+    return ngx_http_llm_set_header(r, "Age", &value);
 }

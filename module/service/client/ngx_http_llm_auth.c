@@ -7,7 +7,7 @@
 
 
 #include <ngx_http_llm_client.h>
-#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_header_set.h>
 
 
 #define NGX_HTTP_LLM_AUTH_KEY  1024      /* bytes of a key, at most */
@@ -247,17 +247,13 @@ ngx_http_llm_auth_challenge(ngx_http_request_t *r)
 {
     ngx_table_elt_t  *h;
 
-    h = ngx_list_push(&r->headers_out.headers);
+    static ngx_str_t  bearer = ngx_string("Bearer");
+
+    h = ngx_http_llm_header_set(r, "WWW-Authenticate",
+                                sizeof("WWW-Authenticate") - 1, &bearer);
     if (h == NULL) {
         return NGX_ERROR;
     }
-
-    h->hash = 1;
-#if (nginx_version >= 1023000)
-    h->next = NULL;
-#endif
-    ngx_str_set(&h->key, "WWW-Authenticate");
-    ngx_str_set(&h->value, "Bearer");
 
     r->headers_out.www_authenticate = h;
 

@@ -7,7 +7,7 @@
 
 
 #include <ngx_http_llm.h>
-#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_header_set.h>
 
 
 /* to wait longer is left to the user, ms */
@@ -30,6 +30,8 @@ static ngx_int_t ngx_http_llm_error_replace(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_error_kept(ngx_http_request_t *r,
     ngx_http_llm_kept_t *kept);
+static ngx_uint_t ngx_http_llm_error_added(ngx_http_request_t *r,
+    ngx_table_elt_t *kept, ngx_uint_t n);
 static ngx_int_t ngx_http_llm_error_headers(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_error_retry(ngx_http_request_t *r,
@@ -216,83 +218,30 @@ ngx_http_llm_error_general(ngx_uint_t status, ngx_http_llm_fault_t *fault)
 }
 
 
-ngx_int_t
-ngx_http_llm_error_page(ngx_http_request_t *r, ngx_uint_t raised,
-    ngx_uint_t status)
+ngx_uint_t
+ngx_http_llm_error_paged(ngx_http_request_t *r, ngx_uint_t status)
 {
-    ngx_uint_t                  i;
-    ngx_array_t                *pages;
-    ngx_http_err_page_t        *page, *own;
-    ngx_http_core_loc_conf_t   *clcf;
+    ngx_uint_t                 i;
+    ngx_http_err_page_t       *page;
+    ngx_http_core_loc_conf_t  *clcf;
 
     clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
-    if (clcf->error_pages == NULL) {
-        return NGX_DECLINED;
+    /* as in ngx_http_special_response_handler() */
+
+    if (r->error_page || r->uri_changes == 0 || clcf->error_pages == NULL) {
+        return 0;
     }
 
     page = clcf->error_pages->elts;
 
     for (i = 0; i < clcf->error_pages->nelts; i++) {
         if ((ngx_uint_t) page[i].status == status) {
-            break;
+            return 1;
         }
     }
 
-    if (i == clcf->error_pages->nelts) {
-        return NGX_DECLINED;
-    }
-
-    pages = ngx_array_create(r->pool, 1, sizeof(ngx_http_err_page_t));
-    if (pages == NULL) {
-        return NGX_ERROR;
-    }
-
-    own = ngx_array_push(pages);
-    if (own == NULL) {
-        return NGX_ERROR;
-    }
-
-    *own = page[i];
-    own->status = raised;
-
-    if (own->overwrite == -1) {
-        own->overwrite = status;
-    }
-
-    return ngx_http_llm_error_pages(r, pages);
-}
-
-
-ngx_int_t
-ngx_http_llm_error_pages(ngx_http_request_t *r, ngx_array_t *pages)
-{
-    void                      **loc_conf;
-    ngx_pool_t                 *pool;
-    ngx_http_core_loc_conf_t   *clcf, *copy;
-
-    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
-
-    /* ngx_http_set_keepalive() reads r->loc_conf after r->pool is destroyed */
-
-    pool = r->connection->pool;
-
-    copy = ngx_palloc(pool, sizeof(ngx_http_core_loc_conf_t));
-    loc_conf = ngx_palloc(pool, ngx_http_max_module * sizeof(void *));
-
-    if (copy == NULL || loc_conf == NULL) {
-        return NGX_ERROR;
-    }
-
-    ngx_memcpy(copy, clcf, sizeof(ngx_http_core_loc_conf_t));
-    copy->error_pages = pages;
-
-    ngx_memcpy(loc_conf, r->loc_conf, ngx_http_max_module * sizeof(void *));
-    loc_conf[ngx_http_core_module.ctx_index] = copy;
-
-    r->loc_conf = loc_conf;
-
-    return NGX_OK;
+    return 0;
 }
 
 
@@ -435,9 +384,13 @@ static ngx_int_t
 ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
 {
     ngx_str_t                 *own;
+    ngx_uint_t                 added;
     ngx_table_elt_t           *h;
     ngx_http_llm_cursor_t      cursor =
                                        ngx_http_llm_list_start(&kept->headers);
+    ngx_http_llm_cursor_t      ours =
+                              ngx_http_llm_list_start(&r->headers_out.headers);
+    ngx_http_llm_loc_conf_t   *llcf;
     ngx_http_llm_main_conf_t  *lmcf;
 
     static ngx_str_t  owns[] = {
@@ -449,6 +402,13 @@ ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
     };
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    added = 0;
+
+    while (ngx_http_llm_list_next(&ours)) {
+        added++;
+    }
 
     r->err_status = kept->status;
     r->headers_out.status = kept->status;
@@ -466,7 +426,10 @@ ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
             return NGX_OK;
         }
 
-        if (ngx_hash_find(&lmcf->hide, h->hash, h->lowcase_key, h->key.len)) {
+        if (ngx_hash_find(&lmcf->hide, h->hash, h->lowcase_key, h->key.len)
+            || ngx_http_llm_hide(&llcf->hide, h)
+            || ngx_http_llm_error_added(r, h, added))
+        {
             continue;
         }
 
@@ -490,6 +453,30 @@ ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
 }
 
 
+/* Returns 1 if one of the first n response headers has the same name. */
+
+static ngx_uint_t
+ngx_http_llm_error_added(ngx_http_request_t *r, ngx_table_elt_t *kept,
+    ngx_uint_t n)
+{
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor =
+                              ngx_http_llm_list_start(&r->headers_out.headers);
+
+    while (n--) {
+        h = ngx_http_llm_list_next(&cursor);
+
+        if (h->hash && h->key.len == kept->key.len
+            && ngx_strncasecmp(h->key.data, kept->key.data, h->key.len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 static ngx_int_t
 ngx_http_llm_error_headers(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge)
@@ -500,7 +487,7 @@ ngx_http_llm_error_headers(ngx_http_request_t *r,
         value.data = (u_char *) charge->error.allow;
         value.len = ngx_strlen(charge->error.allow);
 
-        if (ngx_http_llm_add_header(r, "Allow", &value) != NGX_OK) {
+        if (ngx_http_llm_set_header(r, "Allow", &value) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -533,7 +520,7 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
             || charge->error.fault == NGX_HTTP_LLM_NOT_CACHED
             || wait > NGX_HTTP_LLM_RETRY)
         && (status == 408 || status == 409 || status == 429 || status >= 500)
-        && ngx_http_llm_add_header(r, "x-should-retry", &no) != NGX_OK)
+        && ngx_http_llm_set_header(r, "x-should-retry", &no) != NGX_OK)
     {
         return NGX_ERROR;
     }
@@ -560,11 +547,11 @@ ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
     ms.data = p + NGX_INT64_LEN;
     ms.len = ngx_sprintf(ms.data, "%L", wait) - ms.data;
 
-    if (ngx_http_llm_add_header(r, "Retry-After", &seconds) != NGX_OK) {
+    if (ngx_http_llm_set_header(r, "Retry-After", &seconds) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_add_header(r, "retry-after-ms", &ms);
+    return ngx_http_llm_set_header(r, "retry-after-ms", &ms);
 }
 
 

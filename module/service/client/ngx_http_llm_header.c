@@ -1,12 +1,13 @@
 /*
- * Headers: which of the client's travel on to a provider, which names the
- * configuration must not touch, and what every answer of ours carries.  The
- * header filter here decorates; error pages are ngx_http_llm_error.c's.
+ * Headers: the list of client headers that are passed to a provider, the names
+ * that the configuration must not set, and the header filter that hides a
+ * provider's headers and adds those of the module.  ngx_http_llm_error.c has
+ * the filters of error pages.
  */
 
 
 #include <ngx_http_llm_filter.h>
-#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_header_set.h>
 
 
 static void ngx_http_llm_header_travel_add(ngx_http_llm_travel_t *travel,
@@ -15,12 +16,14 @@ static ngx_int_t ngx_http_llm_header_filter(ngx_http_request_t *r);
 static void ngx_http_llm_header_digits(u_char *dst, const u_char *src);
 static ngx_int_t ngx_http_llm_header_answer(ngx_http_request_t *r,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_header_hide(ngx_http_request_t *r,
+    ngx_http_llm_loc_conf_t *llcf);
 static void ngx_http_llm_header_theirs(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_header_stream(ngx_http_request_t *r);
 
 
-/* x-stainless-* travels too: ngx_http_llm_travel_sdk() */
+/* ngx_http_llm_travel_sdk() adds x-stainless-* */
 
 static const struct {
     ngx_str_t   name;
@@ -41,7 +44,7 @@ static const struct {
     (sizeof(ngx_http_llm_travelling) / sizeof(ngx_http_llm_travelling[0]))
 
 
-/* framing and the hop are ours, whatever the configuration says */
+/* headers of framing and of the connection, which no directive may set */
 
 static ngx_str_t  ngx_http_llm_hop_by_hop[] = {
     ngx_string("connection"),
@@ -57,7 +60,7 @@ static ngx_str_t  ngx_http_llm_hop_by_hop[] = {
 };
 
 
-/* what a client may not pass on, as it would replace what is ours */
+/* client headers that would replace a header of the module */
 
 static ngx_str_t  ngx_http_llm_not_passed[] = {
     ngx_string("host"),
@@ -107,7 +110,7 @@ ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
                                        NGX_HTTP_LLM_TRAVELS_KEYED);
     }
 
-    /* these are found first: one that is passed as well is what it was */
+    /* the default names are found first, also if llm_pass_header has them */
 
     for (i = 0; i < NGX_HTTP_LLM_TRAVELLING; i++) {
         name = ngx_http_llm_travelling[i].name;
@@ -120,7 +123,7 @@ ngx_http_llm_header_travel(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
 }
 
 
-/* as the first of its slot */
+/* Adds a name as the first one of its slot. */
 
 static void
 ngx_http_llm_header_travel_add(ngx_http_llm_travel_t *travel, ngx_uint_t place,
@@ -170,6 +173,36 @@ ngx_http_llm_header_refused(ngx_str_t *name, ngx_uint_t set)
     }
 
     return NULL;
+}
+
+
+ngx_uint_t
+ngx_http_llm_header_secret(ngx_str_t *lowcase)
+{
+    size_t      i;
+    ngx_uint_t  n;
+
+    static ngx_str_t  words[] = {
+        ngx_string("auth"),
+        ngx_string("cookie"),
+        ngx_string("key"),
+        ngx_string("secret"),
+        ngx_string("token"),
+        ngx_null_string
+    };
+
+    for (n = 0; words[n].len; n++) {
+
+        for (i = 0; i + words[n].len <= lowcase->len; i++) {
+            if (ngx_memcmp(lowcase->data + i, words[n].data, words[n].len)
+                == 0)
+            {
+                return 1;
+            }
+        }
+    }
+
+    return 0;
 }
 
 
@@ -223,8 +256,8 @@ ngx_http_llm_header_filter(ngx_http_request_t *r)
 
 
 /*
- * $request_id, with random bytes drawn for many requests at a time: a draw
- * costs a system call and 6000 instructions, however few bytes it is.
+ * Returns $request_id.  Random bytes are read for many requests at a time, as
+ * RAND_bytes() takes a system call and 6000 instructions for any length.
  */
 
 ngx_http_variable_value_t *
@@ -274,7 +307,7 @@ ngx_http_llm_header_request_id(ngx_http_request_t *r)
 }
 
 
-/* four random bytes as eight digits; in which order is all the same */
+/* Writes four random bytes as eight hexadecimal digits, in any order. */
 
 static void
 ngx_http_llm_header_digits(u_char *dst, const u_char *src)
@@ -286,7 +319,7 @@ ngx_http_llm_header_digits(u_char *dst, const u_char *src)
 
     digits = (uint64_t) (bits >> 4 & 0x0f0f0f0f) << 32 | (bits & 0x0f0f0f0f);
 
-    /* 1 in each byte that is more than 9 */
+    /* 1 in each byte above 9 */
 
     letters = (digits + 0x0606060606060606) >> 4 & 0x0101010101010101;
     digits += 0x3030303030303030 + letters * ('a' - '9' - 1);
@@ -313,9 +346,15 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
 
     if (!llcf->pass) {
         ngx_http_llm_header_theirs(r, charge);
+
+    } else if (r->upstream && r->upstream->cleanup) {
+
+        /* the upstream is not finalized: this is its response, no page */
+
+        ngx_http_llm_header_hide(r, llcf);
     }
 
-    if (ngx_http_llm_add_header(r, "x-request-id", &value) != NGX_OK) {
+    if (ngx_http_llm_set_header(r, "x-request-id", &value) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -324,7 +363,7 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     }
 
     if (charge->upstream_request_id.len
-        && ngx_http_llm_add_header(r, "x-llm-upstream-request-id",
+        && ngx_http_llm_set_header(r, "x-llm-upstream-request-id",
                                    &charge->upstream_request_id)
            != NGX_OK)
     {
@@ -337,7 +376,7 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
 
     if (charge->cache.replayed) {
         return charge->cache.entry->provider.len
-               ? ngx_http_llm_add_header(r, "x-llm-provider",
+               ? ngx_http_llm_set_header(r, "x-llm-provider",
                                          &charge->cache.entry->provider)
                : NGX_OK;
     }
@@ -349,12 +388,51 @@ ngx_http_llm_header_answer(ngx_http_request_t *r,
     attempt = charge->attempts.elts;
     attempt += charge->attempts.nelts - 1;
 
-    return ngx_http_llm_add_header(r, "x-llm-provider",
+    return ngx_http_llm_set_header(r, "x-llm-provider",
                                    &attempt->provider->name);
 }
 
 
-/* an answer of proxy_pass has the provider's id under the name of ours */
+/* Removes the headers of a provider that are hidden in this location. */
+
+static void
+ngx_http_llm_header_hide(ngx_http_request_t *r, ngx_http_llm_loc_conf_t *llcf)
+{
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor =
+                              ngx_http_llm_list_start(&r->headers_out.headers);
+
+    while ((h = ngx_http_llm_list_next(&cursor)) != NULL) {
+
+        /* modules set a hash of 1, and no lowcase_key */
+
+        if (h->hash <= 1 || !ngx_http_llm_hide(&llcf->hide, h))
+        {
+            continue;
+        }
+
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm header: \"%V\" of the provider is hidden",
+                       &h->key);
+
+        h->hash = 0;
+
+        /* ngx_http_header_filter() writes its own if there is none */
+
+        if (h == r->headers_out.server) {
+            r->headers_out.server = NULL;
+
+        } else if (h == r->headers_out.date) {
+            r->headers_out.date = NULL;
+
+        } else if (h == r->headers_out.location) {
+            r->headers_out.location = NULL;
+        }
+    }
+}
+
+
+/* Takes the provider's x-request-id from a response of proxy_pass. */
 
 static void
 ngx_http_llm_header_theirs(ngx_http_request_t *r,
@@ -374,19 +452,15 @@ ngx_http_llm_header_theirs(ngx_http_request_t *r,
 }
 
 
-/* nobody behind us may hold an event back: no gzip, no outer buffering */
+/* Keeps gzip, brotli and a proxy before nginx from buffering events. */
 
 static ngx_int_t
 ngx_http_llm_header_stream(ngx_http_request_t *r)
 {
-    ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor =
-                              ngx_http_llm_list_start(&r->headers_out.headers);
-
     static ngx_str_t  no = ngx_string("no");
     static ngx_str_t  no_cache = ngx_string("no-cache");
 
-    /* gzip looks at the flags, others (brotli) at the header itself */
+    /* gzip reads the flags, other modules (brotli) the request header */
 
     r->gzip_tested = 1;
     r->gzip_ok = 0;
@@ -395,19 +469,9 @@ ngx_http_llm_header_stream(ngx_http_request_t *r)
     ngx_http_clear_content_length(r);
     ngx_http_clear_accept_ranges(r);
 
-    for ( ;; ) {
-        h = ngx_http_llm_list_find(&cursor, "Cache-Control",
-                                   sizeof("Cache-Control") - 1);
-        if (h == NULL) {
-            break;
-        }
-
-        h->hash = 0;
-    }
-
-    if (ngx_http_llm_add_header(r, "Cache-Control", &no_cache) != NGX_OK) {
+    if (ngx_http_llm_set_header(r, "Cache-Control", &no_cache) != NGX_OK) {
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_add_header(r, "X-Accel-Buffering", &no);
+    return ngx_http_llm_set_header(r, "X-Accel-Buffering", &no);
 }

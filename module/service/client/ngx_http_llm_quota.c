@@ -7,6 +7,7 @@
 
 
 #include <ngx_http_llm_quota.h>
+#include <ngx_http_llm_value.h>
 
 
 #define NGX_HTTP_LLM_QUOTA_DOWN  1000    /* to wait where it is closed, ms */
@@ -103,7 +104,7 @@ ngx_http_llm_quota_claim(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
     ngx_uint_t                 i, limits;
     ngx_http_llm_main_conf_t  *lmcf;
 
-    if (ngx_http_complex_value(r, &zone->key, &key) != NGX_OK) {
+    if (ngx_http_llm_value(r, &zone->key, &key) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -161,7 +162,7 @@ ngx_http_llm_quota_limit(ngx_http_request_t *r,
         return NGX_OK;
     }
 
-    if (ngx_http_complex_value(r, zone->values[i], &value) != NGX_OK) {
+    if (ngx_http_llm_value(r, zone->values[i], &value) != NGX_OK) {
         return NGX_ERROR;
     }
 

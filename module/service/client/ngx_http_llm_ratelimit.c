@@ -7,16 +7,12 @@
 
 
 #include <ngx_http_llm_quota.h>
-#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_header_set.h>
 
 
 static ngx_int_t ngx_http_llm_ratelimit_filter(ngx_http_request_t *r);
 static ngx_llm_claim_t *ngx_http_llm_ratelimit_claim(ngx_llm_reserve_t *res,
     ngx_uint_t limit);
-static void ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r,
-    ngx_llm_claim_t **claims);
-static void ngx_http_llm_ratelimit_hide(ngx_table_elt_t *h,
-    ngx_llm_claim_t **claims);
 static void ngx_http_llm_ratelimit_return(ngx_llm_claim_t *claim);
 static ngx_int_t ngx_http_llm_ratelimit_add(ngx_http_request_t *r,
     ngx_llm_claim_t *claim, ngx_uint_t limit);
@@ -69,8 +65,6 @@ ngx_http_llm_ratelimit_filter(ngx_http_request_t *r)
         ngx_http_llm_ratelimit_return(claims[NGX_LLM_QUOTA_TOKENS]);
     }
 
-    ngx_http_llm_ratelimit_theirs(r, claims);
-
     for (i = 0; i < NGX_LLM_QUOTA_REPORTED; i++) {
 
         if (claims[i]
@@ -110,53 +104,6 @@ ngx_http_llm_ratelimit_claim(ngx_llm_reserve_t *res, ngx_uint_t limit)
     }
 
     return least;
-}
-
-
-static void
-ngx_http_llm_ratelimit_theirs(ngx_http_request_t *r, ngx_llm_claim_t **claims)
-{
-    ngx_table_elt_t        *h;
-    ngx_http_llm_cursor_t   cursor =
-                              ngx_http_llm_list_start(&r->headers_out.headers);
-
-    for ( ;; ) {
-        h = ngx_http_llm_list_next(&cursor);
-
-        if (h == NULL) {
-            return;
-        }
-
-        if (h->hash && h->key.len > sizeof("x-ratelimit-") - 1
-            && (h->key.data[0] | 0x20) == 'x'
-            && ngx_strncasecmp(h->key.data, (u_char *) "x-ratelimit-",
-                               sizeof("x-ratelimit-") - 1)
-               == 0)
-        {
-            ngx_http_llm_ratelimit_hide(h, claims);
-        }
-    }
-}
-
-
-static void
-ngx_http_llm_ratelimit_hide(ngx_table_elt_t *h, ngx_llm_claim_t **claims)
-{
-    ngx_str_t   *name;
-    ngx_uint_t   i, j;
-
-    for (i = 0; i < NGX_LLM_QUOTA_REPORTED; i++) {
-
-        for (j = 0; j < 3 && claims[i]; j++) {
-            name = &ngx_http_llm_ratelimit_names[i][j];
-
-            if (h->key.len == name->len
-                && ngx_strncasecmp(h->key.data, name->data, name->len) == 0)
-            {
-                h->hash = 0;
-            }
-        }
-    }
 }
 
 
@@ -212,10 +159,9 @@ ngx_http_llm_ratelimit_add(ngx_http_request_t *r, ngx_llm_claim_t *claim,
 
     for (i = 0; i < 3; i++) {
 
-        if (ngx_http_llm_list_add(&r->headers_out.headers,
-                                  (char *) names[i].data, names[i].len,
-                                  &value[i])
-            != NGX_OK)
+        if (ngx_http_llm_header_set(r, (char *) names[i].data, names[i].len,
+                                    &value[i])
+            == NULL)
         {
             return NGX_ERROR;
         }

@@ -5,6 +5,7 @@
 
 
 #include <ngx_http_llm_client.h>
+#include <ngx_http_llm_value.h>
 
 
 static ngx_uint_t ngx_http_llm_require_any(ngx_str_t *value);
@@ -40,7 +41,7 @@ ngx_http_llm_require(ngx_http_request_t *r, ngx_http_llm_model_t *model,
 
         *label = requirement[i].label;
 
-        if (ngx_http_complex_value(r, &requirement[i].value, &value)
+        if (ngx_http_llm_value(r, &requirement[i].value, &value)
             != NGX_OK)
         {
             return NGX_ERROR;

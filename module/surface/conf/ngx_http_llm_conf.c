@@ -176,6 +176,8 @@ ngx_http_llm_conf_create_loc(ngx_conf_t *cf)
     llcf->timeouts.idle = NGX_CONF_UNSET_MSEC;
     llcf->timeouts.total = NGX_CONF_UNSET_MSEC;
     llcf->pass_headers = NGX_CONF_UNSET_PTR;
+    llcf->hide.hidden = NGX_CONF_UNSET_PTR;
+    llcf->hide.shown = NGX_CONF_UNSET_PTR;
     llcf->ping = NGX_CONF_UNSET_MSEC;
     llcf->drain = NGX_CONF_UNSET_MSEC;
     llcf->max_size = NGX_CONF_UNSET;
@@ -248,6 +250,10 @@ ngx_http_llm_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
     if (conf->travel.names == NULL
         && ngx_http_llm_header_travel(cf, conf) != NGX_OK)
     {
+        return NGX_CONF_ERROR;
+    }
+
+    if (ngx_http_llm_hide_conf_merge(cf, &prev->hide, &conf->hide) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

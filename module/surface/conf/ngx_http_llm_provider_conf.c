@@ -8,6 +8,7 @@
 #include "../ngx_http_llm_provider_conf.h"
 #include <ngx_http_llm_endpoint.h>
 #include <ngx_http_llm_filter.h>
+#include <ngx_llm_field.h>
 
 
 #define NGX_HTTP_LLM_DAY  86400000
@@ -23,11 +24,9 @@ static ngx_int_t ngx_http_llm_provider_conf_upstream(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
 
 
-/* what a provider sends back and a client must not see */
+/* hop-by-hop headers, those for nginx, and those of this module */
 
 static ngx_str_t  ngx_http_llm_hidden_headers[] = {
-    ngx_string("Set-Cookie"),
-    ngx_string("Server"),
     ngx_string("X-Request-Id"),
     ngx_string("X-LLM-Provider"),
     ngx_string("X-LLM-Upstream-Request-Id"),
@@ -395,6 +394,7 @@ ngx_http_llm_provider_conf_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
 
     header->hash = ngx_hash_strlow(header->lowcase.data, value[1].data,
                                    value[1].len);
+    header->secret = ngx_http_llm_header_secret(&header->lowcase);
 
     ngx_memzero(&ccv, sizeof(ngx_http_compile_complex_value_t));
 
@@ -402,8 +402,39 @@ ngx_http_llm_provider_conf_set_header(ngx_conf_t *cf, ngx_command_t *cmd,
     ccv.value = &value[2];
     ccv.complex_value = &header->value;
 
-    return (ngx_http_compile_complex_value(&ccv) == NGX_OK)
-           ? NGX_CONF_OK : NGX_CONF_ERROR;
+    if (ngx_http_compile_complex_value(&ccv) != NGX_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    if (header->value.lengths == NULL
+        && ngx_llm_field_invalid(value[2].data, value[2].data + value[2].len))
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "control byte in the value of header \"%V\" of "
+                           "llm_provider \"%V\"",
+                           &value[1], &provider->name);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+ngx_uint_t
+ngx_http_llm_provider_conf_hidden(ngx_str_t *name)
+{
+    ngx_str_t  *hidden;
+
+    for (hidden = ngx_http_llm_hidden_headers; hidden->len; hidden++) {
+
+        if (hidden->len == name->len
+            && ngx_strncasecmp(hidden->data, name->data, name->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

@@ -5,7 +5,7 @@
 
 
 #include "../ngx_http_llm_surface.h"
-#include <ngx_http_llm_list.h>
+#include <ngx_http_llm_header_set.h>
 
 
 /* no error_page and no page of nginx's: the answer is complete here */
@@ -37,7 +37,7 @@ ngx_http_llm_page_refuse(ngx_http_request_t *r, ngx_http_llm_fault_e fault,
         methods.data = (u_char *) allow;
         methods.len = ngx_strlen(allow);
 
-        if (ngx_http_llm_add_header(r, "Allow", &methods) != NGX_OK) {
+        if (ngx_http_llm_set_header(r, "Allow", &methods) != NGX_OK) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
     }

@@ -38,6 +38,8 @@ our @EXPORT = @LLM::Fake::Steps::EXPORT;
 #   on_accept   sub ({ conn => n }): steps before anything is read
 #   idle_close  seconds after which an idle keepalive connection is closed
 #   host, port  127.0.0.1, a free port
+#   edge        whose headers of LLM::Edge each answer has, beside those of the
+#               script (openai); 0: none
 #   tls         options of LLM::TLSFront: TLS in front, see ->tls
 
 sub new {
@@ -95,8 +97,8 @@ sub blackhole {
 
 sub _bare {
     my ($class, %opt) = @_;
-    my $self = bless { answer => sub { json({ fine() }) }, host => '127.0.0.1', %opt,
-                       owner => $$ }, $class;
+    my $self = bless { answer => sub { json({ fine() }) }, host => '127.0.0.1',
+                       edge => 'openai', %opt, owner => $$ }, $class;
     $self->{port} ||= reserve_port();
     $self->{dir} = tempdir();
     $self->_forget;

@@ -14,6 +14,7 @@ use Socket qw(SOL_SOCKET SO_LINGER IPPROTO_TCP TCP_NODELAY);
 use Time::HiRes qw(time);
 
 use LLM::Fake::Peer qw(unread);
+use LLM::Edge ();
 use LLM::Fake::Request;
 use LLM::Fake::Steps ();
 use LLM::Util qw(slurp);
@@ -340,6 +341,10 @@ sub _send_head {
 
     my @headers = @{ $a->{headers} };
     my %has = map { lc $_->[0] => 1 } @headers;
+
+    push @headers, grep { !$has{ lc $_->[0] } } LLM::Edge::headers($self->{edge})
+        if $self->{edge};
+
     unshift @headers, [ 'Content-Type', $a->{type} ]
         if $a->{type} && !$has{'content-type'};
 
