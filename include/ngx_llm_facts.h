@@ -75,8 +75,7 @@ typedef struct {
     unsigned    include_usage:2;     /* true if true in any duplicate */
     unsigned    stream:1;            /* stream is true */
     unsigned    stream_set:1;        /* stream is true or false */
-    unsigned    invalid_model:1;     /* a string, but not 1-256 of 0x21-0x7e
-                                        without '"' and '\' */
+    unsigned    invalid_model:1;     /* a string that is no model name */
     unsigned    stateful:1;          /* previous_response_id, conversation:
                                         present, not null */
 
@@ -88,7 +87,10 @@ typedef struct {
 /* before a body is read: four integers are -1, all else is 0, model nothing */
 void ngx_llm_facts_init(ngx_llm_facts_t *facts);
 
-/* 1: a model's name, 1 to 256 bytes of 0x21-0x7e without '"' and '\' */
+/*
+ * Returns 1 if the name is one of a model: 1 to 256 bytes of printable UTF-8
+ * without '"' and '\', with no blank at its ends.
+ */
 ngx_uint_t ngx_llm_facts_is_name(const u_char *name, size_t len);
 
 /* Checks the model name, of which model has the first bytes or all len. */

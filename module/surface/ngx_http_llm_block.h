@@ -26,7 +26,7 @@ char *ngx_http_llm_block_parse(ngx_conf_t *cf, ngx_uint_t cmd_type,
 
 /* NGX_OK, or NGX_ERROR: not a name that may be given (logged) */
 ngx_int_t ngx_http_llm_block_name(ngx_conf_t *cf, const char *what,
-    ngx_str_t *name);
+    ngx_str_t *name, ngx_uint_t ascii);
 
 
 /* model_conf: llm_model and its directives */

@@ -7,6 +7,7 @@
 
 #include <ngx_llm_form.h>
 #include <ngx_llm_param.h>
+#include "ngx_llm_fold.h"
 
 
 #define NGX_LLM_FORM_MODEL   0x01
@@ -19,7 +20,7 @@ typedef struct {
 
     u_char                 delimiter[2 + NGX_LLM_FORM_BOUNDARY];
     size_t                 size;         /* of it */
-    u_char                 skip[256];    /* bytes to skip for each byte value */
+    u_char                 skip[256];    /* bytes to skip, by byte value */
 
     ngx_uint_t             seen;         /* NGX_LLM_FORM_... fields */
     ngx_llm_facts_t       *facts;
@@ -56,6 +57,8 @@ static const u_char *ngx_llm_form_find(ngx_llm_form_t *form,
     const u_char *p);
 static void ngx_llm_form_field(ngx_llm_form_t *form,
     ngx_llm_form_part_t *part, const u_char *p, const u_char *last);
+static ngx_uint_t ngx_llm_form_name(const ngx_str_t *name,
+    const char **known);
 static void ngx_llm_form_stream(ngx_llm_form_t *form, const u_char *p,
     size_t len);
 
@@ -516,17 +519,18 @@ ngx_llm_form_field(ngx_llm_form_t *form, ngx_llm_form_part_t *part,
         facts->outside -= len;
     }
 
-    if (part->name.len == 5 && ngx_memcmp(part->name.data, "model", 5) == 0) {
-        field = NGX_LLM_FORM_MODEL;
-        name = "model";
+    field = ngx_llm_form_name(&part->name, &name);
 
-    } else if (part->name.len == 6
-               && ngx_memcmp(part->name.data, "stream", 6) == 0)
+    if (field == 0) {
+        return;
+    }
+
+    if (part->name.len != ngx_strlen(name)
+        || ngx_memcmp(part->name.data, name, part->name.len) != 0)
     {
-        field = NGX_LLM_FORM_STREAM;
-        name = "stream";
-
-    } else {
+        ngx_llm_form_refuse(form, NGX_LLM_JSON_DUPLICATE, name,
+                            "a field name differs from a known one only in "
+                            "case", p);
         return;
     }
 
@@ -557,14 +561,45 @@ ngx_llm_form_field(ngx_llm_form_t *form, ngx_llm_form_part_t *part,
 }
 
 
+/*
+ * Returns the field that a name stands for or folds to, and its spelling in
+ * *known, or 0 if the gateway does not act on the field.
+ */
+
+static ngx_uint_t
+ngx_llm_form_name(const ngx_str_t *name, const char **known)
+{
+    if (ngx_llm_fold_equal(name->data, name->len, "model", 5)) {
+        *known = "model";
+        return NGX_LLM_FORM_MODEL;
+    }
+
+    if (ngx_llm_fold_equal(name->data, name->len, "stream", 6)) {
+        *known = "stream";
+        return NGX_LLM_FORM_STREAM;
+    }
+
+    return 0;
+}
+
+
+/* Libraries write a boolean as "true" or "1", Python's str() as "True". */
+
 static void
 ngx_llm_form_stream(ngx_llm_form_t *form, const u_char *p, size_t len)
 {
-    form->facts->stream = (len == 4 && ngx_memcmp(p, "true", 4) == 0);
+    ngx_str_t  value;
+
+    value.data = (u_char *) p;
+    value.len = len;
+
+    form->facts->stream = (ngx_llm_param_is(&value, "true")
+                           || ngx_llm_param_is(&value, "1"));
     form->facts->stream_set = 1;
 
     if (!form->facts->stream
-        && !(len == 5 && ngx_memcmp(p, "false", 5) == 0))
+        && !ngx_llm_param_is(&value, "false")
+        && !ngx_llm_param_is(&value, "0"))
     {
         ngx_llm_form_refuse(form, NGX_LLM_JSON_TYPE, "stream",
                             "true or false is expected", p);

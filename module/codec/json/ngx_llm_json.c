@@ -7,6 +7,8 @@
  */
 
 #include "../ngx_llm_lexer.h"
+#include "ngx_llm_fold.h"
+#include "ngx_llm_number.h"
 
 
 typedef struct ngx_llm_json_member_s  ngx_llm_json_member_t;
@@ -23,7 +25,7 @@ typedef struct {
     const ngx_llm_json_member_t  *state;      /* that made it stateful */
 
     ngx_uint_t                    seen;       /* bit per member of the seven */
-    const char                   *escaped;    /* member with an escaped key */
+    const char                   *ambiguous;  /* member a key may stand for */
     ngx_llm_facts_t              *facts;
     ngx_llm_json_error_t         *err;
 
@@ -52,6 +54,8 @@ static ngx_int_t ngx_llm_json_scan(ngx_uint_t level, const u_char *body,
 static const u_char *ngx_llm_json_document(ngx_llm_json_t *j);
 static const u_char *ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p);
 static ngx_int_t ngx_llm_json_match(ngx_llm_json_t *j);
+static ngx_int_t ngx_llm_json_ambiguous(ngx_llm_json_t *j, const char *name,
+    const char *reason);
 static void ngx_llm_json_place(ngx_llm_json_t *j);
 static void ngx_llm_json_take(ngx_llm_json_t *j);
 static const u_char *ngx_llm_json_options(ngx_llm_json_t *j,
@@ -72,6 +76,10 @@ static void ngx_llm_json_span(const ngx_llm_place_t *place,
 
 #define ngx_llm_json_name(str)      sizeof(str) - 1, str
 
+#define NGX_LLM_JSON_USAGE      "include_usage"
+#define NGX_LLM_JSON_USAGE_LEN  (sizeof(NGX_LLM_JSON_USAGE) - 1)
+
+#define NGX_LLM_JSON_CASE   "a key differs from a known one only in case"
 #define NGX_LLM_JSON_COUNT  "an integer from 0 to 2147483647 is expected"
 #define NGX_LLM_JSON_ONE    "an integer from 1 to 2147483647 is expected"
 
@@ -159,7 +167,7 @@ ngx_llm_json_scan(ngx_uint_t level, const u_char *body, size_t len,
 
     if (ngx_llm_json_document(&j) == NULL) {
         err->code = NGX_LLM_JSON_INVALID;
-        err->param = j.escaped;
+        err->param = j.ambiguous;
         err->reason = j.lexer.reason;
         err->pos = j.lexer.error - body;
     }
@@ -270,6 +278,12 @@ ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p)
 }
 
 
+/*
+ * Sets j->member if the key is the name of a member that the gateway acts on.
+ * Returns NGX_ERROR if another parser could take the key for such a name, as
+ * it is written with escapes or differs in case only.
+ */
+
 static ngx_int_t
 ngx_llm_json_match(ngx_llm_json_t *j)
 {
@@ -288,6 +302,10 @@ ngx_llm_json_match(ngx_llm_json_t *j)
     if (escapes) {
         len = ngx_llm_string_decode(buf, sizeof(buf), key, j->lexer.key_end);
         key = buf;
+
+        if (len > sizeof(buf)) {
+            return NGX_OK;
+        }
     }
 
     for (i = 0; /* void */; i++) {
@@ -301,6 +319,12 @@ ngx_llm_json_match(ngx_llm_json_t *j)
         if (m->len == len && ngx_memcmp(m->name, key, len) == 0) {
             break;
         }
+
+        if (ngx_llm_fold_possible(key, len, m->name, m->len)
+            && ngx_llm_fold_equal(key, len, m->name, m->len))
+        {
+            return ngx_llm_json_ambiguous(j, m->name, NGX_LLM_JSON_CASE);
+        }
     }
 
     j->member = m;
@@ -310,10 +334,8 @@ ngx_llm_json_match(ngx_llm_json_t *j)
     }
 
     if (escapes) {
-        (void) ngx_llm_lexer_invalid(&j->lexer, j->lexer.key,
-                                     "key is written with escapes");
-        j->escaped = m->name;
-        return NGX_ERROR;
+        return ngx_llm_json_ambiguous(j, m->name,
+                                      "key is written with escapes");
     }
 
     if (j->seen & ((ngx_uint_t) 1 << i)) {
@@ -324,6 +346,19 @@ ngx_llm_json_match(ngx_llm_json_t *j)
     j->seen |= (ngx_uint_t) 1 << i;
 
     return NGX_OK;
+}
+
+
+/* Ends the pass at the last key.  name is the member it may be read as. */
+
+static ngx_int_t
+ngx_llm_json_ambiguous(ngx_llm_json_t *j, const char *name,
+    const char *reason)
+{
+    (void) ngx_llm_lexer_invalid(&j->lexer, j->lexer.key, reason);
+    j->ambiguous = name;
+
+    return NGX_ERROR;
 }
 
 
@@ -382,7 +417,7 @@ ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)
 {
     size_t            len;
     u_char            name[32];
-    ngx_uint_t        first;
+    ngx_uint_t        first, usage;
     const u_char     *v;
     ngx_llm_facts_t  *facts;
 
@@ -406,16 +441,26 @@ ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)
 
         len = ngx_llm_string_decode(name, sizeof(name), j->lexer.key,
                                     j->lexer.key_end);
+        usage = (len == NGX_LLM_JSON_USAGE_LEN
+                 && ngx_memcmp(name, NGX_LLM_JSON_USAGE, len) == 0);
+
+        if (!usage && len <= sizeof(name)
+            && ngx_llm_fold_possible(name, len, NGX_LLM_JSON_USAGE,
+                                     NGX_LLM_JSON_USAGE_LEN)
+            && ngx_llm_fold_equal(name, len, NGX_LLM_JSON_USAGE,
+                                  NGX_LLM_JSON_USAGE_LEN))
+        {
+            (void) ngx_llm_json_ambiguous(j, "stream_options",
+                                          NGX_LLM_JSON_CASE);
+            return NULL;
+        }
 
         p = ngx_llm_lexer_value(&j->lexer, v);
         if (p == NULL) {
             return NULL;
         }
 
-        if (len == sizeof("include_usage") - 1
-            && ngx_memcmp(name, "include_usage", len) == 0
-            && facts->include_usage != NGX_LLM_USAGE_TRUE)
-        {
+        if (usage && facts->include_usage != NGX_LLM_USAGE_TRUE) {
             facts->include_usage = (*v == 't') ? NGX_LLM_USAGE_TRUE
                                                : NGX_LLM_USAGE_FALSE;
         }
@@ -474,6 +519,8 @@ ngx_llm_json_set_options(ngx_llm_json_t *j)
 }
 
 
+/* A negative maximum is sent by clients for "no limit": it counts as absent. */
+
 static ngx_uint_t
 ngx_llm_json_set_integer(ngx_llm_json_t *j)
 {
@@ -481,24 +528,17 @@ ngx_llm_json_set_integer(ngx_llm_json_t *j)
     ngx_int_t      value;
     const u_char  *p;
 
-    /* ten digits are enough, and cannot overflow n */
+    p = j->value;
 
-    if (j->value_end - j->value > 10) {
-        return 0;
+    if (*p == '-' && j->member->min == 0
+        && ngx_llm_number_negative(p, j->value_end))
+    {
+        return 1;
     }
 
-    n = 0;
-
-    for (p = j->value; p < j->value_end; p++) {
-
-        if ((u_char) (*p - '0') > 9) {
-            return 0;
-        }
-
-        n = n * 10 + (*p - '0');
-    }
-
-    if (n < j->member->min || n > 0x7fffffff) {
+    if (ngx_llm_number_integer(p, j->value_end, &n) != NGX_OK
+        || n < j->member->min || n > 0x7fffffff)
+    {
         return 0;
     }
 
