@@ -15,9 +15,15 @@
 ngx_int_t ngx_http_llm_body_plain(ngx_http_request_t *r);
 
 /*
- * What Content-Type says of the body.  NGX_OK: a form, whose boundary points
- * into the header.  NGX_DECLINED: application/json.  NGX_ERROR: anything else,
- * none, or more than one.
+ * Returns NGX_OK if each Content-Type of the request is a JSON type or, if form
+ * is 1, multipart/form-data, and if there is none.  Otherwise NGX_DECLINED.
+ */
+ngx_int_t ngx_http_llm_body_taken(ngx_http_request_t *r, ngx_uint_t form);
+
+/*
+ * Returns NGX_OK if the Content-Type is that of a form, with its boundary,
+ * which points into the header.  Returns NGX_DECLINED if the type is JSON, and
+ * NGX_ERROR if it is another type, if there is none or more than one.
  */
 ngx_int_t ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary);
 
