@@ -253,6 +253,14 @@ ngx_http_llm_admit_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     charge->parsed = 1;
     ngx_http_llm_admit_requested(r, charge);
 
+    ngx_log_debug6(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm body: %uz bytes, model \"%V\", stream %ui, max_tokens "
+                   "%i, max_completion_tokens %i, max_output_tokens %i",
+                   ctx->view.len, &charge->requested,
+                   (ngx_uint_t) facts->stream, facts->max_tokens,
+                   facts->max_completion_tokens,
+                   facts->max_output_tokens);
+
     ctx->stateful = (facts->stateful
                      && charge->operation->api == &ngx_llm_api_responses);
 

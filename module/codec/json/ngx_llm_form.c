@@ -1,8 +1,8 @@
 /*
  * ngx_llm_form.c: one strict pass over a multipart/form-data body, which finds
  * the fields that routing and the splice of a body need.  Called once per
- * request when the body is complete.  It never allocates or modifies, and of
- * files looks only for the boundary that ends them.
+ * request when the body is complete.  The pass does not allocate or modify.  In
+ * a file it searches only for the boundary.
  */
 
 #include <ngx_llm_form.h>
@@ -19,7 +19,7 @@ typedef struct {
     const u_char          *end;
 
     u_char                 delimiter[2 + NGX_LLM_FORM_BOUNDARY];
-    size_t                 size;         /* of it */
+    size_t                 size;         /* of the delimiter */
     u_char                 skip[256];    /* bytes to skip, by byte value */
 
     ngx_uint_t             seen;         /* NGX_LLM_FORM_... fields */
@@ -28,7 +28,7 @@ typedef struct {
 } ngx_llm_form_t;
 
 
-/* what the header block of a part says */
+/* the header block of a part */
 
 typedef struct {
     ngx_str_t              name;         /* data is NULL: none yet */
@@ -87,7 +87,7 @@ ngx_llm_form_boundary(const u_char *type, size_t len, ngx_str_t *boundary)
 
     while ((rc = ngx_llm_param_next(&p, last, &param)) == NGX_OK) {
 
-        /* parsers differ in their support of these */
+        /* not all parsers decode an escaped or an extended parameter */
 
         if (param.escaped || ngx_llm_param_begins(&param.name, "boundary*")) {
             return NGX_ERROR;
@@ -189,7 +189,7 @@ ngx_llm_form_init(ngx_llm_form_t *form, const u_char *body, size_t len,
 }
 
 
-/* the first delimiter: at the start, or behind a preamble's line */
+/* Returns the first delimiter, at the start of the body or after a preamble. */
 
 static const u_char *
 ngx_llm_form_first(ngx_llm_form_t *form)
@@ -251,8 +251,8 @@ ngx_llm_form_parts(ngx_llm_form_t *form, const u_char *p)
 
 
 /*
- * p is behind the closing delimiter.  What follows is ignored by all readers,
- * as long as it does not look like another part.
+ * Checks the bytes after the closing delimiter at p.  All parsers ignore them
+ * if they have no other delimiter.
  */
 
 static ngx_int_t
@@ -280,7 +280,8 @@ ngx_llm_form_end(ngx_llm_form_t *form, const u_char *p)
 }
 
 
-/* the rest of a delimiter's line; returns where the header block starts */
+/* Skips the rest of a delimiter's line.  Returns the start of the header
+   block. */
 
 static const u_char *
 ngx_llm_form_line(ngx_llm_form_t *form, const u_char *p)
@@ -300,7 +301,7 @@ ngx_llm_form_line(ngx_llm_form_t *form, const u_char *p)
 }
 
 
-/* returns where the part's value starts */
+/* Reads the header block of a part.  Returns the start of the part's value. */
 
 static const u_char *
 ngx_llm_form_header(ngx_llm_form_t *form, const u_char *p,
@@ -445,9 +446,9 @@ ngx_llm_form_disposition(ngx_llm_form_part_t *part, const u_char *p,
 
 
 /*
- * The next delimiter behind p, where a value or the preamble starts; the CRLF
- * before it belongs to it.  Behind a bare CR or LF some readers see one and
- * some do not.
+ * Returns the delimiter that ends the value or the preamble at p.  The CRLF
+ * before it belongs to the delimiter.  A delimiter after a bare CR or LF is
+ * rejected, because parsers differ in that case.
  */
 
 static const u_char *
@@ -473,10 +474,9 @@ ngx_llm_form_next(ngx_llm_form_t *form, const u_char *p)
 
 
 /*
- * The first delimiter that has a CR or LF before it, at p or later, or NULL.
- * The last byte of a place decides how far the next one may be, so most bytes
- * of a file are not looked at; and as no other CR or LF is in the delimiter,
- * none is compared twice.
+ * Returns the first delimiter at p or later with a CR or LF before it, or NULL.
+ * This is the search of Boyer, Moore and Horspool: the last byte of a position
+ * gives the distance to the next one, so most bytes of a file are skipped.
  */
 
 static const u_char *
@@ -607,7 +607,7 @@ ngx_llm_form_stream(ngx_llm_form_t *form, const u_char *p, size_t len)
 }
 
 
-/* whatever was refused before: this is no form at all */
+/* Sets INVALID, which takes precedence over a fault of a field. */
 
 static void *
 ngx_llm_form_invalid(ngx_llm_form_t *form, const u_char *p,
@@ -622,7 +622,7 @@ ngx_llm_form_invalid(ngx_llm_form_t *form, const u_char *p,
 }
 
 
-/* the pass goes on, to see whether the rest is a form: the first is kept */
+/* Notes the first fault of a field.  The pass goes on. */
 
 static void
 ngx_llm_form_refuse(ngx_llm_form_t *form, ngx_uint_t code, const char *param,

@@ -1,8 +1,8 @@
 /*
  * ngx_llm_json.c: one strict pass over a request body, which finds the facts
  * that routing, quotas and the splice of a body need.  Called once per request
- * when the body is complete.  It never recurses, allocates or modifies, and
- * looks at the names of members in two objects only: the outer one and
+ * when the body is complete.  The pass does not recurse, allocate or modify.
+ * It reads the names of members in two objects: the outer one and
  * stream_options.
  */
 
@@ -15,14 +15,14 @@ typedef struct ngx_llm_json_member_s  ngx_llm_json_member_t;
 
 
 typedef struct {
-    const ngx_llm_json_member_t  *member;     /* of the outer object, if it   */
-    const u_char                 *value;      /* has a name that we know, and */
-    const u_char                 *value_end;  /* its raw value                */
+    const ngx_llm_json_member_t  *member;     /* the last one, or NULL if its */
+    const u_char                 *value;      /* name is not known, and its   */
+    const u_char                 *value_end;  /* raw value                    */
 
     const u_char                 *key;        /* its opening quote */
     const u_char                 *before;     /* end of the value before it */
-    size_t                       *next;       /* wants the next key's place */
-    const ngx_llm_json_member_t  *state;      /* that made it stateful */
+    size_t                       *next;       /* set to the next key's place */
+    const ngx_llm_json_member_t  *state;      /* row of facts->state_pos */
 
     ngx_uint_t                    seen;       /* bit per member of the seven */
     const char                   *ambiguous;  /* member a key may stand for */
@@ -33,7 +33,8 @@ typedef struct {
 } ngx_llm_json_t;
 
 
-/* the value is known to be JSON and not null; 0 if it is of a wrong type */
+/* Stores the value, which is JSON and not null.  Returns 0 if its type is
+   wrong. */
 
 typedef ngx_uint_t (*ngx_llm_json_set_pt)(ngx_llm_json_t *j);
 
@@ -44,8 +45,8 @@ struct ngx_llm_json_member_s {
     ngx_llm_json_set_pt           set;
     size_t                        offset;     /* of an integer in the facts */
     uint64_t                      min;
-    size_t                        place;      /* of one there; 0: none */
-    const char                   *expected;   /* NULL: not one of the seven */
+    size_t                        place;      /* offset of a place, or 0 */
+    const char                   *expected;   /* NULL: may occur twice */
 };
 
 
@@ -110,7 +111,7 @@ static const ngx_llm_json_member_t  ngx_llm_json_members[] = {
     { ngx_llm_json_name("n"), ngx_llm_json_set_integer,
       offsetof(ngx_llm_facts_t, n), 1, 0, NGX_LLM_JSON_ONE },
 
-    /* of these two the first one counts */
+    /* if a body has both, the first row is the state of the request */
 
     { ngx_llm_json_name("previous_response_id"), ngx_llm_json_set_stateful,
       0, 0, 0, NULL },
@@ -362,7 +363,8 @@ ngx_llm_json_ambiguous(ngx_llm_json_t *j, const char *name,
 }
 
 
-/* null has a place, too: it can be what a server does not take */
+/* Notes the place of a member.  A member of null has one, too: servers may
+   reject it. */
 
 static void
 ngx_llm_json_place(ngx_llm_json_t *j)
@@ -397,7 +399,7 @@ ngx_llm_json_take(ngx_llm_json_t *j)
         return;
     }
 
-    /* null is as absent, but must be written over where a value goes in */
+    /* null counts as absent, but a spliced value must replace it */
 
     if (j->member->set == ngx_llm_json_set_model) {
         j->facts->model_null_pos = j->value - j->lexer.string.start;
@@ -565,7 +567,7 @@ ngx_llm_json_set_stateful(ngx_llm_json_t *j)
 }
 
 
-/* the scan goes on, to see whether the rest is JSON: the first is kept */
+/* Notes the first fault.  The pass goes on: invalid JSON takes precedence. */
 
 static void
 ngx_llm_json_refuse(ngx_llm_json_t *j, ngx_uint_t code, const char *reason,
@@ -594,7 +596,7 @@ ngx_llm_json_cut(const ngx_llm_place_t *one, const ngx_llm_place_t *two,
 
     if (first->key && first->end == last.before) {
 
-        /* side by side they share a comma, so they go as one */
+        /* adjacent members share a comma: cut them as one span */
 
         last.key = first->key;
         last.before = first->before;
@@ -613,7 +615,8 @@ ngx_llm_json_cut(const ngx_llm_place_t *one, const ngx_llm_place_t *two,
 }
 
 
-/* with the comma before it, the first one with that behind it */
+/* Sets the span of a member and the comma before it, or for the first member
+   the comma after it. */
 
 static void
 ngx_llm_json_span(const ngx_llm_place_t *place, ngx_llm_json_span_t *span)
