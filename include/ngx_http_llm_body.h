@@ -10,29 +10,37 @@
 
 
 /*
- * NGX_OK: no Content-Encoding, or identity.  NGX_DECLINED: it is coded.
+ * Returns NGX_OK if the request has no Content-Encoding other than identity,
+ * else NGX_DECLINED.
  */
 ngx_int_t ngx_http_llm_body_plain(ngx_http_request_t *r);
 
 /*
- * What Content-Type says of the body.  NGX_OK: a form, whose boundary points
- * into the header.  NGX_DECLINED: application/json.  NGX_ERROR: anything else,
- * none, or more than one.
+ * Returns NGX_OK if each Content-Type of the request is a JSON type or, if form
+ * is 1, multipart/form-data, and if there is none.  Otherwise NGX_DECLINED.
+ */
+ngx_int_t ngx_http_llm_body_taken(ngx_http_request_t *r, ngx_uint_t form);
+
+/*
+ * Returns NGX_OK if the Content-Type is that of a form, with its boundary,
+ * which points into the header.  Returns NGX_DECLINED if the type is JSON, and
+ * NGX_ERROR if it is another type, if there is none or more than one.
  */
 ngx_int_t ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary);
 
 /*
- * As ngx_http_read_client_request_body(), into one piece of memory if it is
- * short enough for memory.  The handler calls body_done() first of all.
+ * Works as ngx_http_read_client_request_body(), but reads a body that fits into
+ * memory into one buffer.  The handler, which may run before the call returns,
+ * must call ngx_http_llm_body_done() first.
  */
 ngx_int_t ngx_http_llm_body_read(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_client_body_handler_pt handler);
 void ngx_http_llm_body_done(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
 
 /*
- * Makes the view of r->request_body, which has been read: memory as it is,
- * one buffer in a temp file mapped, anything else gathered.  The view lives
- * as long as r->pool.  NGX_OK or NGX_ERROR.
+ * Sets the view of r->request_body, which has been read.  A body in memory is
+ * not copied, a temp file is mapped, several separate buffers are copied.  The
+ * view lives as long as r->pool.  NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_llm_body_view(ngx_http_request_t *r,
     ngx_http_llm_view_t *view);

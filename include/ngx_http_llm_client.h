@@ -44,8 +44,25 @@ ngx_int_t ngx_http_llm_auth_challenge(ngx_http_request_t *r);
 
 /* ngx_http_llm_route.c */
 
-/* Returns the operation with a path suffix that ends r->uri, or NULL. */
+/*
+ * Returns the operation with a path suffix that ends r->uri, or NULL.  Trailing
+ * slashes are ignored, several slashes in a row count as one.
+ */
 ngx_http_llm_operation_t *ngx_http_llm_route_operation(ngx_http_request_t *r);
+
+/*
+ * Sets *name to NAME of a path ".../openai/deployments/NAME/OPERATION", or to
+ * an empty string.  It points into r->uri and may be no valid model name.
+ */
+void ngx_http_llm_route_deployment(ngx_http_request_t *r,
+    ngx_http_llm_operation_t *operation, ngx_str_t *name);
+
+/*
+ * Writes the message for a path without an operation: the path and the
+ * operations that exist.  Allocates from r->pool.  NGX_OK or NGX_ERROR.
+ */
+ngx_int_t ngx_http_llm_route_unknown(ngx_http_request_t *r,
+    ngx_str_t *message);
 
 /*
  * Resolves the name of a model: exact names and aliases first, then the longest
@@ -61,7 +78,7 @@ ngx_int_t ngx_http_llm_route_model(ngx_http_llm_main_conf_t *lmcf,
 /* the order of lmcf->exact: shorter names first, as lengths compare fastest */
 ngx_int_t ngx_http_llm_route_compare(ngx_str_t *one, ngx_str_t *two);
 
-/* NAME of GET .../models/NAME; empty for the list itself */
+/* Sets *name to NAME of .../models/NAME, or to "" for the list of models. */
 void ngx_http_llm_route_models_name(ngx_http_request_t *r, ngx_str_t *name);
 
 

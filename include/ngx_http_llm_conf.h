@@ -88,6 +88,7 @@ typedef struct {
     ngx_flag_t                     provider_header;
     ngx_flag_t                     intercept_errors;
     ngx_flag_t                     auth;
+    ngx_flag_t                     allow_cross_site;
     ngx_flag_t                     meter;
     ngx_array_t                   *quota;        /* quota_zone_t *, or NULL */
     ngx_flag_t                     quota_shadow;

@@ -24,8 +24,10 @@ typedef struct {
 typedef struct {
     ngx_http_llm_credential_t     *credential;
     ngx_str_t                      operation;    /* "chat/completions" */
-    ngx_str_t                      model;        /* what this provider calls
-                                                    it; JSON-safe ASCII */
+    ngx_str_t                      model;        /* the provider's name of it,
+                                                    UTF-8 that JSON needs no
+                                                    escapes for; "": the body
+                                                    has none and needs none */
     ngx_http_llm_edit_t            edits[4];     /* by rising pos */
     ngx_uint_t                     nedits;
 } ngx_http_llm_call_t;

@@ -29,6 +29,9 @@ typedef enum {
     NGX_HTTP_LLM_UNKNOWN_OPERATION,
     NGX_HTTP_LLM_METHOD_NOT_ALLOWED,
     NGX_HTTP_LLM_CODED_BODY,
+    NGX_HTTP_LLM_CONTENT_TYPE,
+    NGX_HTTP_LLM_NO_WEBSOCKET,
+    NGX_HTTP_LLM_CROSS_SITE,
     NGX_HTTP_LLM_UPSTREAM_ERROR,
     NGX_HTTP_LLM_UPSTREAM_AUTH,
     NGX_HTTP_LLM_BAD_ANSWER,
@@ -51,15 +54,15 @@ typedef enum {
 
 typedef struct {
     ngx_http_llm_fault_e   fault;
-    ngx_str_t              message;  /* for a person; empty: the fault's own */
+    ngx_str_t              message;  /* empty: the default of the fault */
     const char            *param;    /* member of the body at fault, or NULL */
     const char            *allow;    /* 405: value of Allow, or NULL */
     int64_t                wait;     /* 429: ms until it may go; 0: not known */
 } ngx_http_llm_error_t;
 
 
-/* an answer that is kept in case no better one comes: a provider's error, or
-   a cached one that is too old */
+/* a response kept for the case that no attempt succeeds: the error of a
+   provider or an expired cache entry */
 
 typedef struct {
     ngx_uint_t             status;       /* 0: none is kept */
@@ -72,16 +75,16 @@ typedef struct {
 
 
 /*
- * Notes a fault; returns its HTTP status, to be returned from the phase or
- * content handler.  message is copied by reference and may be empty, param
- * and err->allow are static strings.
+ * Notes a fault.  Returns its HTTP status, which the phase or content handler
+ * returns to nginx.  The bytes of message are not copied, NULL selects the
+ * default text.  param and err->allow are static strings.
  */
 ngx_int_t ngx_http_llm_fault(ngx_http_llm_error_t *err,
     ngx_http_llm_fault_e fault, const char *param, ngx_str_t *message);
 
 /*
- * Writes the error object of err, or the general one of an HTTP status where
- * err is NULL or holds no fault; memory is the pool's.  NGX_OK or NGX_ERROR.
+ * Writes the error object of err, or that for an HTTP status if err is NULL or
+ * has no fault of that status.  Allocates from pool.  NGX_OK or NGX_ERROR.
  */
 ngx_int_t ngx_http_llm_error_body(ngx_pool_t *pool, ngx_http_llm_error_t *err,
     ngx_uint_t status, ngx_str_t *body);
@@ -89,7 +92,7 @@ ngx_int_t ngx_http_llm_error_body(ngx_pool_t *pool, ngx_http_llm_error_t *err,
 /* Returns 1 if nginx has an error_page for the status of this request. */
 ngx_uint_t ngx_http_llm_error_paged(ngx_http_request_t *r, ngx_uint_t status);
 
-/* puts the filters that replace nginx's own error pages into the chain */
+/* Adds the filters that replace the error pages of nginx. */
 ngx_int_t ngx_http_llm_error_init(ngx_conf_t *cf);
 
 

@@ -21,9 +21,10 @@
 
 
 /*
- * The value of a Content-Type.  NGX_OK: multipart/form-data, *boundary points
- * into type and is valid.  NGX_DECLINED: another type.  NGX_ERROR: a form
- * without a valid boundary.
+ * Reads the value of a Content-Type.  Returns NGX_OK if it is
+ * multipart/form-data with a valid boundary: *boundary points into type.
+ * Returns NGX_DECLINED if it is another type, and NGX_ERROR if the boundary is
+ * missing or invalid.
  */
 ngx_int_t ngx_llm_form_boundary(const u_char *type, size_t len,
     ngx_str_t *boundary);

@@ -1,6 +1,6 @@
 /*
- * ngx_llm_param.h: the value of a header like Content-Type: a word, then
- * "; name=value" as often as there is one.  Results point into the header.
+ * ngx_llm_param.h: the value of a header like Content-Type: a word, followed by
+ * any number of "; name=value".  Results point into the header.
  */
 
 #ifndef _NGX_LLM_PARAM_H_INCLUDED_
@@ -12,26 +12,26 @@
 
 typedef struct {
     ngx_str_t     name;
-    ngx_str_t     value;             /* without its quotes, still escaped */
-    ngx_uint_t    escaped;           /* 1: has a backslash between quotes */
+    ngx_str_t     value;             /* without quotes, not unescaped */
+    ngx_uint_t    escaped;           /* 1: the quoted value has a backslash */
 } ngx_llm_param_t;
 
 
 /*
- * Returns the start of the parameters after the word at pos, or NULL if the
- * word is not lowcase, which is in lower case; case does not matter.
+ * Returns the start of the parameters after the word at pos, or NULL if it is
+ * another word than lowcase.  Case is ignored, lowcase is in lower case.
  */
 const u_char *ngx_llm_param_word(const u_char *pos, const u_char *last,
     const char *lowcase);
 
 /*
- * One parameter at *pos, which is moved behind it.  NGX_DONE: there is none
- * any more.  NGX_ERROR: something else is there.
+ * Reads the parameter at *pos and moves *pos after it.  Returns NGX_OK,
+ * NGX_DONE at the end of the value, or NGX_ERROR if there are other bytes.
  */
 ngx_int_t ngx_llm_param_next(const u_char **pos, const u_char *last,
     ngx_llm_param_t *param);
 
-/* 1: is, or begins with, that word, in any case */
+/* Return 1 if s is, or begins with, the word lowcase.  Case is ignored. */
 ngx_uint_t ngx_llm_param_is(const ngx_str_t *s, const char *lowcase);
 ngx_uint_t ngx_llm_param_begins(const ngx_str_t *s, const char *lowcase);
 
@@ -39,7 +39,7 @@ ngx_uint_t ngx_llm_param_begins(const ngx_str_t *s, const char *lowcase);
 const u_char *ngx_llm_param_space(const u_char *p, const u_char *last);
 
 
-/* 1: a byte of the name of a header or parameter */
+/* Returns 1 if the name of a header or parameter may have the byte. */
 
 static ngx_inline ngx_uint_t
 ngx_llm_param_token(u_char ch)
@@ -49,7 +49,7 @@ ngx_llm_param_token(u_char ch)
 }
 
 
-/* 1: a byte that no value has */
+/* Returns 1 for a control byte, which no value may have. */
 
 static ngx_inline ngx_uint_t
 ngx_llm_param_control(u_char ch)

@@ -50,26 +50,26 @@ typedef struct {                        /* a place in a document */
 
 typedef struct ngx_llm_reader_s  ngx_llm_reader_t;
 
-/* p is behind the value, and behind the comma that ended it if that is here */
+/* Called with p after the value, or after the comma that follows if the piece
+   has it. */
 typedef void (*ngx_llm_reader_handler_pt)(ngx_llm_reader_t *pl, u_char *p);
 
 
 struct ngx_llm_reader_s {
     const ngx_llm_reader_node_t  *nodes;
-    ngx_llm_reader_handler_pt     handler;  /* set by the caller, once, */
-    void                         *data;     /* and so is this */
+    ngx_llm_reader_handler_pt     handler;  /* set by the caller, once */
+    void                         *data;     /* set by the caller, once */
 
-    /* what the handler is called about, valid until it returns */
+    /* the value of the call of the handler, valid until it returns */
 
     ngx_str_t                   value;  /* undecoded, its first 32 bytes */
     u_char                      slot;
     u_char                      type;
-    u_char                      empty;  /* an end: there was nothing inside */
+    u_char                      empty;  /* an end: of an empty container */
 
     /*
-     * After a value that its comma has ended, a copy of "at" is all there is
-     * to know: a caller may go on from there in a document that starts with
-     * the same bytes.
+     * After a value that a comma has ended, "at" is the whole state: a caller
+     * may copy it and go on in a document that starts with the same bytes.
      */
 
     u_char                      kept;    /* bytes in buf; one more: too long */
@@ -79,7 +79,7 @@ struct ngx_llm_reader_s {
 };
 
 
-/* the table has to stay; handler and data are not touched */
+/* The table must outlive the reader.  Leaves handler and data unchanged. */
 void ngx_llm_reader_init(ngx_llm_reader_t *pl,
     const ngx_llm_reader_node_t *nodes);
 

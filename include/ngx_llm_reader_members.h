@@ -33,7 +33,7 @@ typedef struct {
 typedef struct {
     u_char                      first[NGX_LLM_READER_VALUE + 1];
     ngx_llm_reader_member_t     keys[1 + NGX_LLM_READER_MEMBERS + 1];
-    ngx_llm_reader_member_t     element;        /* each one of an array */
+    ngx_llm_reader_member_t     element;        /* of an array */
 } ngx_llm_reader_node_t;
 
 
@@ -50,7 +50,7 @@ typedef struct {
     .element = { NULL, 0, slot, node }
 
 
-/* n is a constant, 4 or 8: a comparison of two registers */
+/* Compares n bytes in registers; n is a constant, 4 or 8. */
 
 static ngx_inline ngx_uint_t
 ngx_llm_reader_same(const void *a, const void *b, size_t n)
@@ -92,7 +92,7 @@ ngx_llm_reader_equal(const char *a, u_char *b, size_t len)
     return i == len;
 }
 
-/* returns keys[0] for a name that the node does not have */
+/* Returns keys[0] for a name that the node does not have. */
 
 static inline __attribute__((always_inline)) const ngx_llm_reader_member_t *
 ngx_llm_reader_find(const ngx_llm_reader_node_t *node, u_char *name, size_t len)

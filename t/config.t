@@ -305,7 +305,7 @@ llm_model n {  # <-
 }              # <-
 END
 
-for my $name (qw(none other), 'a b', 'a"b', 'a\\\\b', '', "\xc3\xa9",
+for my $name (qw(none other), 'a b ', 'a"b', 'a\\\\b', '', "\xc3",
               'x' x 257)
 {
     my $shown = $name =~ s/\\\\/\\/r;
@@ -315,7 +315,7 @@ for my $name (qw(none other), 'a b', 'a"b', 'a\\\\b', '', "\xc3\xa9",
             qr/"\Q$shown\E"/);
 }
 
-for my $name (qw(none other), 'a*', 'a b', '') {
+for my $name (qw(none other), 'a*', ' a', '') {
     refused("an alias \"$name\"",
             "$PROVIDER\nllm_model m { target p;\nalias x \"$name\"; } # <-\n",
             qr/"\Q$name\E"/);
@@ -334,7 +334,7 @@ llm_model m {
 }
 END
 
-for my $name ('x*', 'a b', 'a"b', '') {
+for my $name ('x*', 'a b ', 'a"b', '') {
     my $quoted = $name =~ /"/ ? "'$name'" : "\"$name\"";
     refused("a target's model \"$name\"",
             "$PROVIDER\nllm_model m* {\ntarget p $quoted; } # <-\n",
@@ -343,6 +343,7 @@ for my $name ('x*', 'a b', 'a"b', '') {
 
 accepted('odd, but good names', <<"END");
 $PROVIDER
+llm_model "My model" { target p "a b"; alias "mod\xc3\xa8le" "a b c"; }
 llm_model * { target p *; }
 llm_model default { target p; alias standard; }
 llm_model a/b:c\@d+e=f,g~h { target p x/y:z; }
@@ -360,7 +361,7 @@ refused('llm_pass twice', $MODEL . "\n"
         qr/"llm_pass" directive is duplicate/);
 
 refused('llm_pass with no model\'s name', $MODEL . "\n"
-        . server("location /v1/ {\nllm_pass \"a b\"; } # <-"), qr/"a b"/);
+        . server("location /v1/ {\nllm_pass \"a b \"; } # <-"), qr/"a b "/);
 
 refused('llm_pass with an unknown variable', $MODEL . "\n"
         . server("location /v1/ { llm_pass \$nowhere; }"),

@@ -210,7 +210,7 @@ error(chat('{"model":"m","n":1,"n":1}'), 400, 'invalid_request_error',
       'duplicate_key', 'n', 'a member twice');
 error(chat({}), 400, 'invalid_request_error', 'missing_model', 'model',
       'no model');
-error(chat({ model => 'a b' }), 400, 'invalid_request_error',
+error(chat({ model => 'a b ' }), 400, 'invalid_request_error',
       'invalid_model', 'model', 'a model that is none');
 error(chat({ model => 'no/such:thing' }), 404, 'invalid_request_error',
       'model_not_found', 'model', 'an unknown model');

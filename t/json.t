@@ -140,10 +140,11 @@ my @types = (
              'stream_options' ] } qw(true [] "x" 1)),
     (map { my $key = $_;
            map { [ "$key $_" => "{$M,\"$key\":$_}", $key ] }
-               qw(-1 1.0 1e2 "5" 2147483648 4294967297 99999999999999999999
+               qw(1.5 15e-1 1e400 "5" 2147483648 4294967297 99999999999999999999
                   18446744073709551617 true [1] {} 0.5 "") }
          qw(max_tokens max_completion_tokens max_output_tokens n)),
     [ 'n 0' => "{$M,\"n\":0}", 'n' ],
+    [ 'n -1' => "{$M,\"n\":-1}", 'n' ],
     [ 'the first of two wrong types',
       "{$M,\"stream\":1,\"stream\":true,\"n\":0}", 'stream' ],
 );
@@ -220,11 +221,16 @@ my @good = (
     [ 'other keys twice' => "{$M,\"messages\":[1],\"messages\":[2]}" ],
     [ 'other keys with escapes' => "{$M,\"mess\\u0061ges\":[]}" ],
     [ 'the names as values' => "{$M,\"a\":[\"model\",\"stream\",\"n\"]}" ],
-    [ 'similar keys' => "{$M,\"Model\":1,\"models\":2,\"mode\":3,\"\":4,"
-                        . "\"model \":5,\"N\":6,\"nn\":7,\"MODEL\":8}" ],
+    [ 'similar keys' => "{$M,\"Models\":1,\"models\":2,\"mode\":3,\"\":4,"
+                        . "\"model \":5,\"NN\":6,\"nn\":7,\"MODEL_\":8}" ],
     [ 'the limits of integers'
       => "{$M,\"max_tokens\":0,\"max_completion_tokens\":2147483647,"
          . "\"max_output_tokens\":1,\"n\":1}" ],
+    (map { my $key = $_;
+           map { [ "$key $_" => "{$M,\"$key\":$_}" ] }
+               qw(-1 -1.0 -5e3 4096.0 4.096e3 1E2) }
+         qw(max_tokens max_completion_tokens max_output_tokens)),
+    [ 'n 2.0' => "{$M,\"n\":2.0}" ],
     [ 'the largest n' => "{$M,\"n\":2147483647,\"stream\":false}" ],
     [ 'a key of 100,000 bytes' => "{$M,\"" . 'k' x 100_000 . '":1}' ],
     [ 'a model among a thousand members'

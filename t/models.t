@@ -216,9 +216,9 @@ for my $suffix (sort keys %operation) {
     }
 }
 
-for my $path (qw(/ /v1 /v1/ /v1/chat /v1/chat/completions/ /v1/completion
+for my $path (qw(/ /v1 /v1/ /v1/chat /v1/completion
                  /v1/files /v1/xcompletions /v1/chat/completionsx
-                 /v1/CHAT/COMPLETIONS /v1/models/ /v1/fine_tuning/jobs
+                 /v1/CHAT/COMPLETIONS /v1/fine_tuning/jobs
                  /v1/responses/resp_1 /v1/images/edits2 /v1/xmodels))
 {
     my $before = $p->count;

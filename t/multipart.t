@@ -258,8 +258,8 @@ spliced('/fixed/v1/audio/transcriptions', "pre${N}--boundary--",
     error_is(request($gw, method => 'POST', path => '/v1/audio/speech',
                      headers => [ [ 'Content-Type',
                                     'multipart/form-data; boundary=b' ] ],
-                     body => form(field('model', 'x'))), 'invalid_json',
-             undef, 'a form for JSON');
+                     body => form(field('model', 'x'))),
+             'unsupported_content_type', undef, 'a form for JSON', 415);
     is($p->count, $before, '  which no provider sees');
 }
 
@@ -271,12 +271,18 @@ spliced('/fixed/v1/audio/transcriptions', "pre${N}--boundary--",
     my $good = form(field('model', 'same'));
 
     for ([ 'application/x-www-form-urlencoded', 'model=same' ],
-         [ 'multipart/form-data', $good ],
-         [ 'multipart/form-data; boundary=', $good ],
-         [ 'multipart/form-data; boundary=boundary; boundary=other', $good ],
          [ 'multipart/mixed; boundary=boundary', $good ],
          [ 'text/plain', $good ],
          [ 'application/jsonx', '{"model":"same"}' ])
+    {
+        my ($type, $body) = @$_;
+        error_is(send_form($FORMS[0], $body, type => $type),
+                 'unsupported_content_type', undef, "Content-Type: $type", 415);
+    }
+
+    for ([ 'multipart/form-data', $good ],
+         [ 'multipart/form-data; boundary=', $good ],
+         [ 'multipart/form-data; boundary=boundary; boundary=other', $good ])
     {
         my ($type, $body) = @$_;
         error_is(send_form($FORMS[0], $body, type => $type), 'invalid_form',
@@ -305,7 +311,7 @@ spliced('/fixed/v1/audio/transcriptions', "pre${N}--boundary--",
            'invalid_type', 'stream' ],
          [ form(file('file', $AUDIO)), 'missing_model', 'model' ],
          [ form(field('model', '')), 'invalid_model', 'model' ],
-         [ form(field('model', 'a b')), 'invalid_model', 'model' ],
+         [ form(field('model', 'a b ')), 'invalid_model', 'model' ],
          [ form(field('model', 'y' x 257)), 'invalid_model', 'model' ])
     {
         my ($body, $code, $param) = @$_;
@@ -401,9 +407,9 @@ sub same_bytes {
 }
 
 sub error_is {
-    my ($r, $code, $param, $what) = @_;
+    my ($r, $code, $param, $what, $status) = @_;
     my $error = eval { $r->json->{error} } || {};
     is($r->status . ' ' . ($error->{code} // 'null') . ' '
-       . ($error->{param} // 'null'), "400 $code " . ($param // 'null'),
-       $what);
+       . ($error->{param} // 'null'),
+       ($status // 400) . " $code " . ($param // 'null'), $what);
 }

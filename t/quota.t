@@ -137,7 +137,8 @@ is($r->header('x-ratelimit-limit-tokens'), undef,
 
 ($r, $log) = logged('/requests', 'joe', 't5');
 is($r->status, 429, 'the fourth request is refused');
-is_deeply($r->json->{error}, { message => 'The rate limit is reached.',
+is_deeply($r->json->{error}, { message => 'The rate limit is reached. '
+    . 'Try again after the time in Retry-After.',
     type => 'rate_limit_error', param => undef,
     code => 'rate_limit_exceeded' }, '  as OpenAI would');
 like($log, qr/^429\|limited\|requests\|/, '  the log says by whom');

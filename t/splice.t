@@ -99,7 +99,7 @@ my %places = (
     'between spaces'   => "  {\t\"a\" : $odd ,\r\n \"model\" \n:\t @ \r\n,"
                           . " \"z\" : 1 } \n ",
     'before all space' => "{\"model\"   :\n\n@}",
-    'behind its like'  => "{\"a\":\"model\",\"Model\":\"shorter\","
+    'behind its like'  => "{\"a\":\"model\",\"Modell\":\"shorter\","
                           . "\"models\":[\"shorter\"],\"model\":@}",
     'behind a nested one' => "{\"a\":{\"model\":\"shorter\"},\"model\":@,"
                           . "\"b\":[{\"model\":\"shorter\"}]}",
@@ -253,7 +253,7 @@ for ([ '{"a":1}' => { a => 1 }, 'is put in' ],
        '  the client\'s name');
 
     my $before = $p->count;
-    for my $name ('a b', 'q"q', 'b\\b', "\xc3\xa4", 'z' x 257) {
+    for my $name ('q"q', 'b\\b', "\xc3", 'z' x 257) {
         $r = post_json($gw, '/var/v1/completions', '{"model":"x"}',
                        headers => [ [ 'X-Model', $name ] ]);
         error_is($r, 'invalid_model', 'a variable with the name '
@@ -290,10 +290,10 @@ for ([ 'no model' => '{"a":1}', 'missing_model' ],
      [ '100,000 bytes' => '{"model":"' . 'y' x 100_000 . '"}' ],
      [ '257 bytes, escaped' => '{"model":"' . '\\u0079' x 257 . '"}' ],
      [ 'no byte' => '{"model":""}' ],
-     [ 'a space' => '{"model":"a b"}' ],
+     [ 'a no-break space before it' => '{"model":"\\u00a0a"}' ],
      [ 'a space before it' => '{"model":" gpt-4"}' ],
      [ 'a space behind it' => '{"model":"gpt-4 "}' ],
-     [ 'an escaped space' => '{"model":"a\\u0020b"}' ],
+     [ 'an escaped space behind it' => '{"model":"a\\u0020"}' ],
      [ 'a quote' => '{"model":"a\\"b"}' ],
      [ 'an escaped quote' => '{"model":"a\\u0022b"}' ],
      [ 'a backslash' => '{"model":"a\\\\b"}' ],
@@ -302,17 +302,16 @@ for ([ 'no model' => '{"a":1}', 'missing_model' ],
      [ 'a line break' => '{"model":"a\\nb"}' ],
      [ 'a tab' => '{"model":"a\\tb"}' ],
      [ 'DEL' => "{\"model\":\"a\x7fb\"}" ],
-     [ 'an umlaut' => "{\"model\":\"\xc3\xa4\"}" ],
-     [ 'an escaped umlaut' => '{"model":"\\u00e4"}' ],
-     [ 'a lone surrogate' => '{"model":"a\\ud83d"}' ],
-     [ 'a surrogate pair' => '{"model":"\\ud83d\\ude00"}' ])
+     [ 'a line separator' => '{"model":"a\\u2028b"}' ],
+     [ 'a change of direction' => '{"model":"a\\u202eb"}' ],
+     [ 'a lone surrogate' => '{"model":"a\\ud83d"}' ])
 {
     my ($what, $body, $code) = @$_;
     error_is(post_json($gw, '/v1/chat/completions', $body),
              $code || 'invalid_model', "$what as model");
 }
 
-for my $body ('{"model":"a b"}', '{"model":""}') {
+for my $body ('{"model":"a b "}', '{"model":""}') {
     error_is(post_json($gw, '/fixed/v1/completions', $body), 'invalid_model',
              "$body where llm_pass names another");
 }

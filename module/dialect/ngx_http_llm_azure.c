@@ -1,7 +1,7 @@
 /*
- * Azure OpenAI.  Its endpoint is a host: below it are the v1 surface, which
- * finds the deployment in the body's model, and the classic one, which has it
- * in the path of most operations and wants a version.  The rest is OpenAI's.
+ * Azure OpenAI.  The endpoint is a host.  Its v1 API takes the deployment from
+ * the model of the body.  Its older API takes the deployment of most operations
+ * from the path, and requires an API version.  Bodies are those of OpenAI.
  */
 
 
@@ -28,7 +28,7 @@ const ngx_http_llm_dialect_t  ngx_http_llm_azure = {
 };
 
 
-/* the classic surface has these below a deployment, and nothing else */
+/* operations that the older API has below a deployment */
 
 static ngx_str_t  ngx_http_llm_azure_operations[] = {
     ngx_string("chat/completions"),
@@ -105,8 +105,9 @@ ngx_http_llm_azure_deployed(ngx_str_t *operation)
 
 
 /*
- * A deployment is one segment, its slashes are escaped; but whoever unescapes
- * them before resolving "." and ".." would leave the deployments.
+ * A deployment is one segment of the path, with escaped slashes.  Returns 0 for
+ * an empty name, and for a name with "." or ".." between slashes: a server that
+ * unescapes slashes before it resolves dots would leave /openai/deployments/.
  */
 
 static ngx_uint_t
@@ -117,6 +118,10 @@ ngx_http_llm_azure_fits(ngx_http_llm_provider_t *provider, ngx_str_t *model)
 
     if (provider->api_version.len == 0) {
         return 1;
+    }
+
+    if (model->len == 0) {
+        return 0;
     }
 
     p = model->data;

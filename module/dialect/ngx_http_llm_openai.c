@@ -1,8 +1,8 @@
 /*
- * OpenAI's API, at OpenAI, at any compatible server and at the clouds that
- * serve it beside their own.  Body and answer pass as they are, the endpoint
- * is the whole base path, the key is a bearer token: where these differ, they
- * differ in data only.
+ * OpenAI's API, as served by OpenAI, by compatible servers and by clouds that
+ * have another API of their own as well.  Requests and responses pass without
+ * translation, the endpoint is the whole base path, and the key is a bearer
+ * token.  The dialects below differ in data only.
  */
 
 

@@ -1,12 +1,13 @@
 /*
- * Admission, in PRECONTENT, before anything is sent anywhere: the operation,
- * the body as one view, its facts, the model.  A step says NGX_OK next,
- * NGX_AGAIN suspended, anything else is the answer's status.
+ * Admission of a request in PRECONTENT, before a provider is chosen: its
+ * operation, its body as one view, its facts and its model.  A step returns
+ * NGX_OK to go on, NGX_AGAIN if it is suspended, or a status for the client.
  */
 
 
 #include <ngx_http_llm_flow.h>
 #include "ngx_http_llm_flow_cache.h"
+#include "ngx_http_llm_admit_operation.h"
 #include <ngx_http_llm_client.h>
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_dialect.h>
@@ -20,8 +21,6 @@ typedef ngx_int_t (*ngx_http_llm_step_pt)(ngx_http_request_t *r,
 
 static ngx_int_t ngx_http_llm_admit_step(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_step_pt *steps);
-static ngx_int_t ngx_http_llm_admit_operation(ngx_http_request_t *r,
-    ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_read(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_wait(ngx_http_request_t *r,
@@ -29,14 +28,20 @@ static ngx_int_t ngx_http_llm_admit_wait(ngx_http_request_t *r,
 static void ngx_http_llm_admit_body(ngx_http_request_t *r);
 static ngx_int_t ngx_http_llm_admit_facts(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static void ngx_http_llm_admit_requested(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge);
 static ngx_int_t ngx_http_llm_admit_scan(ngx_http_llm_ctx_t *ctx,
     ngx_str_t *boundary, ngx_llm_json_error_t *err);
 static ngx_int_t ngx_http_llm_admit_malformed(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_json_error_t *err);
 static ngx_int_t ngx_http_llm_admit_model(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_int_t ngx_http_llm_admit_unresolved(ngx_http_request_t *r,
+    ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_name(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
+static ngx_uint_t ngx_http_llm_admit_unnamed(ngx_http_request_t *r,
+    ngx_http_llm_operation_t *operation);
 static ngx_int_t ngx_http_llm_admit_allowed(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static ngx_int_t ngx_http_llm_admit_policy(ngx_http_request_t *r,
@@ -64,8 +69,8 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
 };
 
 
-/* where another handler answers, and quotas or a cache apply: no path is
-   refused */
+/* for locations with quotas or a cache, but without llm_pass: each path is
+   served */
 
 static ngx_http_llm_step_pt  ngx_http_llm_admit_plain_steps[] = {
     ngx_http_llm_admit_plain,
@@ -101,7 +106,7 @@ ngx_http_llm_admit_handler(ngx_http_request_t *r)
         return ngx_http_llm_admit_step(r, ctx, ngx_http_llm_admit_steps);
     }
 
-    /* a path made up by an internal redirect does not hide the client's */
+    /* after an internal redirect the path may not have one: keep the first */
 
     operation = ngx_http_llm_route_operation(r);
 
@@ -110,7 +115,7 @@ ngx_http_llm_admit_handler(ngx_http_request_t *r)
     }
 
     if (llcf->quota == NULL && !llcf->cache.on) {
-        /* metered only: nothing is read here, nothing refused */
+        /* metering reads the response only */
         return NGX_DECLINED;
     }
 
@@ -167,40 +172,7 @@ ngx_http_llm_admit_subrequest(ngx_http_request_t *r)
 }
 
 
-static ngx_int_t
-ngx_http_llm_admit_operation(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
-{
-    ngx_int_t                  rc;
-    ngx_http_llm_charge_t     *charge;
-    ngx_http_llm_operation_t  *operation;
-
-    charge = ctx->charge;
-    operation = ngx_http_llm_route_operation(r);
-
-    if (operation == NULL) {
-        return ngx_http_llm_fault(&charge->error,
-                                  NGX_HTTP_LLM_UNKNOWN_OPERATION, NULL, NULL);
-    }
-
-    charge->operation = operation;
-
-    if (!(r->method & operation->methods)) {
-        rc = ngx_http_llm_fault(&charge->error,
-                                NGX_HTTP_LLM_METHOD_NOT_ALLOWED, NULL, NULL);
-        charge->error.allow = operation->allow;
-        return rc;
-    }
-
-    if (ngx_http_llm_body_plain(r) != NGX_OK) {
-        return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_CODED_BODY,
-                                  NULL, NULL);
-    }
-
-    return NGX_OK;
-}
-
-
-/* suspends until nginx has read the body, all of it */
+/* Suspends the request until nginx has read its whole body. */
 
 static ngx_int_t
 ngx_http_llm_admit_read(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -280,13 +252,58 @@ ngx_http_llm_admit_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     charge->parsed = 1;
-    charge->requested.data = facts->model;
-    charge->requested.len = facts->model_len;
+    ngx_http_llm_admit_requested(r, charge);
+
+    ngx_log_debug6(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm body: %uz bytes, model \"%V\", stream %ui, max_tokens "
+                   "%i, max_completion_tokens %i, max_output_tokens %i",
+                   ctx->view.len, &charge->requested,
+                   (ngx_uint_t) facts->stream, facts->max_tokens,
+                   facts->max_completion_tokens,
+                   facts->max_output_tokens);
 
     ctx->stateful = (facts->stateful
                      && charge->operation->api == &ngx_llm_api_responses);
 
     return NGX_OK;
+}
+
+
+/*
+ * Sets the model that the client named.  The deployment of an Azure path wins
+ * over the body, as it does in Azure's API.
+ */
+
+static void
+ngx_http_llm_admit_requested(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge)
+{
+    ngx_str_t         name;
+    ngx_llm_facts_t  *facts;
+
+    facts = &charge->facts;
+
+    charge->requested.data = facts->model;
+    charge->requested.len = facts->model_len;
+
+    ngx_http_llm_route_deployment(r, charge->operation, &name);
+
+    if (name.len == 0) {
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm model: deployment \"%V\" of the path, \"%V\" in the "
+                   "body", &name, &charge->requested);
+
+    facts->invalid_model = !ngx_llm_facts_is_name(name.data, name.len);
+
+    if (facts->invalid_model) {
+        charge->requested.len = 0;
+        return;
+    }
+
+    charge->requested = name;
 }
 
 
@@ -329,29 +346,27 @@ ngx_http_llm_admit_malformed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     }
 
     p = ngx_pnalloc(r->pool, ngx_strlen(err->reason) + NGX_SIZE_T_LEN
-                             + sizeof("The body of the request is refused: "
-                                      " (\"max_completion_tokens\") "
-                                      "at byte ."));
+                             + sizeof("Invalid body at byte : "
+                                      " (\"max_completion_tokens\")."));
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     message.data = p;
 
-    p = ngx_sprintf(p, "The body of the request is refused: %s",
-                    err->reason);
+    p = ngx_sprintf(p, "Invalid body at byte %uz: %s", err->pos, err->reason);
 
     if (err->param) {
         p = ngx_sprintf(p, " (\"%s\")", err->param);
     }
 
-    p = ngx_sprintf(p, " at byte %uz.", err->pos);
+    *p++ = '.';
 
     message.len = p - message.data;
 
     ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
-                  "llm request refused: %s at byte %uz", err->reason,
-                  err->pos);
+                  "invalid request body at byte %uz: %s", err->pos,
+                  err->reason);
 
     return ngx_http_llm_fault(&ctx->charge->error, fault, err->param,
                               &message);
@@ -361,9 +376,7 @@ ngx_http_llm_admit_malformed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 static ngx_int_t
 ngx_http_llm_admit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    u_char                    *p;
     ngx_int_t                  rc;
-    ngx_str_t                  message;
     ngx_http_llm_charge_t     *charge;
     ngx_http_llm_main_conf_t  *lmcf;
 
@@ -381,40 +394,66 @@ ngx_http_llm_admit_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 
     lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
 
-    rc = ngx_http_llm_route_model(lmcf, r->connection->log, &ctx->name,
-                                  &charge->model, &ctx->rest);
+    if (ctx->name.len == 0) {
+        charge->model = lmcf->fallback;
+        ngx_str_null(&ctx->rest);
 
-    if (rc == NGX_ERROR) {
+    } else if (ngx_http_llm_route_model(lmcf, r->connection->log, &ctx->name,
+                                        &charge->model, &ctx->rest)
+               == NGX_ERROR)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     if (charge->model && ctx->rest.len == 0 && charge->model->wildcard) {
 
-        /* "prefix" of "prefix*": nothing is left to ask a target for */
+        /* "prefix" matches "prefix*", but leaves no name for a target */
         charge->model = NULL;
     }
 
-    if (charge->model) {
-        return NGX_OK;
+    if (charge->model == NULL) {
+        return ngx_http_llm_admit_unresolved(r, ctx);
     }
 
-    p = ngx_pnalloc(r->pool, sizeof("The model `` does not exist.")
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm model \"%V\": llm_model \"%V\", %ui targets",
+                   &ctx->name, &charge->model->pattern,
+                   charge->model->targets.nelts);
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_admit_unresolved(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
+{
+    u_char     *p;
+    ngx_str_t   message;
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm model \"%V\": no llm_model matches", &ctx->name);
+
+    p = ngx_pnalloc(r->pool, sizeof("The model `` does not exist. GET models "
+                                    "lists the models that exist.")
                              + ctx->name.len);
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     message.data = p;
-    message.len = ngx_sprintf(p, "The model `%V` does not exist.",
-                              &ctx->name)
+    message.len = ngx_sprintf(p, "The model `%V` does not exist. GET models "
+                                 "lists the models that exist.", &ctx->name)
                   - p;
 
-    return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_MODEL_NOT_FOUND,
-                              "model", &message);
+    return ngx_http_llm_fault(&ctx->charge->error,
+                              NGX_HTTP_LLM_MODEL_NOT_FOUND, "model", &message);
 }
 
 
-/* the name to route by: llm_pass MODEL, else the client's */
+/*
+ * Sets ctx->name to the model of llm_pass or, without one, of the client.  The
+ * name stays empty if the operation needs no model.
+ */
 
 static ngx_int_t
 ngx_http_llm_admit_name(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -442,6 +481,11 @@ ngx_http_llm_admit_name(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (ctx->name.len == 0 && charge->facts.model_size == 0) {
+
+        if (ngx_http_llm_admit_unnamed(r, charge->operation)) {
+            return NGX_OK;
+        }
+
         return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_MISSING_MODEL,
                                   "model", NULL);
     }
@@ -457,29 +501,60 @@ invalid:
 }
 
 
-/* the caller's allow-list; a model that llm_pass names is the operator's */
+/*
+ * Returns 1 if the operation is served without a model: OpenAI's API has
+ * defaults for moderations and images, here llm_model default is the default.
+ */
+
+static ngx_uint_t
+ngx_http_llm_admit_unnamed(ngx_http_request_t *r,
+    ngx_http_llm_operation_t *operation)
+{
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
+
+    return lmcf->fallback
+           && (operation->api == &ngx_llm_api_moderations
+               || operation->api == &ngx_llm_api_images);
+}
+
+
+/*
+ * Applies the consumer's list of models.  The list does not apply to a model
+ * that the configuration names in llm_pass.
+ */
 
 static ngx_int_t
 ngx_http_llm_admit_allowed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
+    ngx_str_t                *name;
     ngx_http_llm_charge_t    *charge;
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
     charge = ctx->charge;
 
-    if (charge->model == NULL || !llcf->auth || llcf->model
-        || ngx_http_llm_auth_allowed(r, &ctx->name, charge->model))
-    {
+    if (charge->model == NULL || !llcf->auth || llcf->model) {
         return NGX_OK;
     }
+
+    name = ctx->name.len ? &ctx->name : &charge->model->pattern;
+
+    if (ngx_http_llm_auth_allowed(r, name, charge->model)) {
+        return NGX_OK;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm request rejected: the consumer may not use model "
+                   "\"%V\"", name);
 
     return ngx_http_llm_fault(&charge->error, NGX_HTTP_LLM_MODEL_NOT_ALLOWED,
                               "model", NULL);
 }
 
 
-/* who may have the request at all: for every attempt, backups too */
+/* Leaves the targets with the labels of llm_require, backups too. */
 
 static ngx_int_t
 ngx_http_llm_admit_policy(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -499,8 +574,8 @@ ngx_http_llm_admit_policy(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_OK;
     }
 
-    p = ngx_pnalloc(r->pool, sizeof("No provider of this model meets what is "
-                                    "required of ``.")
+    p = ngx_pnalloc(r->pool, sizeof("No provider of this model has the "
+                                    "required value of the label ``.")
                              + label.len);
 
     if (rc == NGX_ERROR || p == NULL) {
@@ -508,12 +583,13 @@ ngx_http_llm_admit_policy(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                  "no provider of llm_model \"%V\" meets what llm_require "
-                  "wants of \"%V\"", &ctx->charge->model->pattern, &label);
+                  "no target of llm_model \"%V\" has the value of the label "
+                  "\"%V\" that llm_require requires, request rejected",
+                  &ctx->charge->model->pattern, &label);
 
     message.data = p;
-    message.len = ngx_sprintf(p, "No provider of this model meets what is "
-                                 "required of `%V`.", &label)
+    message.len = ngx_sprintf(p, "No provider of this model has the required "
+                                 "value of the label `%V`.", &label)
                   - p;
 
     return ngx_http_llm_fault(&ctx->charge->error,
@@ -522,7 +598,7 @@ ngx_http_llm_admit_policy(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 }
 
 
-/* a name that would be part of a URL must not turn it elsewhere */
+/* Leaves the targets that can take the client's name into their URL. */
 
 static ngx_int_t
 ngx_http_llm_admit_fits(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -547,13 +623,18 @@ ngx_http_llm_admit_fits(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         bit = (uint64_t) 1 << i;
         dialect = target[i].provider->dialect;
 
-        /* a target's own model was checked with the configuration */
+        /* the configuration's own names were checked when it was read */
 
         name = target[i].wildcard ? &ctx->rest
                                   : target[i].model.len ? NULL : &ctx->name;
 
         if (name && dialect->fits && !dialect->fits(target[i].provider, name))
         {
+            ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "llm target %ui of llm_model \"%V\" passed over: "
+                           "model \"%V\" is not possible in its URL",
+                           i + 1, &model->pattern, name);
+
             ctx->balance.allowed &= ~bit;
         }
 
@@ -564,12 +645,14 @@ ngx_http_llm_admit_fits(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_OK;
     }
 
-    return ngx_http_llm_fault(&ctx->charge->error, NGX_HTTP_LLM_INVALID_MODEL,
+    return ngx_http_llm_fault(&ctx->charge->error,
+                              ctx->name.len ? NGX_HTTP_LLM_INVALID_MODEL
+                                            : NGX_HTTP_LLM_MISSING_MODEL,
                               "model", NULL);
 }
 
 
-/* the body is read if it says more than its length does, or that is unknown */
+/* Reads the body if it has facts, or if its length is not known before. */
 
 static ngx_int_t
 ngx_http_llm_admit_plain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -590,7 +673,8 @@ ngx_http_llm_admit_plain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 }
 
 
-/* what cannot be read is charged by its bytes; what is wrong is refused */
+/* Finds the facts of a JSON body or a form.  Other bodies are charged by their
+   length. */
 
 static ngx_int_t
 ngx_http_llm_admit_plain_facts(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)

@@ -24,9 +24,12 @@
 char *ngx_http_llm_block_parse(ngx_conf_t *cf, ngx_uint_t cmd_type,
     void *conf);
 
-/* NGX_OK, or NGX_ERROR: not a name that may be given (logged) */
+/*
+ * Checks a name: that of a model, or if ascii is 1 printable ASCII without
+ * spaces.  Returns NGX_ERROR after logging the error if the name is not valid.
+ */
 ngx_int_t ngx_http_llm_block_name(ngx_conf_t *cf, const char *what,
-    ngx_str_t *name);
+    ngx_str_t *name, ngx_uint_t ascii);
 
 
 /* model_conf: llm_model and its directives */

@@ -221,6 +221,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_conf_set_flag_slot,
       ngx_http_llm_loc_offset(auth) },
 
+    { ngx_string("llm_allow_cross_site"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_loc_offset(allow_cross_site) },
+
     { ngx_string("llm_quota_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_2MORE,
       ngx_http_llm_quota_conf_zone,

@@ -361,14 +361,17 @@ static const refusal_t  refusals[] = {
     { str("{\"stream_options\":[]}"), NGX_LLM_JSON_TYPE, "stream_options" },
     { str("{\"stream_options\":\"{}\"}"), NGX_LLM_JSON_TYPE,
       "stream_options" },
-    { str("{\"max_tokens\":1.0}"), NGX_LLM_JSON_TYPE, "max_tokens" },
-    { str("{\"max_tokens\":1e2}"), NGX_LLM_JSON_TYPE, "max_tokens" },
-    { str("{\"max_tokens\":1E2}"), NGX_LLM_JSON_TYPE, "max_tokens" },
-    { str("{\"max_tokens\":-1}"), NGX_LLM_JSON_TYPE, "max_tokens" },
-    { str("{\"max_tokens\":-0}"), NGX_LLM_JSON_TYPE, "max_tokens" },
     { str("{\"max_tokens\":\"5\"}"), NGX_LLM_JSON_TYPE, "max_tokens" },
     { str("{\"max_tokens\":true}"), NGX_LLM_JSON_TYPE, "max_tokens" },
     { str("{\"max_tokens\":[1]}"), NGX_LLM_JSON_TYPE, "max_tokens" },
+    { str("{\"max_tokens\":1.5}"), NGX_LLM_JSON_TYPE, "max_tokens" },
+    { str("{\"max_tokens\":15e-1}"), NGX_LLM_JSON_TYPE, "max_tokens" },
+    { str("{\"max_tokens\":1e400}"), NGX_LLM_JSON_TYPE, "max_tokens" },
+    { str("{\"max_tokens\":1e99999999999999999999}"), NGX_LLM_JSON_TYPE,
+      "max_tokens" },
+    { str("{\"max_tokens\":1e-1}"), NGX_LLM_JSON_TYPE, "max_tokens" },
+    { str("{\"max_tokens\":4.0000000000000000000001}"), NGX_LLM_JSON_TYPE,
+      "max_tokens" },
     { str("{\"max_tokens\":2147483648}"), NGX_LLM_JSON_TYPE, "max_tokens" },
     { str("{\"max_tokens\":9999999999}"), NGX_LLM_JSON_TYPE, "max_tokens" },
     { str("{\"max_tokens\":18446744073709551617}"), NGX_LLM_JSON_TYPE,
@@ -379,6 +382,34 @@ static const refusal_t  refusals[] = {
       "max_output_tokens" },
     { str("{\"n\":0}"), NGX_LLM_JSON_TYPE, "n" },
     { str("{\"n\":-1}"), NGX_LLM_JSON_TYPE, "n" },
+
+    /* keys that encoding/json of Go takes for a known one */
+
+    { str("{\"Model\":\"c\"}"), NGX_LLM_JSON_INVALID, "model" },
+    { str("{\"model\":\"c\",\"MODEL\":\"d\"}"), NGX_LLM_JSON_INVALID,
+      "model" },
+    { str("{\"mo\\u0044el\":\"c\"}"), NGX_LLM_JSON_INVALID, "model" },
+    { str("{\"Model\":null}"), NGX_LLM_JSON_INVALID, "model" },
+    { str("{\"N\":2}"), NGX_LLM_JSON_INVALID, "n" },
+    { str("{\"\xc5\xbftream\":true}"), NGX_LLM_JSON_INVALID, "stream" },
+    { str("{\"\\u017fTREAM\":true}"), NGX_LLM_JSON_INVALID, "stream" },
+    { str("{\"\xc5\xbftream_option\xc5\xbf\":{}}"), NGX_LLM_JSON_INVALID,
+      "stream_options" },
+    { str("{\"max_to\xe2\x84\xaa" "ens\":1}"), NGX_LLM_JSON_INVALID,
+      "max_tokens" },
+    { str("{\"Max_To\\u212aen\\u017F\":1}"), NGX_LLM_JSON_INVALID,
+      "max_tokens" },
+    { str("{\"MAX_COMPLETION_TO\xe2\x84\xaa" "EN\xc5\xbf\":1}"),
+      NGX_LLM_JSON_INVALID, "max_completion_tokens" },
+    { str("{\"max_Output_tokens\":1}"), NGX_LLM_JSON_INVALID,
+      "max_output_tokens" },
+    { str("{\"Previou\xc5\xbf_Response_ID\":\"r\"}"), NGX_LLM_JSON_INVALID,
+      "previous_response_id" },
+    { str("{\"Conversation\":\"c\"}"), NGX_LLM_JSON_INVALID, "conversation" },
+    { str("{\"stream_options\":{\"Include_Usage\":false}}"),
+      NGX_LLM_JSON_INVALID, "stream_options" },
+    { str("{\"stream_options\":{\"include_u\\u017fage\":false}}"),
+      NGX_LLM_JSON_INVALID, "stream_options" },
 
     /* which of two: no JSON goes first, then the order of the document */
 
@@ -471,8 +502,20 @@ model(void)
     ngx_uint_t  i;
 
     static const char *const  bad[] = {
-        "", "a b", "a\\\"b", "a\\\\b", "a\\nb", "\xc3\xa9", "\\u00e9",
-        "\\ud800", "\\ud83d\\ude00", "a\x7f", "\\u0000", "\\u0020", "\\u007f"
+        "", " a", "a ", "a\\\"b", "a\\\\b", "a\\nb", "\xc2\xa0" "a", "a\\u3000",
+        "\\ud800", "a\\ud83d!", "a\x7f", "\\u0000", "\\u0020", "\\u007f",
+        "\\u0085", "a\\u2028b", "a\\u202eb", "a\xef\xbb\xbf", "\\ufffd"
+    };
+
+    static const struct {
+        const char  *raw;
+        const char  *name;
+    } good[] = {
+        { "My model 2", "My model 2" },
+        { "mod\xc3\xa8le", "mod\xc3\xa8le" },
+        { "mod\\u00e8le", "mod\xc3\xa8le" },
+        { "\xe6\xa8\xa1\xe5\x9e\x8b", "\xe6\xa8\xa1\xe5\x9e\x8b" },
+        { "\\ud83d\\ude00", "\xf0\x9f\x98\x80" }
     };
 
     scan_str(" { \"x\" : 1 , \"model\" : \"gpt-4o\" }");
@@ -490,8 +533,8 @@ model(void)
     ok(f.model_len == 0 && f.model_size == 0 && !f.invalid_model,
        "a null model is absent");
 
-    scan_str("{\"x\":{\"model\":\"a\"},\"models\":\"b\",\"Model\":\"c\","
-             "\"mode\":1}");
+    scan_str("{\"x\":{\"model\":\"a\"},\"models\":\"b\",\"Models\":\"c\","
+             "\"mode\":1,\"\xc5\xbfmodel\":2,\"mode\xc5\xbf\":3}");
     ok(f.model_len == 0 && f.model_size == 0,
        "only the outer model is the model");
 
@@ -503,6 +546,13 @@ model(void)
         ok(scan_str(body) == NGX_OK && f.invalid_model && f.model_len == 0
            && f.model_size == strlen(bad[i]) + 2,
            "model %lu is a string but no name", (unsigned long) i);
+    }
+
+    for (i = 0; i < lengthof(good); i++) {
+        sprintf(body, "{\"model\":\"%s\"}", good[i].raw);
+        ok(scan_str(body) == NGX_OK && !f.invalid_model,
+           "model %lu is a name", (unsigned long) i);
+        is_str(f.model, f.model_len, good[i].name, "... and is decoded");
     }
 
     memset(name, 'm', sizeof(name));
@@ -543,6 +593,41 @@ integers(void)
     ok(f.max_tokens == -1 && f.max_completion_tokens == -1
        && f.max_output_tokens == -1 && f.n == -1 && !f.stream_set
        && f.options_size == 0, "null is absent");
+}
+
+
+static void
+notations(void)
+{
+    ngx_uint_t  i;
+    char        body[100];
+
+    static const struct {
+        const char  *raw;
+        ngx_int_t    value;
+    } t[] = {
+        { "4096", 4096 }, { "4096.0", 4096 }, { "4096.000", 4096 },
+        { "4.096e3", 4096 }, { "4.096E+3", 4096 }, { "40960e-1", 4096 },
+        { "0.4096e4", 4096 }, { "1e2", 100 }, { "100.00e0", 100 },
+        { "2147483647.0", 2147483647 }, { "0.0", 0 }, { "-0", 0 },
+        { "0e999999999999999999999", 0 },
+        { "1000000000000000000000000000000e-27", 1000 },
+        { "-1", -1 }, { "-1.0", -1 }, { "-0.5", -1 }, { "-2147483649", -1 },
+        { "-1e400", -1 }
+    };
+
+    for (i = 0; i < lengthof(t); i++) {
+        sprintf(body, "{\"max_tokens\":%s,\"max_completion_tokens\":%s,"
+                      "\"max_output_tokens\":%s}", t[i].raw, t[i].raw,
+                t[i].raw);
+        ok(scan_str(body) == NGX_OK && f.max_tokens == t[i].value
+           && f.max_completion_tokens == t[i].value
+           && f.max_output_tokens == t[i].value,
+           "a limit of %s is %ld, -1 if it is absent", t[i].raw,
+           (long) t[i].value);
+    }
+
+    ok(scan_str("{\"n\":2.0}") == NGX_OK && f.n == 2, "n of 2.0 is 2");
 }
 
 
@@ -1348,6 +1433,7 @@ main(void)
     refused();
     model();
     integers();
+    notations();
     stream();
     state_claims();
     cut_claims();

@@ -1,12 +1,13 @@
 /*
  * ngx_llm_form.c: one strict pass over a multipart/form-data body, which finds
  * the fields that routing and the splice of a body need.  Called once per
- * request when the body is complete.  It never allocates or modifies, and of
- * files looks only for the boundary that ends them.
+ * request when the body is complete.  The pass does not allocate or modify.  In
+ * a file it searches only for the boundary.
  */
 
 #include <ngx_llm_form.h>
 #include <ngx_llm_param.h>
+#include "ngx_llm_fold.h"
 
 
 #define NGX_LLM_FORM_MODEL   0x01
@@ -18,8 +19,8 @@ typedef struct {
     const u_char          *end;
 
     u_char                 delimiter[2 + NGX_LLM_FORM_BOUNDARY];
-    size_t                 size;         /* of it */
-    u_char                 skip[256];    /* bytes to skip for each byte value */
+    size_t                 size;         /* of the delimiter */
+    u_char                 skip[256];    /* bytes to skip, by byte value */
 
     ngx_uint_t             seen;         /* NGX_LLM_FORM_... fields */
     ngx_llm_facts_t       *facts;
@@ -27,7 +28,7 @@ typedef struct {
 } ngx_llm_form_t;
 
 
-/* what the header block of a part says */
+/* the header block of a part */
 
 typedef struct {
     ngx_str_t              name;         /* data is NULL: none yet */
@@ -56,6 +57,8 @@ static const u_char *ngx_llm_form_find(ngx_llm_form_t *form,
     const u_char *p);
 static void ngx_llm_form_field(ngx_llm_form_t *form,
     ngx_llm_form_part_t *part, const u_char *p, const u_char *last);
+static ngx_uint_t ngx_llm_form_name(const ngx_str_t *name,
+    const char **known);
 static void ngx_llm_form_stream(ngx_llm_form_t *form, const u_char *p,
     size_t len);
 
@@ -84,7 +87,7 @@ ngx_llm_form_boundary(const u_char *type, size_t len, ngx_str_t *boundary)
 
     while ((rc = ngx_llm_param_next(&p, last, &param)) == NGX_OK) {
 
-        /* parsers differ in their support of these */
+        /* not all parsers decode an escaped or an extended parameter */
 
         if (param.escaped || ngx_llm_param_begins(&param.name, "boundary*")) {
             return NGX_ERROR;
@@ -186,7 +189,7 @@ ngx_llm_form_init(ngx_llm_form_t *form, const u_char *body, size_t len,
 }
 
 
-/* the first delimiter: at the start, or behind a preamble's line */
+/* Returns the first delimiter, at the start of the body or after a preamble. */
 
 static const u_char *
 ngx_llm_form_first(ngx_llm_form_t *form)
@@ -248,8 +251,8 @@ ngx_llm_form_parts(ngx_llm_form_t *form, const u_char *p)
 
 
 /*
- * p is behind the closing delimiter.  What follows is ignored by all readers,
- * as long as it does not look like another part.
+ * Checks the bytes after the closing delimiter at p.  All parsers ignore them
+ * if they have no other delimiter.
  */
 
 static ngx_int_t
@@ -277,7 +280,8 @@ ngx_llm_form_end(ngx_llm_form_t *form, const u_char *p)
 }
 
 
-/* the rest of a delimiter's line; returns where the header block starts */
+/* Skips the rest of a delimiter's line.  Returns the start of the header
+   block. */
 
 static const u_char *
 ngx_llm_form_line(ngx_llm_form_t *form, const u_char *p)
@@ -297,7 +301,7 @@ ngx_llm_form_line(ngx_llm_form_t *form, const u_char *p)
 }
 
 
-/* returns where the part's value starts */
+/* Reads the header block of a part.  Returns the start of the part's value. */
 
 static const u_char *
 ngx_llm_form_header(ngx_llm_form_t *form, const u_char *p,
@@ -442,9 +446,9 @@ ngx_llm_form_disposition(ngx_llm_form_part_t *part, const u_char *p,
 
 
 /*
- * The next delimiter behind p, where a value or the preamble starts; the CRLF
- * before it belongs to it.  Behind a bare CR or LF some readers see one and
- * some do not.
+ * Returns the delimiter that ends the value or the preamble at p.  The CRLF
+ * before it belongs to the delimiter.  A delimiter after a bare CR or LF is
+ * rejected, because parsers differ in that case.
  */
 
 static const u_char *
@@ -470,10 +474,9 @@ ngx_llm_form_next(ngx_llm_form_t *form, const u_char *p)
 
 
 /*
- * The first delimiter that has a CR or LF before it, at p or later, or NULL.
- * The last byte of a place decides how far the next one may be, so most bytes
- * of a file are not looked at; and as no other CR or LF is in the delimiter,
- * none is compared twice.
+ * Returns the first delimiter at p or later with a CR or LF before it, or NULL.
+ * This is the search of Boyer, Moore and Horspool: the last byte of a position
+ * gives the distance to the next one, so most bytes of a file are skipped.
  */
 
 static const u_char *
@@ -516,17 +519,18 @@ ngx_llm_form_field(ngx_llm_form_t *form, ngx_llm_form_part_t *part,
         facts->outside -= len;
     }
 
-    if (part->name.len == 5 && ngx_memcmp(part->name.data, "model", 5) == 0) {
-        field = NGX_LLM_FORM_MODEL;
-        name = "model";
+    field = ngx_llm_form_name(&part->name, &name);
 
-    } else if (part->name.len == 6
-               && ngx_memcmp(part->name.data, "stream", 6) == 0)
+    if (field == 0) {
+        return;
+    }
+
+    if (part->name.len != ngx_strlen(name)
+        || ngx_memcmp(part->name.data, name, part->name.len) != 0)
     {
-        field = NGX_LLM_FORM_STREAM;
-        name = "stream";
-
-    } else {
+        ngx_llm_form_refuse(form, NGX_LLM_JSON_DUPLICATE, name,
+                            "a field name differs from a known one only in "
+                            "case", p);
         return;
     }
 
@@ -557,14 +561,45 @@ ngx_llm_form_field(ngx_llm_form_t *form, ngx_llm_form_part_t *part,
 }
 
 
+/*
+ * Returns the field that a name stands for or folds to, and its spelling in
+ * *known, or 0 if the gateway does not act on the field.
+ */
+
+static ngx_uint_t
+ngx_llm_form_name(const ngx_str_t *name, const char **known)
+{
+    if (ngx_llm_fold_equal(name->data, name->len, "model", 5)) {
+        *known = "model";
+        return NGX_LLM_FORM_MODEL;
+    }
+
+    if (ngx_llm_fold_equal(name->data, name->len, "stream", 6)) {
+        *known = "stream";
+        return NGX_LLM_FORM_STREAM;
+    }
+
+    return 0;
+}
+
+
+/* Libraries write a boolean as "true" or "1", Python's str() as "True". */
+
 static void
 ngx_llm_form_stream(ngx_llm_form_t *form, const u_char *p, size_t len)
 {
-    form->facts->stream = (len == 4 && ngx_memcmp(p, "true", 4) == 0);
+    ngx_str_t  value;
+
+    value.data = (u_char *) p;
+    value.len = len;
+
+    form->facts->stream = (ngx_llm_param_is(&value, "true")
+                           || ngx_llm_param_is(&value, "1"));
     form->facts->stream_set = 1;
 
     if (!form->facts->stream
-        && !(len == 5 && ngx_memcmp(p, "false", 5) == 0))
+        && !ngx_llm_param_is(&value, "false")
+        && !ngx_llm_param_is(&value, "0"))
     {
         ngx_llm_form_refuse(form, NGX_LLM_JSON_TYPE, "stream",
                             "true or false is expected", p);
@@ -572,7 +607,7 @@ ngx_llm_form_stream(ngx_llm_form_t *form, const u_char *p, size_t len)
 }
 
 
-/* whatever was refused before: this is no form at all */
+/* Sets INVALID, which takes precedence over a fault of a field. */
 
 static void *
 ngx_llm_form_invalid(ngx_llm_form_t *form, const u_char *p,
@@ -587,7 +622,7 @@ ngx_llm_form_invalid(ngx_llm_form_t *form, const u_char *p,
 }
 
 
-/* the pass goes on, to see whether the rest is a form: the first is kept */
+/* Notes the first fault of a field.  The pass goes on. */
 
 static void
 ngx_llm_form_refuse(ngx_llm_form_t *form, ngx_uint_t code, const char *param,

@@ -1,29 +1,31 @@
 /*
  * ngx_llm_json.c: one strict pass over a request body, which finds the facts
  * that routing, quotas and the splice of a body need.  Called once per request
- * when the body is complete.  It never recurses, allocates or modifies, and
- * looks at the names of members in two objects only: the outer one and
+ * when the body is complete.  The pass does not recurse, allocate or modify.
+ * It reads the names of members in two objects: the outer one and
  * stream_options.
  */
 
 #include "../ngx_llm_lexer.h"
+#include "ngx_llm_fold.h"
+#include "ngx_llm_number.h"
 
 
 typedef struct ngx_llm_json_member_s  ngx_llm_json_member_t;
 
 
 typedef struct {
-    const ngx_llm_json_member_t  *member;     /* of the outer object, if it   */
-    const u_char                 *value;      /* has a name that we know, and */
-    const u_char                 *value_end;  /* its raw value                */
+    const ngx_llm_json_member_t  *member;     /* the last one, or NULL if its */
+    const u_char                 *value;      /* name is not known, and its   */
+    const u_char                 *value_end;  /* raw value                    */
 
     const u_char                 *key;        /* its opening quote */
     const u_char                 *before;     /* end of the value before it */
-    size_t                       *next;       /* wants the next key's place */
-    const ngx_llm_json_member_t  *state;      /* that made it stateful */
+    size_t                       *next;       /* set to the next key's place */
+    const ngx_llm_json_member_t  *state;      /* row of facts->state_pos */
 
     ngx_uint_t                    seen;       /* bit per member of the seven */
-    const char                   *escaped;    /* member with an escaped key */
+    const char                   *ambiguous;  /* member a key may stand for */
     ngx_llm_facts_t              *facts;
     ngx_llm_json_error_t         *err;
 
@@ -31,7 +33,8 @@ typedef struct {
 } ngx_llm_json_t;
 
 
-/* the value is known to be JSON and not null; 0 if it is of a wrong type */
+/* Stores the value, which is JSON and not null.  Returns 0 if its type is
+   wrong. */
 
 typedef ngx_uint_t (*ngx_llm_json_set_pt)(ngx_llm_json_t *j);
 
@@ -42,8 +45,8 @@ struct ngx_llm_json_member_s {
     ngx_llm_json_set_pt           set;
     size_t                        offset;     /* of an integer in the facts */
     uint64_t                      min;
-    size_t                        place;      /* of one there; 0: none */
-    const char                   *expected;   /* NULL: not one of the seven */
+    size_t                        place;      /* offset of a place, or 0 */
+    const char                   *expected;   /* NULL: may occur twice */
 };
 
 
@@ -52,6 +55,8 @@ static ngx_int_t ngx_llm_json_scan(ngx_uint_t level, const u_char *body,
 static const u_char *ngx_llm_json_document(ngx_llm_json_t *j);
 static const u_char *ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p);
 static ngx_int_t ngx_llm_json_match(ngx_llm_json_t *j);
+static ngx_int_t ngx_llm_json_ambiguous(ngx_llm_json_t *j, const char *name,
+    const char *reason);
 static void ngx_llm_json_place(ngx_llm_json_t *j);
 static void ngx_llm_json_take(ngx_llm_json_t *j);
 static const u_char *ngx_llm_json_options(ngx_llm_json_t *j,
@@ -72,6 +77,10 @@ static void ngx_llm_json_span(const ngx_llm_place_t *place,
 
 #define ngx_llm_json_name(str)      sizeof(str) - 1, str
 
+#define NGX_LLM_JSON_USAGE      "include_usage"
+#define NGX_LLM_JSON_USAGE_LEN  (sizeof(NGX_LLM_JSON_USAGE) - 1)
+
+#define NGX_LLM_JSON_CASE   "a key differs from a known one only in case"
 #define NGX_LLM_JSON_COUNT  "an integer from 0 to 2147483647 is expected"
 #define NGX_LLM_JSON_ONE    "an integer from 1 to 2147483647 is expected"
 
@@ -102,7 +111,7 @@ static const ngx_llm_json_member_t  ngx_llm_json_members[] = {
     { ngx_llm_json_name("n"), ngx_llm_json_set_integer,
       offsetof(ngx_llm_facts_t, n), 1, 0, NGX_LLM_JSON_ONE },
 
-    /* of these two the first one counts */
+    /* if a body has both, the first row is the state of the request */
 
     { ngx_llm_json_name("previous_response_id"), ngx_llm_json_set_stateful,
       0, 0, 0, NULL },
@@ -159,7 +168,7 @@ ngx_llm_json_scan(ngx_uint_t level, const u_char *body, size_t len,
 
     if (ngx_llm_json_document(&j) == NULL) {
         err->code = NGX_LLM_JSON_INVALID;
-        err->param = j.escaped;
+        err->param = j.ambiguous;
         err->reason = j.lexer.reason;
         err->pos = j.lexer.error - body;
     }
@@ -270,6 +279,12 @@ ngx_llm_json_top(ngx_llm_json_t *j, const u_char *p)
 }
 
 
+/*
+ * Sets j->member if the key is the name of a member that the gateway acts on.
+ * Returns NGX_ERROR if another parser could take the key for such a name, as
+ * it is written with escapes or differs in case only.
+ */
+
 static ngx_int_t
 ngx_llm_json_match(ngx_llm_json_t *j)
 {
@@ -288,6 +303,10 @@ ngx_llm_json_match(ngx_llm_json_t *j)
     if (escapes) {
         len = ngx_llm_string_decode(buf, sizeof(buf), key, j->lexer.key_end);
         key = buf;
+
+        if (len > sizeof(buf)) {
+            return NGX_OK;
+        }
     }
 
     for (i = 0; /* void */; i++) {
@@ -301,6 +320,12 @@ ngx_llm_json_match(ngx_llm_json_t *j)
         if (m->len == len && ngx_memcmp(m->name, key, len) == 0) {
             break;
         }
+
+        if (ngx_llm_fold_possible(key, len, m->name, m->len)
+            && ngx_llm_fold_equal(key, len, m->name, m->len))
+        {
+            return ngx_llm_json_ambiguous(j, m->name, NGX_LLM_JSON_CASE);
+        }
     }
 
     j->member = m;
@@ -310,10 +335,8 @@ ngx_llm_json_match(ngx_llm_json_t *j)
     }
 
     if (escapes) {
-        (void) ngx_llm_lexer_invalid(&j->lexer, j->lexer.key,
-                                     "key is written with escapes");
-        j->escaped = m->name;
-        return NGX_ERROR;
+        return ngx_llm_json_ambiguous(j, m->name,
+                                      "key is written with escapes");
     }
 
     if (j->seen & ((ngx_uint_t) 1 << i)) {
@@ -327,7 +350,21 @@ ngx_llm_json_match(ngx_llm_json_t *j)
 }
 
 
-/* null has a place, too: it can be what a server does not take */
+/* Ends the pass at the last key.  name is the member it may be read as. */
+
+static ngx_int_t
+ngx_llm_json_ambiguous(ngx_llm_json_t *j, const char *name,
+    const char *reason)
+{
+    (void) ngx_llm_lexer_invalid(&j->lexer, j->lexer.key, reason);
+    j->ambiguous = name;
+
+    return NGX_ERROR;
+}
+
+
+/* Notes the place of a member.  A member of null has one, too: servers may
+   reject it. */
 
 static void
 ngx_llm_json_place(ngx_llm_json_t *j)
@@ -362,7 +399,7 @@ ngx_llm_json_take(ngx_llm_json_t *j)
         return;
     }
 
-    /* null is as absent, but must be written over where a value goes in */
+    /* null counts as absent, but a spliced value must replace it */
 
     if (j->member->set == ngx_llm_json_set_model) {
         j->facts->model_null_pos = j->value - j->lexer.string.start;
@@ -382,7 +419,7 @@ ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)
 {
     size_t            len;
     u_char            name[32];
-    ngx_uint_t        first;
+    ngx_uint_t        first, usage;
     const u_char     *v;
     ngx_llm_facts_t  *facts;
 
@@ -406,16 +443,26 @@ ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)
 
         len = ngx_llm_string_decode(name, sizeof(name), j->lexer.key,
                                     j->lexer.key_end);
+        usage = (len == NGX_LLM_JSON_USAGE_LEN
+                 && ngx_memcmp(name, NGX_LLM_JSON_USAGE, len) == 0);
+
+        if (!usage && len <= sizeof(name)
+            && ngx_llm_fold_possible(name, len, NGX_LLM_JSON_USAGE,
+                                     NGX_LLM_JSON_USAGE_LEN)
+            && ngx_llm_fold_equal(name, len, NGX_LLM_JSON_USAGE,
+                                  NGX_LLM_JSON_USAGE_LEN))
+        {
+            (void) ngx_llm_json_ambiguous(j, "stream_options",
+                                          NGX_LLM_JSON_CASE);
+            return NULL;
+        }
 
         p = ngx_llm_lexer_value(&j->lexer, v);
         if (p == NULL) {
             return NULL;
         }
 
-        if (len == sizeof("include_usage") - 1
-            && ngx_memcmp(name, "include_usage", len) == 0
-            && facts->include_usage != NGX_LLM_USAGE_TRUE)
-        {
+        if (usage && facts->include_usage != NGX_LLM_USAGE_TRUE) {
             facts->include_usage = (*v == 't') ? NGX_LLM_USAGE_TRUE
                                                : NGX_LLM_USAGE_FALSE;
         }
@@ -474,6 +521,8 @@ ngx_llm_json_set_options(ngx_llm_json_t *j)
 }
 
 
+/* A negative maximum is sent by clients for "no limit": it counts as absent. */
+
 static ngx_uint_t
 ngx_llm_json_set_integer(ngx_llm_json_t *j)
 {
@@ -481,24 +530,17 @@ ngx_llm_json_set_integer(ngx_llm_json_t *j)
     ngx_int_t      value;
     const u_char  *p;
 
-    /* ten digits are enough, and cannot overflow n */
+    p = j->value;
 
-    if (j->value_end - j->value > 10) {
-        return 0;
+    if (*p == '-' && j->member->min == 0
+        && ngx_llm_number_negative(p, j->value_end))
+    {
+        return 1;
     }
 
-    n = 0;
-
-    for (p = j->value; p < j->value_end; p++) {
-
-        if ((u_char) (*p - '0') > 9) {
-            return 0;
-        }
-
-        n = n * 10 + (*p - '0');
-    }
-
-    if (n < j->member->min || n > 0x7fffffff) {
+    if (ngx_llm_number_integer(p, j->value_end, &n) != NGX_OK
+        || n < j->member->min || n > 0x7fffffff)
+    {
         return 0;
     }
 
@@ -525,7 +567,7 @@ ngx_llm_json_set_stateful(ngx_llm_json_t *j)
 }
 
 
-/* the scan goes on, to see whether the rest is JSON: the first is kept */
+/* Notes the first fault.  The pass goes on: invalid JSON takes precedence. */
 
 static void
 ngx_llm_json_refuse(ngx_llm_json_t *j, ngx_uint_t code, const char *reason,
@@ -554,7 +596,7 @@ ngx_llm_json_cut(const ngx_llm_place_t *one, const ngx_llm_place_t *two,
 
     if (first->key && first->end == last.before) {
 
-        /* side by side they share a comma, so they go as one */
+        /* adjacent members share a comma: cut them as one span */
 
         last.key = first->key;
         last.before = first->before;
@@ -573,7 +615,8 @@ ngx_llm_json_cut(const ngx_llm_place_t *one, const ngx_llm_place_t *two,
 }
 
 
-/* with the comma before it, the first one with that behind it */
+/* Sets the span of a member and the comma before it, or for the first member
+   the comma after it. */
 
 static void
 ngx_llm_json_span(const ngx_llm_place_t *place, ngx_llm_json_span_t *span)

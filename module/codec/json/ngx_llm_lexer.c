@@ -19,7 +19,7 @@ void
 ngx_llm_lexer_init(ngx_llm_lexer_t *w, ngx_uint_t level, const u_char *start,
     const u_char *end)
 {
-    /* all but closers, which are written before they are read */
+    /* closers are written before they are read */
 
     ngx_memzero(w, offsetof(ngx_llm_lexer_t, closers));
 
@@ -51,7 +51,7 @@ ngx_llm_lexer_next(ngx_llm_lexer_t *w, const u_char *p, ngx_uint_t first)
 }
 
 
-/* p is where a key must start; returns where its value must */
+/* Reads the key that must start at p.  Returns the start of its value. */
 
 static const u_char *
 ngx_llm_lexer_key(ngx_llm_lexer_t *w, const u_char *p)
@@ -122,7 +122,7 @@ ngx_llm_lexer_value(ngx_llm_lexer_t *w, const u_char *p)
             }
         }
 
-        /* close all that ends here */
+        /* close the containers that end at p */
 
         for ( ;; ) {
             if (w->depth == depth) {
@@ -182,7 +182,7 @@ ngx_llm_lexer_scalar(ngx_llm_lexer_t *w, const u_char *p)
 }
 
 
-/* p is at the opening quote */
+/* Reads the string whose opening quote is at p. */
 
 static const u_char *
 ngx_llm_lexer_string(ngx_llm_lexer_t *w, const u_char *p)
@@ -281,7 +281,8 @@ ngx_llm_lexer_word(ngx_llm_lexer_t *w, const u_char *p, const char *word,
 }
 
 
-/* a line break is followed by an indent, of which eight bytes go at once */
+/* Skips white space.  The indent after a line break is skipped by eight bytes
+   at a time. */
 
 const u_char *
 ngx_llm_lexer_spaces(ngx_llm_lexer_t *w, const u_char *p)

@@ -90,7 +90,8 @@ ngx_llm_param_next(const u_char **pos, const u_char *last,
 }
 
 
-/* p is behind the opening quote; returns what is behind the closing one */
+/* Reads a quoted value; p is after its opening quote.  Returns the position
+   after its closing quote, or NULL. */
 
 static const u_char *
 ngx_llm_param_quoted(const u_char *p, const u_char *last,

@@ -14,15 +14,15 @@
 
 enum {
     ngx_llm_reader_start = 0,
-    ngx_llm_reader_first_name,      /* behind an opening brace */
-    ngx_llm_reader_name,            /* behind a comma */
+    ngx_llm_reader_first_name,      /* after an opening brace */
+    ngx_llm_reader_name,            /* after a comma */
     ngx_llm_reader_in_name,
     ngx_llm_reader_colon,
-    ngx_llm_reader_first_value,     /* behind an opening bracket */
+    ngx_llm_reader_first_value,     /* after an opening bracket */
     ngx_llm_reader_value,
     ngx_llm_reader_in_string,
     ngx_llm_reader_in_scalar,
-    ngx_llm_reader_after,           /* a comma or the end has to come */
+    ngx_llm_reader_after,           /* before a comma or an end */
     ngx_llm_reader_skip,
     ngx_llm_reader_skip_string,
     ngx_llm_reader_closed,
@@ -277,7 +277,7 @@ ngx_llm_reader_read_members(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 }
 
 
-/* its type, *pos is behind it; NGX_ERROR: it is not that plain */
+/* Returns its type, with *pos after it, or NGX_ERROR for the general way. */
 
 static ngx_inline ngx_int_t
 ngx_llm_reader_short_scalar(u_char **pos, u_char *last)
@@ -312,7 +312,7 @@ ngx_llm_reader_short_scalar(u_char **pos, u_char *last)
 }
 
 
-/* to the general way: the value at p */
+/* Starts the general way for the value at p. */
 
 static u_char *
 ngx_llm_reader_leave(ngx_llm_reader_t *pl, u_char *p,
@@ -325,7 +325,7 @@ ngx_llm_reader_leave(ngx_llm_reader_t *pl, u_char *p,
 }
 
 
-/* a name, string, number or literal that has begun */
+/* Goes on with a name, string, number or literal that has begun. */
 
 static u_char *
 ngx_llm_reader_read_text(ngx_llm_reader_t *pl, u_char *p, u_char *last)
@@ -376,7 +376,7 @@ ngx_llm_reader_read_text(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 }
 
 
-/* a null is of no type: it is as if it were not there */
+/* Calls the handler, except for null, which counts as absent. */
 
 static ngx_inline ngx_int_t
 ngx_llm_reader_scalar_type(u_char *p, size_t len)
@@ -403,7 +403,7 @@ ngx_llm_reader_scalar_type(u_char *p, size_t len)
 }
 
 
-/* the closing quote, or last */
+/* Returns the closing quote, or last. */
 
 static u_char *
 ngx_llm_reader_text_end(ngx_llm_reader_t *pl, u_char *p, u_char *last)
@@ -454,7 +454,7 @@ ngx_llm_reader_keep(ngx_llm_reader_t *pl, u_char *p, size_t len)
 }
 
 
-/* below a value that has no node, to its closing bracket */
+/* Skips a value without a node up to its closing bracket. */
 
 static u_char *
 ngx_llm_reader_read_skipped(ngx_llm_reader_t *pl, u_char *p, u_char *last)
@@ -505,7 +505,7 @@ ngx_llm_reader_read_skipped(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 }
 
 
-/* one byte outside of strings, numbers and literals */
+/* Reads one byte outside of strings, numbers and literals. */
 
 static void
 ngx_llm_reader_read_token(ngx_llm_reader_t *pl, u_char *p)
@@ -613,7 +613,7 @@ ngx_llm_reader_read_ends(ngx_llm_reader_t *pl, u_char *p, u_char *last)
 }
 
 
-/* where no token is there may be white space */
+/* Skips the white space between tokens. */
 
 static void
 ngx_llm_reader_space(ngx_llm_reader_t *pl, u_char ch)
@@ -762,7 +762,7 @@ ngx_llm_reader_pop(ngx_llm_reader_t *pl, u_char ch)
 }
 
 
-/* the first byte that is no letter, digit, '+', '-' or '.' (nor '/') */
+/* Returns the first byte that is no letter, digit, '+', '-', '.' or '/'. */
 
 static ngx_inline u_char *
 ngx_llm_reader_scalar(u_char *p, u_char *last)

@@ -1,7 +1,7 @@
 /*
- * The upstream block behind a provider.  Every provider gets one of its own
- * while http {} is parsed, with keepalive; one whose endpoint names an
- * upstream {} of the user is given that instead.  Called by the surface.
+ * The upstream block of a provider.  Each provider gets a block with keepalive
+ * while http {} is parsed.  A provider whose endpoint names an upstream {} of
+ * the configuration uses that block instead.  Called by the surface.
  */
 
 
@@ -72,7 +72,7 @@ ngx_http_llm_endpoint_create(ngx_conf_t *cf,
 
     uscf->srv_conf[ngx_http_llm_module.ctx_index] = provider;
 
-    /* before keepalive, which takes what it finds for its inner one */
+    /* the keepalive directive wraps the methods that are set before it */
 
     uscf->peer.init_upstream = ngx_http_llm_endpoint_init;
     uscf->peer.init = init;
@@ -92,7 +92,7 @@ ngx_http_llm_endpoint_create(ngx_conf_t *cf,
 }
 
 
-/* what upstream {} does before it parses its contents */
+/* Creates the configurations of the block, as ngx_http_upstream() does. */
 
 static ngx_int_t
 ngx_http_llm_endpoint_confs(ngx_conf_t *cf,
@@ -140,7 +140,7 @@ ngx_http_llm_endpoint_confs(ngx_conf_t *cf,
 }
 
 
-/* "keepalive 64;" in that block, by the stock module's own handler */
+/* Calls the handler of the keepalive directive of nginx for the block. */
 
 static ngx_int_t
 ngx_http_llm_endpoint_keepalive(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx)
@@ -203,7 +203,8 @@ ngx_http_llm_endpoint_keepalive(ngx_conf_t *cf, ngx_http_conf_ctx_t *ctx)
 }
 
 
-/* peer.init_upstream: http {} is parsed, every upstream {} is known */
+/* peer.init_upstream: nginx calls it after http {} and each upstream {} is
+   parsed. */
 
 static ngx_int_t
 ngx_http_llm_endpoint_init(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
@@ -240,7 +241,7 @@ ngx_http_llm_endpoint_find(ngx_conf_t *cf, ngx_http_llm_provider_t *provider)
 
     for (i = 0; i < umcf->upstreams.nelts; i++) {
 
-        /* the others were made by a proxy_pass to the bare name */
+        /* blocks without the flag are from proxy_pass with a host name */
 
         if ((uscfp[i]->flags & NGX_HTTP_UPSTREAM_CREATE)
             && uscfp[i]->host.len == provider->url.host.len
@@ -256,7 +257,7 @@ ngx_http_llm_endpoint_find(ngx_conf_t *cf, ngx_http_llm_provider_t *provider)
 }
 
 
-/* the addresses to begin with; afterwards the resolver is asked */
+/* Sets the first addresses; later addresses come from the resolver. */
 
 static ngx_int_t
 ngx_http_llm_endpoint_resolve(ngx_conf_t *cf,
@@ -300,8 +301,8 @@ ngx_http_llm_endpoint_done(void *data)
 
 
 /*
- * A kept connection of a shared block is found by its address alone: one made
- * with another name or without verification must not be among them.
+ * The keepalive cache of a block finds a connection by its address alone.  So
+ * providers that share a block must have the same TLS name and verification.
  */
 
 ngx_int_t

@@ -158,6 +158,13 @@ ngx_http_llm_splice_model(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     facts = &ctx->charge->facts;
     raw = ctx->view.data + facts->model_pos;
 
+    if (call->model.len == 0) {
+
+        /* neither the client nor the target of llm_model default names one */
+
+        return NGX_OK;
+    }
+
     if (facts->model_size == call->model.len + 2
         && ngx_memcmp(raw + 1, call->model.data, call->model.len) == 0)
     {
@@ -213,6 +220,10 @@ ngx_http_llm_splice_form(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
                    CRLF CRLF);
 
     facts = &ctx->charge->facts;
+
+    if (call->model.len == 0) {
+        return NGX_OK;
+    }
 
     if (facts->model_size) {
 

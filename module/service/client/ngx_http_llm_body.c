@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 
+static ngx_uint_t ngx_http_llm_body_json(const u_char *p, const u_char *last);
 static ngx_int_t ngx_http_llm_body_map(ngx_http_request_t *r, ngx_buf_t *b,
     ngx_http_llm_view_t *view);
 static ngx_int_t ngx_http_llm_body_gather(ngx_http_request_t *r,
@@ -41,6 +42,84 @@ ngx_http_llm_body_plain(ngx_http_request_t *r)
 
 
 ngx_int_t
+ngx_http_llm_body_taken(ngx_http_request_t *r, ngx_uint_t form)
+{
+    u_char                 *p, *last;
+    ngx_table_elt_t        *h;
+    ngx_http_llm_cursor_t   cursor =
+                               ngx_http_llm_list_start(&r->headers_in.headers);
+
+    for ( ;; ) {
+        h = ngx_http_llm_list_find(&cursor, "Content-Type",
+                                   sizeof("Content-Type") - 1);
+        if (h == NULL) {
+            return NGX_OK;
+        }
+
+        p = h->value.data;
+        last = p + h->value.len;
+
+        if (!ngx_http_llm_body_json(p, last)
+            && !(form && ngx_llm_param_word(p, last, "multipart/form-data")))
+        {
+            ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "llm request rejected: Content-Type \"%V\"",
+                           &h->value);
+            return NGX_DECLINED;
+        }
+    }
+}
+
+
+/* Returns 1 for application/json, text/json and TYPE/SUBTYPE+json. */
+
+static ngx_uint_t
+ngx_http_llm_body_json(const u_char *p, const u_char *last)
+{
+    ngx_str_t      type, suffix;
+    const u_char  *slash;
+
+    p = ngx_llm_param_space(p, last);
+    slash = NULL;
+    type.data = (u_char *) p;
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p == '/' && slash == NULL) {
+            slash = p;
+
+        } else if (!ngx_llm_param_token(*p)) {
+            break;
+        }
+    }
+
+    type.len = p - type.data;
+
+    p = ngx_llm_param_space(p, last);
+
+    if (p < last && *p != ';') {
+        return 0;
+    }
+
+    if (ngx_llm_param_is(&type, "application/json")
+        || ngx_llm_param_is(&type, "text/json"))
+    {
+        return 1;
+    }
+
+    suffix.len = sizeof("+json") - 1;
+
+    if (slash == NULL || type.len <= suffix.len) {
+        return 0;
+    }
+
+    suffix.data = type.data + type.len - suffix.len;
+
+    return suffix.data > slash + 1 && ngx_llm_param_is(&suffix, "+json");
+}
+
+
+ngx_int_t
 ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary)
 {
     ngx_int_t               rc;
@@ -52,7 +131,7 @@ ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary)
     h = ngx_http_llm_list_find(&cursor, "Content-Type",
                                sizeof("Content-Type") - 1);
 
-    /* all of them travel: another reader may take another one */
+    /* all of them are sent to the provider, which could use another one */
 
     if (h == NULL
         || ngx_http_llm_list_find(&cursor, "Content-Type",
@@ -66,9 +145,7 @@ ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary)
     rc = ngx_llm_form_boundary(type->data, type->len, boundary);
 
     if (rc == NGX_DECLINED
-        && ngx_llm_param_word(type->data, type->data + type->len,
-                              "application/json")
-           == NULL)
+        && !ngx_http_llm_body_json(type->data, type->data + type->len))
     {
         return NGX_ERROR;
     }
@@ -78,9 +155,10 @@ ngx_http_llm_body_type(ngx_http_request_t *r, ngx_str_t *boundary)
 
 
 /*
- * nginx reads a body into the header's buffer, behind what has come with the
- * header, if there is room; else the two parts are apart, and to scan them
- * would take a copy.  So it is lent a header buffer with that room.
+ * nginx reads a body behind its first part into the buffer of the request
+ * header if the body fits there.  Otherwise the body would be in two buffers,
+ * and a view would need a copy.  So nginx gets a larger header buffer until
+ * the body is read.
  */
 
 ngx_int_t
@@ -157,8 +235,8 @@ ngx_http_llm_body_view(ngx_http_request_t *r, ngx_http_llm_view_t *view)
     last = NULL;
 
     /*
-     * There is a buffer for each read, most often one right behind the other;
-     * a chunked body ends in an empty one.
+     * nginx makes a buffer for each read, and most buffers are adjacent.  The
+     * last buffer of a chunked body is empty.
      */
 
     for (cl = r->request_body->bufs; cl; cl = cl->next) {
@@ -212,7 +290,7 @@ ngx_http_llm_body_map(ngx_http_request_t *r, ngx_buf_t *b,
     start = b->file_pos & ~((off_t) ngx_pagesize - 1);
     len += (size_t) (b->file_pos - start);
 
-    /* all pages at once: one call instead of a fault for every 64 KiB */
+    /* MAP_POPULATE saves a page fault for each 64 KiB */
 
     p = mmap(NULL, len, PROT_READ, MAP_PRIVATE|MAP_POPULATE, b->file->fd,
              start);
@@ -236,7 +314,7 @@ ngx_http_llm_body_map(ngx_http_request_t *r, ngx_buf_t *b,
 }
 
 
-/* several buffers: another module has read the body its own way */
+/* Copies several buffers: another module has read the body in its own way. */
 
 static ngx_int_t
 ngx_http_llm_body_gather(ngx_http_request_t *r, ngx_http_llm_view_t *view)
@@ -277,7 +355,7 @@ ngx_http_llm_body_gather(ngx_http_request_t *r, ngx_http_llm_view_t *view)
 
         if (n == NGX_ERROR || (size_t) n != size) {
             ngx_log_error(NGX_LOG_CRIT, r->connection->log, 0,
-                          "request body in \"%V\" cannot be read",
+                          "read of the request body in \"%V\" failed",
                           &b->file->name);
             return NGX_ERROR;
         }

@@ -1,8 +1,8 @@
 /*
- * Errors in OpenAI's shape.  A handler that fails returns an HTTP status, so
- * error_page and the access log see it; the page that nginx would make up is
- * replaced here, in a header and a body filter, by the error object - or by a
- * provider's kept error, when the last provider tried gave no answer at all.
+ * Errors as error objects of OpenAI's API.  A handler that fails returns an
+ * HTTP status, which error_page and the access log see.  A header filter and a
+ * body filter replace the error page of nginx by the error object, or by the
+ * error that a provider sent in an earlier attempt.
  */
 
 
@@ -10,8 +10,11 @@
 #include <ngx_http_llm_header_set.h>
 
 
-/* to wait longer is left to the user, ms */
+/* an SDK must not wait longer by itself, milliseconds */
 #define NGX_HTTP_LLM_RETRY  60000
+
+/* nginx has no name for it */
+#define NGX_HTTP_LLM_UPGRADE_REQUIRED  426
 
 
 typedef struct {
@@ -45,80 +48,113 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
     { 0, NULL, NULL, ngx_null_string },
 
     { 400, "invalid_request_error", "invalid_json",
-      ngx_string("The body of the request is not a JSON object.") },
+      ngx_string("The request body is not valid JSON. Send one JSON "
+                 "object.") },
     { 400, "invalid_request_error", "invalid_form",
-      ngx_string("The operation takes multipart/form-data with a valid "
-                 "boundary, or application/json.") },
+      ngx_string("The request body is not a valid form. Send "
+                 "multipart/form-data with its boundary in Content-Type.") },
     { 400, "invalid_request_error", "duplicate_key",
-      ngx_string("A member of the request occurs twice.") },
+      ngx_string("A member of the request body occurs twice. Send it once.") },
     { 400, "invalid_request_error", "invalid_type",
-      ngx_string("A member of the request is of the wrong type.") },
+      ngx_string("A member of the request body has a wrong type.") },
     { 400, "invalid_request_error", "missing_model",
-      ngx_string("The request names no model.") },
+      ngx_string("The request has no model. Set \"model\" in the request "
+                 "body.") },
     { 400, "invalid_request_error", "invalid_model",
-      ngx_string("The name of the model is not valid.") },
+      ngx_string("The model name is not valid. Use 1 to 256 bytes of "
+                 "printable text without quotes and backslashes, and "
+                 "without a blank at its start or end.") },
     { 404, "invalid_request_error", "model_not_found",
-      ngx_string("The model does not exist.") },
+      ngx_string("The model does not exist. GET models lists the models that "
+                 "exist.") },
     { 404, "invalid_request_error", "unknown_operation",
-      ngx_string("There is no such operation.") },
+      ngx_string("The path is not the path of an operation.") },
     { 405, "invalid_request_error", "method_not_allowed",
-      ngx_string("The operation does not take this method.") },
+      ngx_string("The operation does not take this method. Use a method from "
+                 "the Allow header.") },
     { 415, "invalid_request_error", "unsupported_content_encoding",
-      ngx_string("The body of a request must not be coded.") },
+      ngx_string("The request body has a Content-Encoding. Send the body "
+                 "uncompressed, without that header.") },
+    { 415, "invalid_request_error", "unsupported_content_type",
+      ngx_string("The operation does not take this Content-Type. Send JSON "
+                 "with \"Content-Type: application/json\", or "
+                 "multipart/form-data where the operation uploads a file.") },
+    { 426, "invalid_request_error", "websocket_not_supported",
+      ngx_string("This operation is not available over WebSocket. Use POST, "
+                 "with \"stream\": true for a stream of events.") },
+    { 403, "permission_error", "cross_site_request",
+      ngx_string("A web page of another site sent the request without an API "
+                 "key. Send a key, or ask the operator to allow requests from "
+                 "other sites.") },
     { 502, "upstream_error", "upstream_error",
-      ngx_string("The provider could not be reached.") },
+      ngx_string("The connection to the model provider failed. Try again "
+                 "later.") },
     { 502, "upstream_error", "upstream_auth",
-      ngx_string("The provider refused the gateway's credential.") },
+      ngx_string("The model provider rejected the gateway's credential. The "
+                 "operator of the gateway has to correct it.") },
     { 502, "upstream_error", "bad_answer",
-      ngx_string("The provider's answer could not be used.") },
+      ngx_string("The model provider sent an invalid response.") },
     { 504, "upstream_error", "upstream_timeout",
-      ngx_string("The provider did not answer in time.") },
+      ngx_string("The model provider did not respond in time.") },
     { 503, "service_unavailable_error", "no_provider_available",
-      ngx_string("No provider of this model can take the request now.") },
+      ngx_string("No provider of this model is available now. Try again "
+                 "later.") },
     { 503, "service_unavailable_error", "policy_unsatisfiable",
-      ngx_string("No provider of this model meets what is required.") },
+      ngx_string("No provider of this model meets the requirements of this "
+                 "gateway.") },
     { 403, "permission_error", NULL,
-      ngx_string("You may not do that.") },
+      ngx_string("The gateway does not allow this request.") },
     { 401, "invalid_request_error", "invalid_api_key",
-      ngx_string("The API key is missing or not valid.") },
+      ngx_string("The API key is missing or not valid. Send a valid key as "
+                 "\"Authorization: Bearer KEY\".") },
     { 403, "permission_error", "model_not_allowed",
-      ngx_string("The key may not use this model.") },
+      ngx_string("The API key does not allow this model. GET models lists the "
+                 "models that it allows.") },
     { 403, "permission_error", "model_not_priced",
-      ngx_string("The price of this model is not known, and a budget "
-                 "applies.") },
+      ngx_string("The price of this model is not known, but a cost budget "
+                 "applies to the request. Use another model.") },
     { 403, "permission_error", "no_quota_identity",
-      ngx_string("Whose quota this is cannot be told.") },
+      ngx_string("The quota key of this request is empty, so no quota can be "
+                 "applied to it.") },
     { 400, "invalid_request_error", "request_too_large_for_quota",
-      ngx_string("The request is larger than its quota will ever be.") },
+      ngx_string("The request needs more than its whole quota. Shorten the "
+                 "prompt or lower the maximum number of tokens.") },
     { 429, "rate_limit_error", "rate_limit_exceeded",
-      ngx_string("The rate limit is reached.") },
+      ngx_string("The rate limit is reached. Try again after the time in "
+                 "Retry-After.") },
     { 429, "insufficient_quota", "insufficient_quota",
-      ngx_string("The budget is spent.") },
+      ngx_string("The budget is used up. Try again after the time in "
+                 "Retry-After.") },
     { 503, "service_unavailable_error", "quota_unavailable",
-      ngx_string("Quotas cannot be kept now.") },
+      ngx_string("The quota of this request cannot be checked now. Try again "
+                 "later.") },
     { 504, "invalid_request_error", "not_cached",
-      ngx_string("There is no cached answer, and nobody may be asked.") }
+      ngx_string("The response is not in the cache, and the request allows "
+                 "cached responses only.") }
 };
 
 
-/* statuses that nginx or another module raised */
+/* statuses that nginx or another module set */
 
 static ngx_http_llm_fault_t  ngx_http_llm_statuses[] = {
 
     { 403, "permission_error", NULL,
-      ngx_string("Access is not allowed.") },
+      ngx_string("Access to this resource is not allowed.") },
     { 413, "invalid_request_error", "request_too_large",
-      ngx_string("The request is too large.") },
+      ngx_string("The request body is larger than this gateway accepts. Send "
+                 "a shorter body.") },
     { 429, "rate_limit_error", "rate_limit_exceeded",
-      ngx_string("Too many requests.") },
+      ngx_string("The client sends too many requests. Try again after the "
+                 "time in Retry-After.") },
     { 500, "server_error", "internal_error",
-      ngx_string("Something went wrong inside the gateway.") },
+      ngx_string("An internal error occurred in the gateway.") },
     { 502, "upstream_error", "upstream_error",
-      ngx_string("The provider could not be reached.") },
+      ngx_string("The connection to the model provider failed. Try again "
+                 "later.") },
     { 503, "service_unavailable_error", NULL,
-      ngx_string("The service is not available.") },
+      ngx_string("The service is not available now. Try again later.") },
     { 504, "upstream_error", "upstream_timeout",
-      ngx_string("The provider did not answer in time.") },
+      ngx_string("The model provider did not respond in time.") },
     { 0, NULL, NULL, ngx_null_string }
 };
 
@@ -200,8 +236,9 @@ ngx_http_llm_error_general(ngx_uint_t status, ngx_http_llm_fault_t *fault)
 {
     ngx_http_llm_fault_t  *known;
 
-    static ngx_str_t  client = ngx_string("The request cannot be served.");
-    static ngx_str_t  server = ngx_string("The gateway has failed.");
+    static ngx_str_t  client = ngx_string("The request is not valid.");
+    static ngx_str_t  server = ngx_string("The gateway failed to process the "
+                                          "request.");
 
     for (known = ngx_http_llm_statuses; known->status; known++) {
 
@@ -289,7 +326,7 @@ ngx_http_llm_error_header_filter(ngx_http_request_t *r)
 
         if (r->error_page && r->internal) {
 
-            /* a page of nginx's, or "return CODE TEXT": the body tells */
+            /* the body distinguishes nginx's page from "return CODE TEXT" */
 
             ctx->page.deferred = 1;
             return NGX_OK;
@@ -310,7 +347,7 @@ ngx_http_llm_error_header_filter(ngx_http_request_t *r)
 }
 
 
-/* is it a page that nginx has made up for a status? */
+/* Returns 1 if the response is an error page that nginx generates. */
 
 static ngx_uint_t
 ngx_http_llm_error_is_page(ngx_http_request_t *r)
@@ -335,7 +372,7 @@ ngx_http_llm_error_is_page(ngx_http_request_t *r)
 }
 
 
-/* the page's body and what describes it; status, if a kept error is sent */
+/* Sets the body of the page, its headers, and the status of a kept error. */
 
 static ngx_int_t
 ngx_http_llm_error_replace(ngx_http_request_t *r,
@@ -378,7 +415,7 @@ ngx_http_llm_error_replace(ngx_http_request_t *r,
 }
 
 
-/* status and headers as if the provider had answered just now */
+/* Sets the status and the headers that the provider sent with its error. */
 
 static ngx_int_t
 ngx_http_llm_error_kept(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
@@ -483,6 +520,15 @@ ngx_http_llm_error_headers(ngx_http_request_t *r,
 {
     ngx_str_t  value;
 
+    static ngx_str_t  http = ngx_string("HTTP/1.1");
+
+    if (r->headers_out.status == NGX_HTTP_LLM_UPGRADE_REQUIRED
+        && charge && charge->error.fault == NGX_HTTP_LLM_NO_WEBSOCKET
+        && ngx_http_llm_add_header(r, "Upgrade", &http) != NGX_OK)
+    {
+        return NGX_ERROR;
+    }
+
     if (charge && charge->error.allow && r->headers_out.status == 405) {
         value.data = (u_char *) charge->error.allow;
         value.len = ngx_strlen(charge->error.allow);
@@ -496,7 +542,7 @@ ngx_http_llm_error_headers(ngx_http_request_t *r,
 }
 
 
-/* whether and when the client's SDK should try again */
+/* Sets the headers that tell a client's SDK whether and when to retry. */
 
 static ngx_int_t
 ngx_http_llm_error_retry(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
@@ -570,7 +616,7 @@ ngx_http_llm_error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
     }
 
     if (ctx->page.sent) {
-        /* the rest of nginx's page */
+        /* drop the rest of nginx's page */
         return in ? NGX_OK : ngx_http_llm_next_body_filter(r, in);
     }
 
@@ -583,7 +629,7 @@ ngx_http_llm_error_body_filter(ngx_http_request_t *r, ngx_chain_t *in)
 
         if (in->next == NULL && in->buf->last_buf && ngx_buf_size(in->buf)) {
 
-            /* the user's own text */
+            /* the text of "return" in the configuration */
 
             ctx->page.found = 0;
 

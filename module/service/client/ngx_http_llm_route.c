@@ -1,12 +1,19 @@
 /*
- * Which operation a path names, and which llm_model a name resolves to.
- * Called by the flow while it admits a request; decides nothing else.
+ * The operation and the deployment of a path, and the llm_model that a name
+ * resolves to.  Called by the flow while it admits a request.
  */
 
 
 #include <ngx_http_llm_client.h>
 
 
+/* bytes of a path in an error message, at most */
+#define NGX_HTTP_LLM_ROUTE_PATH  256
+
+
+static u_char *ngx_http_llm_route_end(u_char *start, u_char *last);
+static u_char *ngx_http_llm_route_suffix(u_char *start, u_char *last,
+    ngx_str_t *suffix);
 static ngx_int_t ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf,
     ngx_log_t *log, ngx_str_t *name, ngx_http_llm_model_t **model);
 
@@ -19,7 +26,7 @@ static ngx_int_t ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf,
 #define NGX_HTTP_LLM_GET   (NGX_HTTP_GET|NGX_HTTP_HEAD)
 
 
-/* a longer suffix stands before one that it ends in */
+/* A suffix precedes the shorter suffixes that it ends in. */
 
 static ngx_http_llm_operation_t  ngx_http_llm_operations[] = {
 
@@ -54,31 +61,111 @@ static ngx_http_llm_operation_t  ngx_http_llm_operations[] = {
 ngx_http_llm_operation_t *
 ngx_http_llm_route_operation(ngx_http_request_t *r)
 {
-    size_t                     len;
-    u_char                    *p;
+    u_char                    *last;
     ngx_str_t                  name;
     ngx_http_llm_operation_t  *op;
 
+    last = ngx_http_llm_route_end(r->uri.data, r->uri.data + r->uri.len);
+
     for (op = ngx_http_llm_operations; op->name.len; op++) {
 
-        len = op->suffix.len;
-
-        if (r->uri.len <= len) {
-            continue;
-        }
-
-        p = r->uri.data + r->uri.len - len;
-
-        if (p[-1] == '/' && ngx_memcmp(p, op->suffix.data, len) == 0) {
+        if (ngx_http_llm_route_suffix(r->uri.data, last, &op->suffix)) {
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "llm operation \"%V\" of path \"%V\"",
+                           &op->suffix, &r->uri);
             return op;
         }
     }
 
     ngx_http_llm_route_models_name(r, &name);
 
-    /* the last one of the table is models */
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm operation \"%s\" of path \"%V\"",
+                   name.len ? "models/NAME" : "none", &r->uri);
+
+    /* the last row of the table is models */
 
     return name.len ? op - 1 : NULL;
+}
+
+
+/* Returns the end of a path without its trailing slashes. */
+
+static u_char *
+ngx_http_llm_route_end(u_char *start, u_char *last)
+{
+    while (last > start && last[-1] == '/') {
+        last--;
+    }
+
+    return last;
+}
+
+
+/*
+ * Returns the start of the suffix, behind a slash, if the path in start..last
+ * ends in it, or NULL.  Several slashes in a row count as one: nginx leaves
+ * them in r->uri if merge_slashes is off.
+ */
+
+static u_char *
+ngx_http_llm_route_suffix(u_char *start, u_char *last, ngx_str_t *suffix)
+{
+    u_char  *p, *s;
+
+    p = last;
+    s = suffix->data + suffix->len;
+
+    while (s > suffix->data) {
+
+        if (p == start || *--p != *--s) {
+            return NULL;
+        }
+
+        if (*p == '/') {
+            p = ngx_http_llm_route_end(start, p);
+        }
+    }
+
+    return (p > start && p[-1] == '/') ? p : NULL;
+}
+
+
+void
+ngx_http_llm_route_deployment(ngx_http_request_t *r,
+    ngx_http_llm_operation_t *operation, ngx_str_t *name)
+{
+    u_char  *p, *start, *last;
+
+    static ngx_str_t  deployments = ngx_string("openai/deployments");
+
+    ngx_str_null(name);
+
+    start = r->uri.data;
+    last = ngx_http_llm_route_end(start, start + r->uri.len);
+    last = ngx_http_llm_route_suffix(start, last, &operation->suffix);
+
+    if (last == NULL) {
+        return;
+    }
+
+    last = ngx_http_llm_route_end(start, last);
+
+    for (p = start; p < last; p++) {
+
+        if (*p != '/' || !ngx_http_llm_route_suffix(start, p, &deployments)) {
+            continue;
+        }
+
+        while (p < last && *p == '/') {
+            p++;
+        }
+
+        name->data = p;
+        name->len = last - p;
+
+        return;
+    }
 }
 
 
@@ -89,16 +176,65 @@ ngx_http_llm_route_models_name(ngx_http_request_t *r, ngx_str_t *name)
 
     ngx_str_null(name);
 
-    last = r->uri.data + r->uri.len;
+    last = ngx_http_llm_route_end(r->uri.data, r->uri.data + r->uri.len);
 
     for (p = r->uri.data; (size_t) (last - p) > sizeof("/models/") - 1; p++) {
 
         if (ngx_memcmp(p, "/models/", sizeof("/models/") - 1) == 0) {
-            name->data = p + sizeof("/models/") - 1;
-            name->len = last - name->data;
+            p += sizeof("/models/") - 1;
+
+            while (*p == '/') {
+                p++;
+            }
+
+            name->data = p;
+            name->len = last - p;
             return;
         }
     }
+}
+
+
+ngx_int_t
+ngx_http_llm_route_unknown(ngx_http_request_t *r, ngx_str_t *message)
+{
+    u_char                    *p;
+    size_t                     len;
+    ngx_str_t                  path;
+    ngx_http_llm_operation_t  *op;
+
+    static const char  text[] = "The path \"\" is not the path of an "
+                                "operation. A path must end in one of: .";
+
+    path = r->uri;
+
+    if (path.len > NGX_HTTP_LLM_ROUTE_PATH) {
+        path.len = NGX_HTTP_LLM_ROUTE_PATH;
+    }
+
+    len = sizeof(text) + path.len;
+
+    for (op = ngx_http_llm_operations; op->name.len; op++) {
+        len += op->suffix.len + sizeof(", ") - 1;
+    }
+
+    p = ngx_pnalloc(r->pool, len);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    message->data = p;
+    p = ngx_sprintf(p, "The path \"%V\" is not the path of an operation. "
+                       "A path must end in one of: ", &path);
+
+    for (op = ngx_http_llm_operations; op->name.len; op++) {
+        p = ngx_sprintf(p, "%V, ", &op->suffix);
+    }
+
+    p[-2] = '.';
+    message->len = p - 1 - message->data;
+
+    return NGX_OK;
 }
 
 
@@ -185,7 +321,7 @@ ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf, ngx_log_t *log,
             continue;
         }
 
-        /* it is unknown whether the name matches: no later model may have it */
+        /* the name may match: a later model must not get the request */
 
         ngx_log_error(NGX_LOG_ERR, log, 0,
                       ngx_regex_exec_n " failed: %i on \"%V\" using "

@@ -38,10 +38,11 @@ ngx_http_llm_block_parse(ngx_conf_t *cf, ngx_uint_t cmd_type, void *conf)
 
 
 ngx_int_t
-ngx_http_llm_block_name(ngx_conf_t *cf, const char *what, ngx_str_t *name)
+ngx_http_llm_block_name(ngx_conf_t *cf, const char *what, ngx_str_t *name,
+    ngx_uint_t ascii)
 {
-    size_t  i;
-    u_char  ch;
+    size_t      i;
+    ngx_uint_t  good;
 
     if ((name->len == 4 && ngx_strncmp(name->data, "none", 4) == 0)
         || (name->len == 5 && ngx_strncmp(name->data, "other", 5) == 0))
@@ -51,15 +52,13 @@ ngx_http_llm_block_name(ngx_conf_t *cf, const char *what, ngx_str_t *name)
         return NGX_ERROR;
     }
 
-    for (i = 0; i < name->len; i++) {
-        ch = name->data[i];
+    good = ngx_llm_facts_is_name(name->data, name->len);
 
-        if (ch <= ' ' || ch >= 0x7f || ch == '"' || ch == '\\') {
-            break;
-        }
+    for (i = 0; ascii && i < name->len; i++) {
+        good = good && name->data[i] > ' ' && name->data[i] < 0x7f;
     }
 
-    if (i == name->len && name->len && name->len <= NGX_LLM_MODEL_LEN) {
+    if (good) {
         return NGX_OK;
     }
 

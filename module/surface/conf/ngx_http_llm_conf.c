@@ -182,6 +182,7 @@ ngx_http_llm_conf_create_loc(ngx_conf_t *cf)
     llcf->drain = NGX_CONF_UNSET_MSEC;
     llcf->max_size = NGX_CONF_UNSET;
     llcf->auth = NGX_CONF_UNSET;
+    llcf->allow_cross_site = NGX_CONF_UNSET;
     llcf->meter = NGX_CONF_UNSET;
     llcf->quota = NGX_CONF_UNSET_PTR;
     llcf->quota_output = NGX_CONF_UNSET_UINT;
@@ -224,6 +225,7 @@ ngx_http_llm_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
     ngx_conf_merge_msec_value(conf->drain, prev->drain, 0);
     ngx_conf_merge_off_value(conf->max_size, prev->max_size, 0);
     ngx_conf_merge_value(conf->auth, prev->auth, 0);
+    ngx_conf_merge_value(conf->allow_cross_site, prev->allow_cross_site, 0);
     ngx_conf_merge_value(conf->meter, prev->meter, 0);
     ngx_conf_merge_value(conf->provider_header, prev->provider_header, 1);
     ngx_conf_merge_value(conf->intercept_errors, prev->intercept_errors, 0);

@@ -49,7 +49,7 @@ ngx_http_llm_model_conf_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return rv;
         }
 
-    } else if (ngx_http_llm_block_name(cf, "llm_model", &value[1])
+    } else if (ngx_http_llm_block_name(cf, "llm_model", &value[1], 0)
                != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -300,7 +300,7 @@ ngx_http_llm_model_conf_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (ngx_http_llm_block_name(cf, "alias", &value[i]) != NGX_OK) {
+        if (ngx_http_llm_block_name(cf, "alias", &value[i], 0) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
 

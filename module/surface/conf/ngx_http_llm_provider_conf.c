@@ -60,7 +60,7 @@ ngx_http_llm_provider_conf_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     value = cf->args->elts;
 
-    if (ngx_http_llm_block_name(cf, "llm_provider", &value[1]) != NGX_OK) {
+    if (ngx_http_llm_block_name(cf, "llm_provider", &value[1], 1) != NGX_OK) {
         return NGX_CONF_ERROR;
     }
 

@@ -54,6 +54,8 @@ sub request {
 
     my @argv = ('curl', '-sS', '-N', '-i', '--http2-prior-knowledge',
                 '--path-as-is', '--max-time', $timeout, '-X', $method);
+    push @argv, '-H', 'Content-Type: application/json'
+        unless grep { lc $_->[0] eq 'content-type' } @{ $opt{headers} || [] };
     push @argv, '-H', "$_->[0]: $_->[1]" for @{ $opt{headers} || [] };
     if (defined $opt{body}) {
         push @argv, '--data-binary',
