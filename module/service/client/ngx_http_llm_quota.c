@@ -224,6 +224,7 @@ ngx_http_llm_quota_reserve(ngx_http_request_t *r,
 
     res->id = *id;
     res->lifetime = lifetime;
+    res->no_slot = need->cached;
     res->handler = ngx_http_llm_quota_answered;
     res->data = charge;
 
