@@ -1,6 +1,6 @@
 #!/usr/bin/perl
 
-# Redis that answers a PING but rejects scripts is down: the metric and the
+# Redis that answers a PING but rejects scripts or writes is down: the metric and the
 # status page say so, redis_down applies, and one line of the error log names
 # the command that is missing.  Redis is up again as soon as scripts run.
 
@@ -78,6 +78,12 @@ like(down_lines($gw)->[0], qr/evalsha/i, '  names the command');
 acl('+evalsha', '+eval');
 state_is($gw, 'up', 'scripts run again: Redis is up');
 is(sent($gw), 200, '  a request is admitted');
+
+$redis->cmd('CONFIG', 'SET', 'min-replicas-to-write', 1);
+wait_for(sub { sent($gw) == 503 }, 10, '503') for 1 .. 4;
+state_is($gw, 'down', 'writes are rejected (NOREPLICAS): Redis is down');
+$redis->cmd('CONFIG', 'SET', 'min-replicas-to-write', 0);
+state_is($gw, 'up', '  and up once it writes');
 $gw->done;
 
 for my $missing (qw(xadd zadd hmset evalsha)) {

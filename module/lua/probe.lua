@@ -1,7 +1,7 @@
 -- Runs the commands that the other scripts need.  Called over a new connection
 -- after Redis has rejected a script, or if llm_redis has a user.
 --
--- KEYS   PREFIXprobe
+-- KEYS   PREFIXprobe:h
 -- ARGV   the scripts: quota or cache
 -- Reply  0; or the first command that is rejected, as text
 

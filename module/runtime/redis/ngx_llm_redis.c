@@ -350,10 +350,14 @@ ngx_llm_redis_good(ngx_llm_redis_call_t *call, redisReply *reply)
     redis->latency = redis->latency ? (7 * redis->latency + latency) / 8
                                     : latency;
 
-    /* a late one is none; nor is a PONG proof of a server that writes */
+    /*
+     * a late reply ends no doubt, nor does a PONG, nor the release of a
+     * reservation that Redis has rejected: its script finds nothing to write
+     */
 
     if (ngx_current_msec - call->sent <= redis->conf->timeout
-        && (call->script || redis->link.doubt == 0))
+        && (redis->link.doubt == 0
+            || (call->script && (call->handler || !call->deliver))))
     {
         redis->faults = 0;
         redis->link.doubt = 0;

@@ -237,9 +237,11 @@ ngx_llm_redis_hello_eval(ngx_llm_redis_link_t *link, ngx_str_t *words)
     ngx_str_set(&words[1], ngx_llm_lua_probe);
     ngx_str_set(&words[2], "1");
 
+    /* not the key of SET above, which is a string */
+
     words[3].data = link->failure.text;
     words[3].len = ngx_snprintf(link->failure.text, sizeof(link->failure.text),
-                                "%Vprobe", &link->conf->prefix)
+                                "%Vprobe:h", &link->conf->prefix)
                    - link->failure.text;
 
     if (link->conf->evicts) {
