@@ -15,6 +15,7 @@ typedef struct {
     int64_t       prompt;            /* tokens */
     int64_t       output;
     unsigned      declared:1;        /* output is what the client asks for */
+    unsigned      cached:1;          /* a cache hit, which takes no slot */
     const ngx_llm_price_t  *price;   /* the dearest; NULL: not known */
 } ngx_http_llm_need_t;
 

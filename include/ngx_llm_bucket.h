@@ -22,6 +22,8 @@
 /* the most units used, debts included: the largest integer of a double */
 #define NGX_LLM_BUCKET_USED   (((int64_t) 1 << 53) - 1)
 
+#define NGX_LLM_BUCKET_MARKS  6
+
 /* ngx_llm_limit_t.period */
 #define NGX_LLM_PERIOD_DAY    (-1)
 #define NGX_LLM_PERIOD_MONTH  (-2)
@@ -38,11 +40,31 @@ typedef struct {
 } ngx_llm_limit_t;
 
 
-typedef struct {                     /* zeroed: nothing is used */
-    int64_t   used;                  /* a window: spent */
+/*
+ * A mark is the lowest level of a bucket since the reservation it was made at.
+ * Marks are kept from the oldest to the youngest, which is from the lowest to
+ * the highest.
+ */
+
+typedef struct {
+    int64_t   from[NGX_LLM_BUCKET_MARKS];  /* ms */
+    int64_t   low[NGX_LLM_BUCKET_MARKS];   /* units; 0: no more marks */
+    int32_t   part[NGX_LLM_BUCKET_MARKS];  /* 1/period of a unit, as rest */
+} ngx_llm_marks_t;
+
+
+/*
+ * The level of a bucket is used - rest/period.  Zeroed: nothing is used.  A
+ * copy of a bucket needs marks of its own.
+ */
+
+typedef struct {
+    int64_t   used;                  /* units; a window: spent */
     int64_t   rest;                  /* 1/period of a unit; a window: held */
-    int64_t   at;                    /* brought to, ms; a window: its id */
-    int64_t   alerts;                /* a window's, raised */
+    int64_t   at;                    /* time of the level, ms; a window: id */
+    int64_t   alerts;                /* a window: raised; a bucket: largest n */
+    ngx_llm_marks_t  *marks;         /* the caller's memory, zeroed, or NULL:
+                                        refunds may be smaller */
 } ngx_llm_bucket_t;
 
 
@@ -56,7 +78,10 @@ typedef struct {                     /* zeroed: nothing is used */
 void ngx_llm_bucket_turn(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t now);
 
-/* after turn(): milliseconds until need would be admitted; 0: it is */
+/*
+ * Called after turn().  Returns the milliseconds until need is admitted, 0 if
+ * it is admitted now.  A need of 0 is rejected by a limit of 0 only.
+ */
 int64_t ngx_llm_bucket_wait(const ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit, int64_t need, int64_t now);
 
@@ -65,10 +90,11 @@ void ngx_llm_bucket_take(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t need);
 
 /*
- * Replaces the units taken in the window (b->at after the take; a bucket: any)
- * by the units used.  Units used beyond the limit are a debt, which has no
- * bound but NGX_LLM_BUCKET_USED.  Returns the thresholds that are crossed,
- * NGX_LLM_ALERT_...
+ * Replaces the units taken by the units used.  window is b->at after the take:
+ * the time of the reservation, or the id of its window.  A bucket gives back
+ * no more of a reservation than has not decayed.  Units used beyond the limit
+ * are a debt, which has no bound but NGX_LLM_BUCKET_USED.  Returns the
+ * thresholds that are crossed, NGX_LLM_ALERT_...
  */
 ngx_uint_t ngx_llm_bucket_settle(ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit, int64_t window, int64_t need,

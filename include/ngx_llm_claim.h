@@ -59,6 +59,7 @@ typedef struct {                     /* of one request */
     ngx_llm_claim_t       *claims;
     ngx_uint_t             nclaims;
     unsigned               shadow:1; /* nothing is refused */
+    unsigned               no_slot:1;  /* not counted in concurrency */
     void                 (*handler)(void *data);
     void                  *data;
     ngx_int_t              rc;       /* the answer, when it has come */

@@ -35,6 +35,8 @@ typedef struct {
 #define ngx_string(str)     { sizeof(str) - 1, (u_char *) str }
 #define ngx_null_string     { 0, NULL }
 #define ngx_memzero(buf, n)       (void) memset(buf, 0, n)
+#define ngx_max(val1, val2)       ((val1 < val2) ? (val2) : (val1))
+#define ngx_min(val1, val2)       ((val1 > val2) ? (val2) : (val1))
 #define ngx_memcpy(dst, src, n)   (void) memcpy(dst, src, n)
 #define ngx_memcmp(s1, s2, n)     memcmp(s1, s2, n)
 #define ngx_strlen(s)             strlen((const char *) s)

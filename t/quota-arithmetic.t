@@ -86,12 +86,15 @@ return out
 LUA
 
 
+my %count;
+
+
 # The reference.  A bucket is what is used of it times its period, exactly.
 
 sub ref_new {
     my ($period) = @_;
     return { period => $period, v => Math::BigInt->new(0), at => 0,
-             spent => 0, held => 0, alerts => 0 };
+             spent => 0, held => 0, alerts => 0, marks => [] };
 }
 
 # used, rounded up, and by how much
@@ -105,7 +108,7 @@ sub ref_state {
     my ($b) = @_;
     return $b->{period} < 0
         ? "$b->{spent} $b->{held} $b->{at} $b->{alerts}"
-        : join ' ', ref_used($b), $b->{at}, 0;
+        : join ' ', ref_used($b), $b->{at}, $b->{alerts};
 }
 
 # id and end of a window, by the C library's calendar
@@ -139,12 +142,86 @@ sub ref_turn {
         return;
     }
 
-    $b->{at} = $now if $b->{at} - $now > $b->{period};
+    @$b{qw(at marks)} = ($now, []) if $b->{at} - $now > $b->{period};
+    $b->{alerts} = $n if $n > $b->{alerts};
     return if $now <= $b->{at};
 
     $b->{v} -= Math::BigInt->new($n) * ($now - $b->{at});
     $b->{v}->bzero if $b->{v} < 0;
     $b->{at} = $now;
+    ref_marks($b, map { [ $_->[0], least($_->[1], $b->{v}) ] }
+                  @{ $b->{marks} });
+}
+
+sub least { return ($_[0] < $_[1] ? $_[0] : $_[1])->copy }
+sub most  { return ($_[0] > $_[1] ? $_[0] : $_[1])->copy }
+
+# Marks: [ time, lowest level since then ].  Of equal levels the oldest stays.
+sub ref_marks {
+    my ($b, @marks) = @_;
+    my $last = 0;
+    @{ $b->{marks} } = grep { $_->[1] > $last && (($last = $_->[1]) || 1) }
+                       @marks;
+}
+
+sub ref_take {
+    my ($b, $need) = @_;
+
+    $b->{held} += $need;
+    my $idle = $b->{v} == 0;
+    $b->{v} += Math::BigInt->new($need) * $b->{period};
+    return if $idle || !$need || $b->{period} < 0;
+
+    my $marks = $b->{marks};
+    if (@$marks && $marks->[-1][0] == $b->{at}) {
+        $marks->[-1][1] = $b->{v}->copy;
+        return;
+    }
+
+    push @$marks, [ $b->{at}, $b->{v}->copy ];
+    return if @$marks <= 6;
+
+    my ($drop, $before, $gap) = (6, 0);
+    my @units = map { ($_->[1] + $b->{period} - 1)->bdiv($b->{period}) }
+                @$marks;
+    for my $i (6, 0 .. 5) {
+        my $is = $units[$i] - ($i ? $units[$i - 1] : 0);
+        ($drop, $gap) = ($i, $is) if !defined $gap || $is < $gap;
+    }
+    splice @$marks, $drop, 1;
+}
+
+# a lower bound of the level since the reservation
+sub ref_lowest {
+    my ($b, $n, $start, $need) = @_;
+    my $lowest = Math::BigInt->new(0);
+
+    return $lowest if $start > $b->{at};
+    $n = $b->{alerts} if $b->{alerts} > $n;
+
+    for my $mark (@{ $b->{marks} }, [ $b->{at}, $b->{v} ]) {
+        my ($from, $low) = @$mark;
+        $low = least($low, Math::BigInt->new($need) * $b->{period}
+                           - Math::BigInt->new($n) * ($from - $start))
+            if $from > $start;
+        $lowest = most($lowest, $low);
+    }
+    return $lowest;
+}
+
+sub ref_refund {
+    my ($b, $n, $start, $need, $actual) = @_;
+
+    my $lowest = ref_lowest($b, $n, $start, $need);
+    my $back = least($lowest,
+                     (Math::BigInt->new($need) - $actual) * $b->{period});
+    $b->{v} -= $back;
+    ref_marks($b, map {
+        [ $_->[0], $_->[0] <= $start ? least($_->[1], $lowest - $back)
+                                     : most($_->[1], $lowest) - $back ]
+    } @{ $b->{marks} });
+    $count{whole}++ if $back == ($need - $actual) * $b->{period};
+    $count{part}++;
 }
 
 # until v is no more than what there may be
@@ -160,13 +237,13 @@ sub ref_wait {
     my ($b, $n, $need, $now) = @_;
 
     if ($b->{period} < 0) {
-        return 0 if $n && $b->{spent} + $b->{held} + $need <= $n;
+        return 0 if $n && (!$need || $b->{spent} + $b->{held} + $need <= $n);
         return ref_end($b, $now) - $now;
     }
 
     return $b->{period} if $n == 0;
     my $most = Math::BigInt->new($n - $need) * $b->{period};
-    return $b->{v} <= $most ? 0 : ref_time($b, $n, $most, $now);
+    return !$need || $b->{v} <= $most ? 0 : ref_time($b, $n, $most, $now);
 }
 
 sub ref_reset {
@@ -190,11 +267,14 @@ sub ref_settle {
     ref_turn($b, $n, $now);
 
     if ($b->{period} > 0) {
+        if ($actual < $need) {
+            ref_refund($b, $n, $id, $need, $actual);
+            return 0;
+        }
         my ($used) = ref_used($b);
         my $is = $used + $actual - $need;
         $is = Math::BigInt->new(USED) if $is > USED;
         $b->{v} += ($is - $used) * $b->{period};
-        $b->{v}->bzero if $b->{v} < 0;
         return 0;
     }
 
@@ -224,7 +304,7 @@ sub ref_settle {
 # What is asked: random operations, as a program that keeps the contract of
 # the header would do them.
 
-my (@ops, @want, @slack, %count);
+my (@ops, @want, @slack);
 
 sub pick { return $_[rand @_] }
 
@@ -248,10 +328,7 @@ sub do_op {
         : $op eq 'correct'  ? ref_settle($b, $n, $id, $need, $actual, $now, 1)
         : 0;
 
-    if ($op eq 'take') {
-        $b->{held} += $need;
-        $b->{v} += Math::BigInt->new($need) * $b->{period};
-    }
+    ref_take($b, $need) if $op eq 'take';
 
     # Lua may say up to 2 ms more where doubles end
     my $slack = 0;
@@ -324,7 +401,7 @@ sub sequence {
 
         if ($ms == 0) {
             do_op($b, 'take', $n, $now, $need);
-            push @holds, [ $need, $period < 0 ? $b->{at} : 0, 0 ];
+            push @holds, [ $need, $b->{at}, 0 ];
         } elsif ($n && $ms < MAX) {
             do_op($b, 'probe', $n, $now, $need);
         }

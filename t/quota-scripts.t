@@ -31,7 +31,11 @@ my $WINDOW = 86400 - $redis->cmd('TIME')->[0] % 86400 < 120 ? MONTH : DAY;
 once();
 all_or_nothing();
 refusals();
+nothing_needed();
 concurrency();
+without_slot();
+decayed();
+wrong_type();
 deadlines();
 late();
 forgotten();
@@ -272,6 +276,88 @@ sub refusals {
     reserve('s1', [ zone('shrunk', c => [ $n, MINUTE, $n ]) ]);
     $got = reserve('s2', [ zone('shrunk', c => [ 1, MINUTE, 1 ]) ]);
     is($got->{zones}[0]{wait}, $n, 'the longest wait is a number');
+}
+
+
+sub nothing_needed {
+    my $free = sub {
+        zone('free', r => [ 100, STILL, 1 ], t => [ 100, MINUTE, 0 ],
+             c => [ 100, $WINDOW, 0 ])
+    };
+
+    reserve('y1', [ zone('free', t => [ 100, MINUTE, 50 ],
+                         c => [ 100, $WINDOW, 50 ]) ]);
+    settle('y1', [ 'free' ], 1, 900, 900);
+    is(reserve('y2', [ $free->() ])->{status}, RESERVED,
+       'a request that needs no tokens and no money is admitted in debt');
+    is(reserve('y3', [ zone('free', t => [ 100, MINUTE, 1 ]) ])->{status},
+       REFUSED, '  a request that needs a token is not');
+    is(reserve('y4', [ zone('free', c => [ 0, $WINDOW, 0 ]) ])->{status},
+       REFUSED, '  a budget of 0 rejects both');
+}
+
+
+sub without_slot {
+    my @slot = (zone('hits', live => 1));
+    my @none = (zone('hits', r => [ 10, STILL, 1 ], live => -2));
+
+    is(reserve('k1', \@none)->{status}, RESERVED, 'a hold without a slot');
+    is(reserve('k2', \@slot)->{status}, RESERVED, '  leaves the slot free');
+    is(reserve('k3', \@none)->{status}, RESERVED, '  and needs none');
+    is(reserve('k4', \@slot)->{status}, REFUSED, '  which is taken then');
+
+    is(settle('k1', [ 'hits' ], 1, 0, 0), 1, '  it is settled');
+    $redis->cmd('ZADD', key('hits') . ':z', 'XX', -1, 'k3');
+    reserve('k5', \@none);
+    is($redis->cmd('ZSCORE', key('hits') . ':z', 'k3'), undef,
+       '  and swept after its deadline');
+    settle($_, [ 'hits' ], 1, 0, 0) for qw(k2 k5);
+}
+
+
+sub decayed {
+    my $z = sub { [ zone('old', t => [ 1000, 200, $_[0] ]) ] };
+
+    reserve('v1', $z->(900));
+    let_pass(250);
+    reserve('v2', $z->(900));
+    settle('v1', [ 'old' ], 1, 10, 0);
+    is(reserve('v3', $z->(900))->{status}, REFUSED,
+       'a reservation that has decayed gives nothing back');
+    settle('v2', [ 'old' ], 1, 10, 0);
+    is(reserve('v3', $z->(900))->{status}, RESERVED,
+       '  one that has not gives back what is unused');
+    settle('v3', [ 'old' ], 1, 0, 0);
+}
+
+
+sub wrong_type {
+    my @names = qw(left broken right);
+
+    for my $key ('', ':z', ':x') {
+        reserve("id$key", [ map { zone($_, t => [ 100, STILL, 10 ]) } @names ]);
+        $redis->cmd('DEL', key('broken') . $key);
+        $redis->cmd('SET', key('broken') . $key, 'x');
+        $redis->cmd('DEL', key('broken')) if $key eq ':x';
+
+        my $error = eval { settle("id$key", \@names, 1, 4, 0); '' } // $@;
+        like($error, qr/WRONGTYPE/, "a key \"$key\" of the wrong type: an error");
+        is_deeply([ map { used($_, 't') } qw(left right) ],
+                  [ ($key eq '' ? 4 : $key eq ':z' ? 8 : 12) x 2 ],
+                  '  and the other zones are settled');
+        is($redis->cmd('ZCARD', key($_) . ':z'), 0, '  without a hold')
+            for qw(left right);
+
+        $redis->cmd('DEL', key('broken'), key('broken') . ':z',
+                    key('broken') . ':x');
+    }
+
+    reserve('tu', [ map { zone($_, t => [ 100, STILL, 10 ]) } @names ]);
+    $redis->cmd('HSET', key('broken'), 't', 'x');
+    like(eval { settle('tu', \@names, 1, 4, 0); '' } // $@, qr/ERR/,
+         'a field that these scripts did not write: an error');
+    is(used('right', 't'), 16, '  and the other zones are settled');
+    $redis->cmd('DEL', key('broken'), key('broken') . ':z');
 }
 
 

@@ -363,6 +363,15 @@ is(plain('/x', 'get', method => 'GET')->status, 200, 'a GET elsewhere counts');
 is(left(plain('/x', 'get', method => 'GET'), 'requests'), 1, '  as any other');
 is(plain('/v1/models', 'models', method => 'GET')->header(
    'x-ratelimit-limit-requests'), 77, 'a list of models does not count');
+is(plain('/v1/models/m', 'models', method => 'HEAD')->header(
+   'x-ratelimit-limit-requests'), 77, '  nor HEAD of a model');
+for my $method (qw(POST PUT PATCH DELETE)) {
+    my @status = map { plain('/v1beta/models/m:generateContent',
+                             "models-$method", method => $method,
+                             body => '{"contents":[]}')->status } 1 .. 4;
+    is("@status", '200 200 200 429',
+       "$method of a path with /models/ is charged as any request");
+}
 is(plain('/off/x', 'op-other')->header('x-ratelimit-limit-tokens'), undef,
    'llm_quota off is off');
 

@@ -52,10 +52,10 @@ ngx_http_llm_reserve(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (charge->quota.reserve.hold
-        || (charge->operation
+        || ((r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD)) && charge->operation
             && (charge->operation->methods & NGX_HTTP_GET)))
     {
-        /* reserved by the pass before, or a list of models */
+        /* reserved by the pass before, or GET of the list of models */
         return NGX_OK;
     }
 
@@ -140,7 +140,8 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_memzero(need, sizeof(ngx_http_llm_need_t));
 
     if (charge->cache.replayed) {
-        /* nobody is asked: it is a request, and nothing else */
+        /* no provider serves a cache hit: it is charged as a request only */
+        need->cached = 1;
         return NGX_OK;
     }
 

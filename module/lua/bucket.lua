@@ -2,7 +2,7 @@
 --
 -- Keys of one zone and identity, PREFIX{ZONE:HASH} and what follows:
 --   ""    hash: r, t, c (requests, tokens, cost), each a bucket: used, rest,
---         at, alerts as in ngx_llm_bucket.h; and the holds, by id
+--         at, alerts and the marks as in ngx_llm_bucket.h; and the holds, by id
 --   ":z"  sorted set: the ids of the holds by their deadline, ms
 --   ":x"  hash: holds that were swept, for a settlement that comes late
 --
@@ -19,6 +19,7 @@ local GRACE = 3600000          -- a key outlives its last hold by, ms
 local LATE = 1000              -- swept holds that are remembered
 local MAX = 2^52               -- longest wait, ms
 local USED = 2^53 - 1          -- most units used, debts included
+local MARKS = 6                -- of a bucket, NGX_LLM_BUCKET_MARKS
 
 local floor, ceil, fmod = math.floor, math.ceil, math.fmod
 local min, max = math.min, math.max
@@ -65,55 +66,143 @@ local function window(period, now)
     return year * 12 + month, (day - of_month + length) * DAY
 end
 
--- a field of the hash; nothing is used of one that is not there
+-- A field of the hash; nothing is used of a bucket without a field.  A mark is
+-- { from, low, part }, see ngx_llm_bucket_t.
 
 local function read(packed)
-    if not packed then
-        return { used = 0, rest = 0, at = 0, alerts = 0 }
+    local b = { used = 0, rest = 0, at = 0, alerts = 0, marks = {} }
+
+    if packed then
+        local at
+        b.used, b.rest, b.at, b.alerts, at = struct.unpack(BUCKET, packed)
+        while at <= #packed do
+            local mark = {}
+            mark[1], mark[2], mark[3], at = struct.unpack('<ddd', packed, at)
+            b.marks[#b.marks + 1] = mark
+        end
     end
 
-    local used, rest, at, alerts = struct.unpack(BUCKET, packed)
-    return { used = used, rest = rest, at = at, alerts = alerts }
+    return b
 end
 
 local function write(b)
-    return struct.pack(BUCKET, b.used, b.rest, b.at, b.alerts)
+    local packed = struct.pack(BUCKET, b.used, b.rest, b.at, b.alerts)
+
+    for i = 1, #b.marks do
+        packed = packed .. struct.pack('<ddd', unpack(b.marks[i]))
+    end
+
+    return packed
+end
+
+local function clear(b)
+    b.used, b.rest, b.marks = 0, 0, {}
+end
+
+-- A level is a pair: units, and the 1/period of a unit that are off them.
+
+local function higher(units, part, units2, part2)
+    return units > units2 or units == units2 and part < part2
+end
+
+local function less(units, part, units2, part2, period)
+    if part < part2 then
+        return units - units2 + 1, part - part2 + period
+    end
+    return units - units2, part - part2
+end
+
+-- What decays in dt: whole units, and 1/period of a unit in addition to part.
+-- Whole periods first, then dt * n in two parts: it may be beyond 2^53.
+
+local function decay(n, period, dt, part)
+    local ms = fmod(dt, period)
+    local r = fmod(n, period)
+    local units = ms * r + part
+    local left = fmod(units, period)
+
+    return (dt - ms) / period * n + ms * ((n - r) / period)
+           + (units - left) / period, left
+end
+
+-- no mark is above the present level
+
+local function lower_marks(b)
+    local marks = b.marks
+
+    for i = 1, #marks do
+        if not higher(b.used, b.rest, marks[i][2], marks[i][3]) then
+            marks[i][2], marks[i][3] = b.used, b.rest
+            while #marks > i do
+                marks[#marks] = nil
+            end
+            return
+        end
+    end
+end
+
+-- marks the level after a reservation, see ngx_llm_bucket_add_mark()
+
+local function add_mark(b)
+    local marks = b.marks
+    local count = #marks
+
+    if count > 0 and marks[count][1] == b.at then
+        marks[count][2], marks[count][3] = b.used, b.rest
+        return
+    end
+
+    marks[count + 1] = { b.at, b.used, b.rest }
+
+    if count < MARKS then
+        return
+    end
+
+    local drop, least = count + 1, b.used - marks[count][2]
+
+    for i = 1, count do
+        local gap = marks[i][2] - (i > 1 and marks[i - 1][2] or 0)
+        if gap < least then
+            drop, least = i, gap
+        end
+    end
+
+    table.remove(marks, drop)
 end
 
 local function turn(b, n, period, now)
     if period < 0 then
         local id = window(period, now)
         if id ~= b.at and id + 1 ~= b.at then
-            b.used, b.rest, b.alerts, b.at = 0, 0, 0, id
+            clear(b)
+            b.alerts, b.at = 0, id
         end
         return
     end
 
     if b.at - now > period then
-        b.at = now
+        b.at, b.marks = now, {}
     end
+
+    b.alerts = max(b.alerts, n)
 
     local dt = now - b.at
     if dt <= 0 then
         return
     end
 
-    -- whole periods first, then dt * n in two parts: it may be beyond 2^53
-
-    local part = fmod(dt, period)
-    local r = fmod(n, period)
-    local q = (n - r) / period
-    local units = part * r + b.rest
-    local rest = fmod(units, period)
+    local units, rest = decay(n, period, dt, b.rest)
 
     b.at = now
-    b.used = b.used - (dt - part) / period * n
-    b.used = b.used - part * q - (units - rest) / period
-    b.rest = rest
 
-    if b.used <= 0 then
-        b.used, b.rest = 0, 0
+    if units >= b.used then
+        clear(b)
+        return
     end
+
+    b.used, b.rest = b.used - units, rest
+
+    lower_marks(b)
 end
 
 -- until so many units have decayed; beyond 2^53 not exact, but not too short
@@ -153,7 +242,7 @@ end
 
 local function wait(b, n, period, need, now)
     if period < 0 then
-        if n > 0 and b.used + b.rest + need <= n then
+        if n > 0 and (need == 0 or b.used + b.rest + need <= n) then
             return 0
         end
         return border(b, period, now) - now
@@ -162,7 +251,7 @@ local function wait(b, n, period, need, now)
     if n == 0 then
         return period
     end
-    if b.used + need <= n then
+    if need == 0 or b.used + need <= n then
         return 0
     end
     return time(b, n, period, b.used - n + need, now)
@@ -171,8 +260,11 @@ end
 local function take(b, period, need)
     if period < 0 then
         b.rest = b.rest + need
-    else
+    elseif b.used == 0 then
+        b.used = need
+    elseif need > 0 then
         b.used = b.used + need
+        add_mark(b)
     end
 end
 
@@ -223,6 +315,79 @@ local function sum(used, actual, need)
     return max(min(used + (actual - need), USED), 0)
 end
 
+-- the lowest level since a reservation, see ngx_llm_bucket_lowest()
+
+local function lowest(b, n, period, start, need)
+    local units, part = 0, 0
+
+    if start > b.at then
+        return 0, 0
+    end
+
+    n = max(n, b.alerts)
+
+    for i = 1, #b.marks + 1 do
+        local mark = b.marks[i] or { b.at, b.used, b.rest }
+        local low, rest = mark[2], mark[3]
+
+        if mark[1] > start then
+            local gone, left = decay(n, period, mark[1] - start, 0)
+            if higher(low, rest, need - gone, left) then
+                low, rest = need - gone, left
+            end
+        end
+
+        if higher(low, rest, units, part) then
+            units, part = low, rest
+        end
+    end
+
+    return units, part
+end
+
+-- gives back the unused part of a reservation, see ngx_llm_bucket_refund()
+
+local function refund(b, n, period, start, need, unused)
+    local low, rest = lowest(b, n, period, start, need)
+    local back, part = low, rest
+
+    if higher(low, rest, unused, 0) then
+        back, part = unused, 0
+    end
+
+    b.used, b.rest = less(b.used, b.rest, back, part, period)
+
+    if b.used <= 0 then
+        clear(b)
+        return
+    end
+
+    local keep, keep_part = less(low, rest, back, part, period)
+    local marks = {}
+    local last, last_part = 0, 0
+
+    for i = 1, #b.marks do
+        local mark = b.marks[i]
+
+        if mark[1] <= start then
+            if higher(mark[2], mark[3], keep, keep_part) then
+                mark[2], mark[3] = keep, keep_part
+            end
+        elseif higher(low, rest, mark[2], mark[3]) then
+            mark[2], mark[3] = keep, keep_part
+        else
+            mark[2], mark[3] = less(mark[2], mark[3], back, part, period)
+        end
+
+        if higher(mark[2], mark[3], last, last_part) then
+            marks[#marks + 1] = mark
+            last, last_part = mark[2], mark[3]
+        end
+    end
+
+    b.marks = marks
+end
+
 -- replaces need by actual in the units used; late: the hold was swept, and
 -- charged as need, before
 
@@ -242,9 +407,10 @@ local function settle(b, n, period, id, need, actual, now, late)
         return alerts(b, n)
     end
 
-    b.used = sum(b.used, actual, need)
-    if b.used == 0 then
-        b.rest = 0
+    if actual < need then
+        refund(b, n, period, id, need, need - actual)
+    else
+        b.used = sum(b.used, actual, need)
     end
     return NONE
 end

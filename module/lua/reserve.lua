@@ -3,13 +3,16 @@
 -- KEYS   for each zone its three keys (bucket.lua), then the stream of alerts
 -- ARGV   id of the hold, its lifetime in ms, 1 = shadow, number of zones;
 --        for each zone, packed: n, period, need of requests, of tokens, of
---        cost (a limit that does not apply: n is -1), n of concurrency
+--        cost (a limit that does not apply: n is -1), n of concurrency (-1:
+--        no limit, -2: the request takes no slot)
 -- Reply  1 reserved, 0 refused (nothing has changed), 2 it was reserved before;
 --        for each zone, packed: the limit that refuses (1 to 3, 4 concurrency,
 --        0 none), ms to wait, then left and ms to reset of requests, tokens,
 --        cost; then alerts of holds that were swept: zone, limit, percent.
 --        All zones are from 1.  The id ends it: whose answer it is.
 -- A zone in shadow that would refuse reserves nothing and refuses nothing.
+-- The deadline of a hold without a slot is negative: such a hold is past its
+-- deadline from -now on, as one with a slot is up to now.
 
 local id, life, shadow, count = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1',
                                 tonumber(ARGV[4])
@@ -21,8 +24,8 @@ local raised, zones = {}, {}
 -- holds past their deadline are charged as they are, a few in each call
 
 local function sweep(zone, key, queue, late)
-    for _, rid in ipairs(call('ZRANGEBYSCORE', queue, '-inf', text_now,
-                              'LIMIT', 0, 4))
+    for _, rid in ipairs(call('ZRANGEBYSCORE', queue, '-' .. text_now,
+                              text_now, 'LIMIT', 0, 4))
     do
         local got = fields(key, rid)
         if got[4] then
@@ -46,7 +49,7 @@ for i = 1, count do
                 refuses = 0, wait = 0, ttl = life + GRACE }
     local asked = { struct.unpack('<dddddddddd', ARGV[4 + i]) }
 
-    if call('ZCOUNT', z.queue, '-inf', text_now) > 0 then
+    if call('ZCOUNT', z.queue, '-' .. text_now, text_now) > 0 then
         sweep(i, z.key, z.queue, KEYS[i * 3])
     end
 
@@ -89,6 +92,7 @@ for i = 1, count do
     -- a hold past its deadline that has yet to be swept is not under way
 
     local most = asked[10]
+    z.deadline = most == -2 and -(now + life) or now + life
     if most >= 0 and z.refuses == 0
        and call('ZCOUNT', z.queue, '(' .. text_now, '+inf') >= most
     then
@@ -127,7 +131,7 @@ if status == 1 then
             set[len + 1], set[len + 2] = id, struct.pack(HOLD, unpack(hold))
 
             call('HMSET', z.key, unpack(set))
-            call('ZADD', z.queue, now + life, id)
+            call('ZADD', z.queue, z.deadline, id)
             last(z.key, z.ttl)
             last(z.queue, z.ttl)
         end

@@ -24,10 +24,13 @@ main(void)
 {
     char              line[256], op[16];
     int64_t           now, need, actual, window, result;
+    ngx_llm_marks_t   marks;
     ngx_llm_limit_t   limit;
     ngx_llm_bucket_t  b;
 
     memset(&b, 0, sizeof(b));
+    memset(&marks, 0, sizeof(marks));
+    b.marks = &marks;
 
     while (fgets(line, sizeof(line), stdin)) {
 
@@ -54,10 +57,14 @@ static int64_t
 run(const char *op, ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t now, int64_t need, int64_t actual, int64_t window)
 {
-    int64_t  end;
+    int64_t           end;
+    ngx_llm_marks_t  *marks;
 
     if (strcmp(op, "new") == 0) {
+        marks = b->marks;
         memset(b, 0, sizeof(ngx_llm_bucket_t));
+        memset(marks, 0, sizeof(ngx_llm_marks_t));
+        b->marks = marks;
         return 0;
     }
 
@@ -120,6 +127,7 @@ probe(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit, int64_t need,
     }
 
     then = *b;
+    then.marks = NULL;
     ngx_llm_bucket_turn(&then, limit, now + ms);
 
     if (ngx_llm_bucket_wait(&then, limit, need, now + ms) != 0) {
@@ -127,6 +135,7 @@ probe(const ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit, int64_t need,
     }
 
     then = *b;
+    then.marks = NULL;
     ngx_llm_bucket_turn(&then, limit, now + ms - 1);
 
     return ngx_llm_bucket_wait(&then, limit, need, now + ms - 1) > 0 ? 0 : 2;

@@ -135,7 +135,7 @@ debt(void)
     ngx_llm_bucket_settle(&b, &limit, 0, 0, INT64_MAX, T0);
     state(&b, NGX_LLM_BUCKET_USED, 0, "  does not overflow");
 
-    ngx_llm_bucket_settle(&b, &limit, 0, INT64_MAX, 0, T0);
+    ngx_llm_bucket_settle(&b, &limit, T0, INT64_MAX, 0, T0);
     state(&b, 0, 0, "  does not become negative");
 
     b = (ngx_llm_bucket_t) { 200, 0, T0, 0 };
@@ -143,10 +143,10 @@ debt(void)
     state(&b, 1, 0, "a debt decays by all of the time");
 
     b = (ngx_llm_bucket_t) { 60, 500, T0, 0 };
-    ngx_llm_bucket_settle(&b, &limit, 0, 60, 20, T0);
+    ngx_llm_bucket_settle(&b, &limit, T0, 60, 20, T0);
     state(&b, 20, 500, "less was used: the rest stays");
 
-    ngx_llm_bucket_settle(&b, &limit, 0, 60, 0, T0);
+    ngx_llm_bucket_settle(&b, &limit, T0, 60, 0, T0);
     state(&b, 0, 0, "what had decayed is not given back");
 
     b = (ngx_llm_bucket_t) { 10, 0, T0, 0 };
@@ -208,6 +208,12 @@ waits(void)
     ngx_llm_bucket_take(&b, &limit, 6);
     state(&b, 10, 0, "what is taken is used");
     is_int(ngx_llm_bucket_wait(&b, &limit, 0, T0), 0, "  what needs 0 fits");
+    b.used = 1000;
+    is_int(ngx_llm_bucket_wait(&b, &limit, 0, T0), 0,
+           "  and is admitted whatever the debt is");
+    is_int(ngx_llm_bucket_wait(&(ngx_llm_bucket_t) { 500, 0, T0 / DAY, 0 },
+                               &day, 0, T0), 0,
+           "  of a window as well");
 
     b = (ngx_llm_bucket_t) { 0, 0, T0, 0 };
     is_int(ngx_llm_bucket_reset(&b, &limit, T0), 0, "an idle one is reset");

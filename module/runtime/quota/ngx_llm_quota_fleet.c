@@ -14,6 +14,8 @@
 #define NGX_LLM_QUOTA_FLEET_ASKS   10  /* numbers about it in a call */
 #define NGX_LLM_QUOTA_FLEET_TELLS  8   /* the same in the answer */
 
+#define NGX_LLM_QUOTA_FLEET_NO_SLOT  (-2)  /* as n of concurrency */
+
 #define NGX_LLM_QUOTA_FLEET_PACKED  8  /* bytes of a number among others */
 
 /* prefix{zone:hash}:z, of any length of prefix that the surface lets pass */
@@ -49,7 +51,7 @@ static ngx_int_t ngx_llm_quota_fleet_reserve(ngx_llm_quota_t *quota,
 static ngx_llm_reservation_t *ngx_llm_quota_fleet_hold(ngx_llm_quota_t *quota,
     ngx_llm_reserve_t *res);
 static void ngx_llm_quota_fleet_ask(ngx_llm_quota_fleet_args_t *args,
-    ngx_llm_claim_t *claim);
+    ngx_llm_claim_t *claim, ngx_uint_t no_slot);
 static void ngx_llm_quota_fleet_reserved(void *data, ngx_int_t rc,
     redisReply *reply);
 static ngx_int_t ngx_llm_quota_fleet_answer(ngx_llm_quota_fleet_call_t *ctx,
@@ -122,7 +124,7 @@ ngx_llm_quota_fleet_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
     ngx_llm_quota_fleet_number(&args, res->nclaims);
 
     for (i = 0; i < res->nclaims; i++) {
-        ngx_llm_quota_fleet_ask(&args, &res->claims[i]);
+        ngx_llm_quota_fleet_ask(&args, &res->claims[i], res->no_slot);
     }
 
     ctx->quota = quota;
@@ -179,11 +181,12 @@ ngx_llm_quota_fleet_hold(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 
 static void
 ngx_llm_quota_fleet_ask(ngx_llm_quota_fleet_args_t *args,
-    ngx_llm_claim_t *claim)
+    ngx_llm_claim_t *claim, ngx_uint_t no_slot)
 {
-    u_char      *p,
-    packed[NGX_LLM_QUOTA_FLEET_ASKS * NGX_LLM_QUOTA_FLEET_PACKED];
+    u_char      *p;
+    int64_t      slots;
     ngx_uint_t   i;
+    u_char       packed[NGX_LLM_QUOTA_FLEET_ASKS * NGX_LLM_QUOTA_FLEET_PACKED];
 
     p = packed;
 
@@ -193,7 +196,9 @@ ngx_llm_quota_fleet_ask(ngx_llm_quota_fleet_args_t *args,
         p = ngx_llm_quota_fleet_pack(p, claim->need[i]);
     }
 
-    p = ngx_llm_quota_fleet_pack(p, claim->limits[NGX_LLM_QUOTA_CONCURRENCY].n);
+    slots = no_slot ? NGX_LLM_QUOTA_FLEET_NO_SLOT
+                    : claim->limits[NGX_LLM_QUOTA_CONCURRENCY].n;
+    p = ngx_llm_quota_fleet_pack(p, slots);
 
     ngx_llm_quota_fleet_text(args, packed, p - packed);
 }

@@ -5,7 +5,7 @@
  */
 
 
-#include "ngx_llm_reservation.h"
+#include "ngx_llm_row.h"
 
 
 #define NGX_LLM_QUOTA_SWEEP   32     /* holds looked at in a go */
@@ -20,8 +20,9 @@ static ngx_int_t ngx_llm_quota_local_decide(ngx_llm_quota_t *quota,
 static void ngx_llm_quota_local_full(ngx_llm_quota_t *quota,
     ngx_llm_claim_t *unknown);
 static void ngx_llm_quota_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
-    int64_t now);
-static void ngx_llm_quota_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+    ngx_uint_t no_slot, int64_t now);
+static void ngx_llm_quota_local_take(ngx_llm_quota_t *quota,
+    ngx_llm_row_t *row, ngx_llm_claim_t *claim, ngx_llm_reservation_t *hold,
     ngx_llm_part_t *part);
 static void ngx_llm_quota_local_tell(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
     int64_t now);
@@ -119,7 +120,7 @@ ngx_llm_quota_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
 
         rows[i]->holds++;
 
-        ngx_llm_quota_local_ask(rows[i], claim, now);
+        ngx_llm_quota_local_ask(rows[i], claim, res->no_slot, now);
 
         refused |= (claim->refuses != NGX_LLM_QUOTA_NONE);
     }
@@ -141,7 +142,8 @@ ngx_llm_quota_local_decide(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
         claim = &res->claims[i];
 
         if (hold && claim->refuses == NGX_LLM_QUOTA_NONE) {
-            ngx_llm_quota_local_take(rows[i], claim, &hold->parts[i]);
+            ngx_llm_quota_local_take(quota, rows[i], claim, hold,
+                                     &hold->parts[i]);
 
         } else {
             rows[i]->holds--;
@@ -171,7 +173,8 @@ full:
 
 
 static void
-ngx_llm_quota_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
+ngx_llm_quota_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
+    ngx_uint_t no_slot, int64_t now)
 {
     int64_t           wait;
     ngx_uint_t        i;
@@ -202,7 +205,7 @@ ngx_llm_quota_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
 
     limit = &claim->limits[NGX_LLM_QUOTA_CONCURRENCY];
 
-    if (limit->n >= 0 && claim->refuses == NGX_LLM_QUOTA_NONE
+    if (limit->n >= 0 && !no_slot && claim->refuses == NGX_LLM_QUOTA_NONE
         && (int64_t) row->live >= limit->n)
     {
         claim->refuses = NGX_LLM_QUOTA_CONCURRENCY;
@@ -212,13 +215,16 @@ ngx_llm_quota_local_ask(ngx_llm_row_t *row, ngx_llm_claim_t *claim, int64_t now)
 
 
 static void
-ngx_llm_quota_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
-    ngx_llm_part_t *part)
+ngx_llm_quota_local_take(ngx_llm_quota_t *quota, ngx_llm_row_t *row,
+    ngx_llm_claim_t *claim, ngx_llm_reservation_t *hold, ngx_llm_part_t *part)
 {
     ngx_uint_t  i;
 
     part->row = row;
-    row->live++;
+
+    if (!hold->no_slot) {
+        row->live++;
+    }
 
     for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
 
@@ -226,6 +232,7 @@ ngx_llm_quota_local_take(ngx_llm_row_t *row, ngx_llm_claim_t *claim,
             continue;
         }
 
+        ngx_llm_row_marks(quota, row, i);
         ngx_llm_bucket_take(&row->buckets[i], &claim->limits[i],
                             claim->need[i]);
         part->windows[i] = row->buckets[i].at;
@@ -329,7 +336,7 @@ ngx_llm_quota_local_part(ngx_llm_reservation_t *hold, ngx_llm_part_t *part,
         return 0;
     }
 
-    if (!hold->swept) {
+    if (!hold->swept && !hold->no_slot) {
         row->live--;
     }
 

@@ -54,6 +54,7 @@ ngx_llm_reservation_alloc(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
     hold->deadline = ngx_llm_reservation_now() + res->lifetime;
     hold->id_len = (u_short) ngx_min(res->id.len, NGX_LLM_QUOTA_ID);
     hold->nparts = (u_short) res->nclaims;
+    hold->no_slot = res->no_slot;
     hold->spent[NGX_LLM_QUOTA_REQUESTS] = NGX_LLM_QUOTA_AS_RESERVED;
 
     ngx_memcpy(hold->id, res->id.data, hold->id_len);

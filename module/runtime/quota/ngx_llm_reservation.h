@@ -43,6 +43,7 @@ struct ngx_llm_reservation_s {
     u_short                id_len;
     u_char                 id[NGX_LLM_QUOTA_ID];
     unsigned               local:1;  /* kept here, not in Redis */
+    unsigned               no_slot:1;  /* not counted in concurrency */
     unsigned               swept:1;  /* charged as reserved, by its deadline */
     int64_t                spent[NGX_LLM_QUOTA_AMOUNTS];  /* if it dies now */
     ngx_llm_quota_t       *quota;    /* of its worker, while it delivers */
@@ -104,17 +105,6 @@ void ngx_llm_reservation_free_locked(ngx_llm_quota_t *quota,
 /* thresholds of a budget were crossed, NGX_LLM_ALERT_...: log and counter */
 void ngx_llm_reservation_alert(ngx_llm_quota_t *quota, ngx_llm_part_t *part,
     ngx_uint_t limit, ngx_uint_t bits);
-
-/*
- * Returns the row of a claim.  A row is made if there is none, and *new is set
- * to 1.  Called with the mutex held.  Returns NULL if there is no memory, and
- * none of the rows examined is idle.
- */
-ngx_llm_row_t *ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim,
-    int64_t now, ngx_uint_t *new);
-
-/* frees a row that no hold points to, with the mutex held */
-void ngx_llm_row_free(ngx_llm_quota_t *quota, ngx_llm_row_t *row);
 
 
 #endif /* _NGX_LLM_RESERVATION_H_INCLUDED_ */

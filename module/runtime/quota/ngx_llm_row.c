@@ -5,7 +5,7 @@
  */
 
 
-#include "ngx_llm_reservation.h"
+#include "ngx_llm_row.h"
 
 
 #define NGX_LLM_ROW_TRIES  32        /* rows looked at to evict one */
@@ -73,8 +73,39 @@ ngx_llm_row_get(ngx_llm_quota_t *quota, ngx_llm_claim_t *claim, int64_t now,
 
 
 void
+ngx_llm_row_marks(ngx_llm_quota_t *quota, ngx_llm_row_t *row, ngx_uint_t i)
+{
+    ngx_slab_pool_t   *pool;
+    ngx_llm_bucket_t  *b;
+
+    pool = quota->sh->row_pool;
+    b = &row->buckets[i];
+
+    if (b->used == 0 || ngx_llm_limit_calendar(&row->limits[i])) {
+
+        if (b->marks) {
+            ngx_slab_free_locked(pool, b->marks);
+            b->marks = NULL;
+        }
+
+    } else if (b->marks == NULL) {
+        b->marks = ngx_slab_calloc_locked(pool, sizeof(ngx_llm_marks_t));
+    }
+}
+
+
+void
 ngx_llm_row_free(ngx_llm_quota_t *quota, ngx_llm_row_t *row)
 {
+    ngx_uint_t  i;
+
+    for (i = 0; i < NGX_LLM_QUOTA_AMOUNTS; i++) {
+
+        if (row->buckets[i].marks) {
+            ngx_slab_free_locked(quota->sh->row_pool, row->buckets[i].marks);
+        }
+    }
+
     ngx_queue_remove(&row->queue);
     ngx_rbtree_delete(&quota->sh->rbtree, &row->node);
 

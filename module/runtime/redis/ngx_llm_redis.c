@@ -15,6 +15,7 @@
 #define NGX_LLM_REDIS_BEHIND      1024   /* of them, before a call */
 
 #define NGX_LLM_REDIS_FAULTS      3      /* in a row: it is down */
+#define NGX_LLM_REDIS_TEXT        100    /* of an error in the log, bytes */
 #define NGX_LLM_REDIS_PING        1000   /* silence before it is asked, ms */
 #define NGX_LLM_REDIS_AGAIN       400    /* before another attempt, or */
 #define NGX_LLM_REDIS_JITTER      200    /*  up to that longer */
@@ -349,10 +350,14 @@ ngx_llm_redis_good(ngx_llm_redis_call_t *call, redisReply *reply)
     redis->latency = redis->latency ? (7 * redis->latency + latency) / 8
                                     : latency;
 
-    /* a late one is none; nor is a PONG proof of a server that writes */
+    /*
+     * a late reply ends no doubt, nor does a PONG, nor the release of a
+     * reservation that Redis has rejected: its script finds nothing to write
+     */
 
     if (ngx_current_msec - call->sent <= redis->conf->timeout
-        && (call->script || redis->link.doubt == 0))
+        && (redis->link.doubt == 0
+            || (call->script && (call->handler || !call->deliver))))
     {
         redis->faults = 0;
         redis->link.doubt = 0;
@@ -365,7 +370,7 @@ ngx_llm_redis_good(ngx_llm_redis_call_t *call, redisReply *reply)
 static void
 ngx_llm_redis_bad(ngx_llm_redis_call_t *call, redisReply *reply)
 {
-    ngx_str_t         code;
+    ngx_str_t         code, text;
     ngx_uint_t        fault;
     ngx_llm_redis_t  *redis;
 
@@ -386,14 +391,30 @@ ngx_llm_redis_bad(ngx_llm_redis_call_t *call, redisReply *reply)
 
     fault = ngx_llm_redis_wire_fault(&code);
 
-    if (fault == 0) {
+    if (code.len == 8 && ngx_memcmp(code.data, "NOSCRIPT", 8) == 0
+        && !call->eval)
+    {
+        /* the client of a detached call is gone, the script is not sent */
+        fault = 0;
+
+    } else if (fault == 0) {
         ngx_llm_redis_complain(redis, reply);
+    }
+
+    if (fault == 0) {
         ngx_llm_redis_call_end(call, NGX_DECLINED, reply);
         return;
     }
 
-    ngx_llm_redis_wire_failure(&redis->link.failure, 0, "it answers", &code);
-    redis->link.doubt |= fault & (NGX_LLM_REDIS_WRITE|NGX_LLM_REDIS_CLUSTER);
+    /* the text names the command that is missing */
+
+    text.data = (u_char *) reply->str;
+    text.len = ngx_min((size_t) reply->len, NGX_LLM_REDIS_TEXT);
+
+    ngx_llm_redis_wire_failure(&redis->link.failure, 0, "it answers",
+                               fault & NGX_LLM_REDIS_SCRIPT ? &text : &code);
+    redis->link.doubt |= fault & (NGX_LLM_REDIS_WRITE|NGX_LLM_REDIS_CLUSTER
+                                  |NGX_LLM_REDIS_SCRIPT);
 
     if (call->deliver) {
         ngx_queue_insert_tail(&redis->backlog, &call->queue);
@@ -484,6 +505,7 @@ ngx_llm_redis_closed(ngx_llm_redis_t *redis)
 static void
 ngx_llm_redis_down(ngx_llm_redis_t *redis)
 {
+    ngx_uint_t             level;
     ngx_queue_t            parked, *q;
     ngx_llm_redis_call_t  *call;
 
@@ -494,7 +516,12 @@ ngx_llm_redis_down(ngx_llm_redis_t *redis)
     redis->down = 1;
     redis->up = 0;
 
-    ngx_log_error(NGX_LOG_WARN, &redis->link.log, redis->link.failure.err,
+    /* Redis does not come back by itself if it rejects scripts */
+
+    level = (redis->link.doubt & NGX_LLM_REDIS_SCRIPT) ? NGX_LOG_ERR
+                                                       : NGX_LOG_WARN;
+
+    ngx_log_error(level, &redis->link.log, redis->link.failure.err,
                   "redis is down: %V", &redis->link.failure.why);
 
     ngx_queue_init(&parked);

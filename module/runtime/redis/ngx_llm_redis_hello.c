@@ -6,6 +6,7 @@
 
 
 #include "ngx_llm_redis_link.h"
+#include <ngx_llm_lua.h>
 
 
 #define NGX_LLM_REDIS_PONG   20      /* the least a PING is given, ms */
@@ -30,6 +31,10 @@ static ngx_uint_t ngx_llm_redis_hello_cluster(ngx_llm_redis_link_t *link,
     ngx_str_t *words);
 static ngx_uint_t ngx_llm_redis_hello_probe(ngx_llm_redis_link_t *link,
     ngx_str_t *words);
+static ngx_uint_t ngx_llm_redis_hello_evalsha(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
+static ngx_uint_t ngx_llm_redis_hello_eval(ngx_llm_redis_link_t *link,
+    ngx_str_t *words);
 static ngx_uint_t ngx_llm_redis_hello_info(ngx_llm_redis_link_t *link,
     ngx_str_t *words);
 static ngx_uint_t ngx_llm_redis_hello_ping(ngx_llm_redis_link_t *link,
@@ -39,6 +44,10 @@ static ngx_int_t ngx_llm_redis_hello_accepted(ngx_llm_redis_link_t *link,
 static ngx_int_t ngx_llm_redis_hello_alone(ngx_llm_redis_link_t *link,
     redisReply *reply);
 static ngx_int_t ngx_llm_redis_hello_written(ngx_llm_redis_link_t *link,
+    redisReply *reply);
+static ngx_int_t ngx_llm_redis_hello_no_script(ngx_llm_redis_link_t *link,
+    redisReply *reply);
+static ngx_int_t ngx_llm_redis_hello_scripts(ngx_llm_redis_link_t *link,
     redisReply *reply);
 static ngx_int_t ngx_llm_redis_hello_memory(ngx_llm_redis_link_t *link,
     redisReply *reply);
@@ -55,6 +64,10 @@ static const ngx_llm_redis_step_t  ngx_llm_redis_steps[] = {
       ngx_string("CLUSTER"), "it is a cluster, which is not supported" },
     { ngx_llm_redis_hello_probe, ngx_llm_redis_hello_written,
       ngx_string("SET"), "it does not write" },
+    { ngx_llm_redis_hello_evalsha, ngx_llm_redis_hello_no_script,
+      ngx_string("EVALSHA"), "EVALSHA was refused" },
+    { ngx_llm_redis_hello_eval, ngx_llm_redis_hello_scripts,
+      ngx_string("EVAL"), "a command of the scripts was refused" },
     { ngx_llm_redis_hello_info, ngx_llm_redis_hello_memory,
       ngx_string("INFO"), "" },
     { ngx_llm_redis_hello_ping, ngx_llm_redis_hello_accepted,
@@ -190,6 +203,58 @@ ngx_llm_redis_hello_probe(ngx_llm_redis_link_t *link, ngx_str_t *words)
 }
 
 
+/*
+ * Checks the permissions of a user, and whether a Redis that has rejected a
+ * script runs scripts again: a PING is answered all the same.  No script has
+ * this digest, so that the reply to EVALSHA is NOSCRIPT.
+ */
+
+static ngx_uint_t
+ngx_llm_redis_hello_evalsha(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    if (!(link->doubt & NGX_LLM_REDIS_SCRIPT)
+        && (link->conf->user.len == 0 || link->permitted))
+    {
+        return 0;
+    }
+
+    ngx_str_set(&words[1], "0000000000000000000000000000000000000000");
+    ngx_str_set(&words[2], "0");
+
+    return 3;
+}
+
+
+static ngx_uint_t
+ngx_llm_redis_hello_eval(ngx_llm_redis_link_t *link, ngx_str_t *words)
+{
+    if (!(link->doubt & NGX_LLM_REDIS_SCRIPT)
+        && (link->conf->user.len == 0 || link->permitted))
+    {
+        return 0;
+    }
+
+    ngx_str_set(&words[1], ngx_llm_lua_probe);
+    ngx_str_set(&words[2], "1");
+
+    /* not the key of SET above, which is a string */
+
+    words[3].data = link->failure.text;
+    words[3].len = ngx_snprintf(link->failure.text, sizeof(link->failure.text),
+                                "%Vprobe:h", &link->conf->prefix)
+                   - link->failure.text;
+
+    if (link->conf->evicts) {
+        ngx_str_set(&words[4], "cache");
+
+    } else {
+        ngx_str_set(&words[4], "quota");
+    }
+
+    return 5;
+}
+
+
 /* one worker asks, once */
 
 static ngx_uint_t
@@ -221,6 +286,7 @@ ngx_llm_redis_hello_ping(ngx_llm_redis_link_t *link, ngx_str_t *words)
 static ngx_int_t
 ngx_llm_redis_hello_accepted(ngx_llm_redis_link_t *link, redisReply *reply)
 {
+    size_t     i;
     ngx_str_t  code;
 
     if (reply->type == REDIS_REPLY_STATUS) {
@@ -233,6 +299,10 @@ ngx_llm_redis_hello_accepted(ngx_llm_redis_link_t *link, redisReply *reply)
 
     if (reply->type == REDIS_REPLY_ERROR) {
         ngx_llm_redis_wire_code(reply, &code);
+
+        for (i = 0; i < code.len && code.data[i] != ' '; i++) { /* void */ }
+
+        code.len = i;
     }
 
     return ngx_llm_redis_hello_refused(link, &code);
@@ -271,6 +341,51 @@ ngx_llm_redis_hello_written(ngx_llm_redis_link_t *link, redisReply *reply)
     link->doubt &= ~NGX_LLM_REDIS_WRITE;
 
     return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_llm_redis_hello_no_script(ngx_llm_redis_link_t *link, redisReply *reply)
+{
+    ngx_str_t  code;
+
+    if (reply->type == REDIS_REPLY_ERROR) {
+
+        ngx_llm_redis_wire_code(reply, &code);
+
+        if (code.len != sizeof("NOSCRIPT") - 1
+            || ngx_memcmp(code.data, "NOSCRIPT", code.len) != 0)
+        {
+            link->doubt |= NGX_LLM_REDIS_SCRIPT;
+            return ngx_llm_redis_hello_refused(link, &code);
+        }
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_llm_redis_hello_scripts(ngx_llm_redis_link_t *link, redisReply *reply)
+{
+    ngx_str_t  text;
+
+    if (reply->type == REDIS_REPLY_INTEGER) {
+        link->doubt &= ~NGX_LLM_REDIS_SCRIPT;
+        link->permitted = 1;
+        return NGX_OK;
+    }
+
+    ngx_str_set(&text, "EVAL");
+
+    if (reply->type == REDIS_REPLY_STRING) {
+        text.data = (u_char *) reply->str;
+        text.len = reply->len;
+    }
+
+    link->doubt |= NGX_LLM_REDIS_SCRIPT;
+
+    return ngx_llm_redis_hello_refused(link, &text);
 }
 
 

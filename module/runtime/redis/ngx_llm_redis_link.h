@@ -37,13 +37,14 @@ typedef struct {
     ngx_event_t                           timer;     /* see trying */
     ngx_event_t                           flush;     /* posted */
     ngx_uint_t                            step;      /* of the greeting */
-    ngx_uint_t                            doubt;     /* WRITE, CLUSTER */
+    ngx_uint_t                            doubt;     /* ..._WRITE and on */
     ngx_llm_redis_failure_t               failure;
     ngx_log_t                             log;
     ngx_log_t                             quiet;     /* alerts only */
     unsigned                              trying:1;  /* timer is its limit */
     unsigned                              ready:1;
     unsigned                              informed:1;  /* of its memory */
+    unsigned                              permitted:1;  /* scripts are run */
 } ngx_llm_redis_link_t;
 
 

@@ -36,6 +36,10 @@ static const struct {
     { ngx_string("MASTERDOWN"), NGX_LLM_REDIS_FAULT },
     { ngx_string("TRYAGAIN"), NGX_LLM_REDIS_FAULT },
     { ngx_string("NOAUTH"), NGX_LLM_REDIS_FAULT|NGX_LLM_REDIS_DROP },
+    { ngx_string("NOPERM"), NGX_LLM_REDIS_FAULT|NGX_LLM_REDIS_SCRIPT },
+    { ngx_string("NOSCRIPT"), NGX_LLM_REDIS_FAULT|NGX_LLM_REDIS_SCRIPT },
+    { ngx_string("ERR unknown command"),
+      NGX_LLM_REDIS_FAULT|NGX_LLM_REDIS_SCRIPT },
     { ngx_string("OOM"), NGX_LLM_REDIS_FAULT|NGX_LLM_REDIS_WRITE },
     { ngx_string("MISCONF"), NGX_LLM_REDIS_FAULT|NGX_LLM_REDIS_WRITE },
     { ngx_string("NOREPLICAS"), NGX_LLM_REDIS_FAULT|NGX_LLM_REDIS_WRITE },
@@ -277,9 +281,18 @@ ngx_llm_redis_wire_code(redisReply *reply, ngx_str_t *code)
     u_char  *p, *last, *inner;
 
     static u_char  script[] = "ERR Error running script";
+    static u_char  unknown[] = "ERR unknown command";
 
     p = (u_char *) reply->str;
     last = p + reply->len;
+
+    if (reply->len >= sizeof(unknown) - 1
+        && ngx_strncasecmp(p, unknown, sizeof(unknown) - 1) == 0)
+    {
+        code->data = unknown;
+        code->len = sizeof(unknown) - 1;
+        return;
+    }
 
     /* before 7.0: "ERR Error running script (...): @user_script: 1: -OOM" */
 

@@ -17,6 +17,7 @@
 #define NGX_LLM_REDIS_FAULT    0x01  /* it cannot serve just now */
 #define NGX_LLM_REDIS_DROP     0x02  /* nor will it over this connection */
 #define NGX_LLM_REDIS_WRITE    0x04  /* it does not write */
+#define NGX_LLM_REDIS_SCRIPT   0x10  /* it rejects scripts, or what they call */
 #define NGX_LLM_REDIS_CLUSTER  0x08  /* it is one node of many */
 
 

@@ -225,10 +225,18 @@ ngx_http_llm_quota_reserve(ngx_http_request_t *r,
 
     res->id = *id;
     res->lifetime = lifetime;
+    res->no_slot = need->cached;
     res->handler = ngx_http_llm_quota_answered;
     res->data = charge;
 
     charge->quota.resume = resume;
+
+    ngx_log_debug4(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm quota: reserves %L tokens, %L nano-USD in %ui zones, "
+                   "first \"%V\"",
+                   res->claims[0].need[NGX_LLM_QUOTA_TOKENS],
+                   res->claims[0].need[NGX_LLM_QUOTA_COST], res->nclaims,
+                   &res->claims[0].zone);
 
     res->rc = lmcf->quota->store->reserve(lmcf->quota, res);
 
@@ -658,6 +666,10 @@ ngx_http_llm_quota_settle(ngx_http_llm_charge_t *charge, int64_t tokens,
     if (hold == NULL) {
         return;
     }
+
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, charge->request->connection->log, 0,
+                   "llm quota: settles %L tokens, %L nano-USD, first zone "
+                   "\"%V\"", tokens, cost, &res->claims[0].zone);
 
     res->hold = NULL;
 
