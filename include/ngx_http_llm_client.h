@@ -47,6 +47,9 @@ ngx_int_t ngx_http_llm_auth_challenge(ngx_http_request_t *r);
 /* Returns the operation with a path suffix that ends r->uri, or NULL. */
 ngx_http_llm_operation_t *ngx_http_llm_route_operation(ngx_http_request_t *r);
 
+/* Returns the operation whose suffix ends the path after a "/", or NULL. */
+ngx_http_llm_operation_t *ngx_http_llm_route_suffix(ngx_str_t *path);
+
 /*
  * Resolves the name of a model: exact names and aliases first, then the longest
  * prefix, then the first regular expression that matches, then default.  Sets

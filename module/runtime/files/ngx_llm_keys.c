@@ -662,3 +662,38 @@ ngx_llm_keys_var(ngx_llm_consumer_t *consumer, ngx_str_t *name)
 
     return NULL;
 }
+
+
+void
+ngx_llm_keys_count(ngx_llm_keys_t *keys, ngx_str_t *name, ngx_uint_t *having,
+    ngx_uint_t *all)
+{
+    ngx_uint_t            i, n;
+    ngx_keyval_t         *var;
+    ngx_llm_consumer_t  **consumer;
+
+    consumer = keys->consumers.elts;
+
+    *all = keys->consumers.nelts;
+    *having = 0;
+
+    for (i = 0; i < *all; i++) {
+
+        if (consumer[i]->vars == NULL) {
+            continue;
+        }
+
+        var = consumer[i]->vars->elts;
+
+        for (n = 0; n < consumer[i]->vars->nelts; n++) {
+
+            if (var[n].key.len == name->len
+                && ngx_strncasecmp(var[n].key.data, name->data, name->len)
+                   == 0)
+            {
+                (*having)++;
+                break;
+            }
+        }
+    }
+}

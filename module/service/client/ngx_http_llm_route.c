@@ -54,31 +54,51 @@ static ngx_http_llm_operation_t  ngx_http_llm_operations[] = {
 ngx_http_llm_operation_t *
 ngx_http_llm_route_operation(ngx_http_request_t *r)
 {
+    ngx_str_t                  name;
+    ngx_http_llm_operation_t  *op;
+
+    op = ngx_http_llm_route_suffix(&r->uri);
+
+    if (op) {
+        return op;
+    }
+
+    ngx_http_llm_route_models_name(r, &name);
+
+    if (name.len == 0) {
+        return NULL;
+    }
+
+    /* models is the last row of the table */
+
+    return &ngx_http_llm_operations[sizeof(ngx_http_llm_operations)
+                                    / sizeof(ngx_http_llm_operation_t) - 2];
+}
+
+
+ngx_http_llm_operation_t *
+ngx_http_llm_route_suffix(ngx_str_t *path)
+{
     size_t                     len;
     u_char                    *p;
-    ngx_str_t                  name;
     ngx_http_llm_operation_t  *op;
 
     for (op = ngx_http_llm_operations; op->name.len; op++) {
 
         len = op->suffix.len;
 
-        if (r->uri.len <= len) {
+        if (path->len <= len) {
             continue;
         }
 
-        p = r->uri.data + r->uri.len - len;
+        p = path->data + path->len - len;
 
         if (p[-1] == '/' && ngx_memcmp(p, op->suffix.data, len) == 0) {
             return op;
         }
     }
 
-    ngx_http_llm_route_models_name(r, &name);
-
-    /* the last one of the table is models */
-
-    return name.len ? op - 1 : NULL;
+    return NULL;
 }
 
 
