@@ -40,7 +40,7 @@ typedef struct {
     ngx_array_t                    regexes;      /* regex_t, file order */
     ngx_http_llm_model_t          *fallback;     /* llm_model default */
     ngx_http_upstream_srv_conf_t   outer;        /* gives each attempt away */
-    ngx_str_t                      list;         /* body of GET models */
+    ngx_array_t                    listed;       /* listed_t, GET models */
     ngx_int_t                      request_id;   /* index of $request_id */
     u_char                        *random;       /* the worker's, for ids */
     size_t                         random_len;   /* not used yet */

@@ -488,6 +488,13 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       0,
       NULL },
 
+    { ngx_string("list"),
+      NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_model_conf_list,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 
