@@ -16,12 +16,10 @@
 #include <ngx_http_llm_hide.h>
 
 
-/* random bytes drawn at a time */
-#define NGX_HTTP_LLM_RANDOM           1024
+#define NGX_HTTP_LLM_RANDOM           1024    /* random bytes drawn at a time */
 
-/* what moves on to the next target: llm_next_provider; 1 is nginx's own,
+/* llm_next_provider: failures after which the next target is tried; 1 is
    NGX_CONF_BITMASK_SET */
-
 #define NGX_HTTP_LLM_NEXT_ERROR       0x0002
 #define NGX_HTTP_LLM_NEXT_TIMEOUT     0x0004
 #define NGX_HTTP_LLM_NEXT_CREDENTIAL  0x0008  /* 401, 402, 403 */
@@ -43,7 +41,7 @@ typedef struct {
     ngx_array_t                    regexes;      /* regex_t, file order */
     ngx_http_llm_model_t          *fallback;     /* llm_model default */
     ngx_http_upstream_srv_conf_t   outer;        /* gives each attempt away */
-    ngx_str_t                      list;         /* body of GET models */
+    ngx_array_t                    listed;       /* listed_t, GET models */
     ngx_int_t                      request_id;   /* index of $request_id */
     u_char                        *random;       /* the worker's, for ids */
     size_t                         random_len;   /* not used yet */
@@ -80,6 +78,9 @@ typedef struct {                                 /* of llm_require */
 
 typedef struct {
     ngx_http_complex_value_t      *model;        /* llm_pass MODEL, or NULL */
+    ngx_str_t                      pass_file;    /* where llm_pass is written */
+    ngx_uint_t                     pass_line;    /* 0: not at this level */
+    ngx_uint_t                     log_level;    /* of refusals by quotas */
     ngx_http_llm_timeouts_t        timeouts;
     ngx_msec_t                     hold_timeout; /* of a stream, no output */
     ngx_array_t                   *pass_headers; /* ngx_str_t */
@@ -107,6 +108,7 @@ typedef struct {
     ngx_http_handler_pt            page;         /* an operator's */
     ngx_array_t                   *admin_from;   /* cidr_t, of llm_admin */
     unsigned                       pass:1;       /* llm_pass is here */
+    unsigned                       pass_other:1; /* after another handler */
     unsigned                       admin_near:1; /* by a unix socket */
 } ngx_http_llm_loc_conf_t;
 

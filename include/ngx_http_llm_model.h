@@ -65,6 +65,8 @@ struct ngx_http_llm_model_s {
     ngx_uint_t                     line;
     ngx_array_t                    targets;      /* target_t, in file order */
     ngx_array_t                    aliases;      /* ngx_str_t */
+    ngx_array_t                    list;         /* ngx_str_t, for GET models
+                                                    beside exact and aliases */
     const ngx_http_llm_policy_t   *policy;       /* balance */
     ngx_http_complex_value_t      *value;        /* balance hash VALUE */
     unsigned                       wildcard:1;   /* a target is "*" */
@@ -107,6 +109,12 @@ typedef struct {                                 /* a name that resolves */
     ngx_str_t                      name;         /* less the final '*' */
     ngx_http_llm_model_t          *model;
 } ngx_http_llm_name_t;
+
+
+typedef struct {                                 /* an element of GET models */
+    ngx_str_t                      name;
+    ngx_http_llm_model_t          *model;
+} ngx_http_llm_listed_t;
 
 
 #endif /* _NGX_HTTP_LLM_MODEL_H_INCLUDED_ */

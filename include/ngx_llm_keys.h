@@ -43,5 +43,13 @@ ngx_uint_t ngx_llm_keys_allowed(ngx_llm_consumer_t *consumer,
 /* NULL: the consumer has no such var */
 ngx_str_t *ngx_llm_keys_var(ngx_llm_consumer_t *consumer, ngx_str_t *name);
 
+/*
+ * Sets having to the number of consumers that have the var, all to the number
+ * of consumers.  Letters of the name match in both cases, as nginx converts
+ * the names of variables to lower case.
+ */
+void ngx_llm_keys_count(ngx_llm_keys_t *keys, ngx_str_t *name,
+    ngx_uint_t *having, ngx_uint_t *all);
+
 
 #endif /* _NGX_LLM_KEYS_H_INCLUDED_ */

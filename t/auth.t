@@ -243,8 +243,10 @@ for ([ 'no JSON' => 'keys' ], [ 'an array' => '[]' ],
                                        { sha256 => uc $hash } ]) ],
      [ 'a day that is none' => one(keys => [ { sha256 => $hash,
                                     expires => '2027-02-30T00:00:00Z' } ]) ],
-     [ 'another zone' => one(keys => [ { sha256 => $hash,
-                                    expires => '2027-01-01T00:00:00+01:00' } ]) ],
+     [ 'an offset without a colon' => one(keys => [ { sha256 => $hash,
+                                    expires => '2027-01-01T00:00:00+0100' } ]) ],
+     [ 'a NUL in a time' => one(keys => [ { sha256 => $hash,
+                                    expires => "2027-01-01T00:00:00Z\0" } ]) ],
      [ 'a time that is a number' => one(keys => [ { sha256 => $hash,
                                     expires => 7 } ]) ],
      [ 'models that are no array' => one(models => 'x') ],
@@ -259,6 +261,30 @@ for ([ 'no JSON' => 'keys' ], [ 'an array' => '[]' ],
     isnt($status, 0, "refused: $what");
     like($said, qr/\[emerg\] .*bad\.json.* in .*:\d+/, '  with both files');
     unlike($said, qr/$hash/i, '  without the hash');
+}
+
+for my $time ('2027-01-01T00:00:00.5Z', '2027-01-01t00:00:00z',
+              '2027-01-01T00:00:00+05:30', '2016-12-31T23:59:60Z')
+{
+    is((check(one(keys => [ { sha256 => $hash, expires => $time } ])))[0], 0,
+       "\"expires\" may be $time");
+}
+
+{
+    my @many = map { { name => sprintf('team-%06d', $_),
+                       keys => [ { sha256 => sha256_hex("k$_") } ],
+                       vars => { tpm => '200k', region => 'eu' } } } 1 .. 100_000;
+    my $text = JSON::PP::encode_json({ consumers => \@many });
+    is((check($text . ' ' x (64 * 1024 * 1024 - length $text)))[0], 0,
+       '64 MiB with 100,000 consumers are read');
+    my ($status, $said) = check($text . ' ' x (64 * 1024 * 1024 + 1
+                                               - length $text));
+    isnt($status, 0, 'a byte more is refused');
+    like($said, qr/is larger than/, '  because of the size');
+    $many[99_999]{name} = 'team-000001';
+    ($status, $said) = check({ consumers => \@many });
+    like($said, qr/duplicate name of consumer "team-000001" in /,
+         'the last name of 100,000 is refused if it is the first one again');
 }
 
 for ([ 'no file' => "llm_keys $dir/none.json;", qr/failed \(2:/ ],

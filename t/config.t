@@ -197,6 +197,46 @@ END
 }
 
 
+for my $source ('$OPENAI_API_KEY', '"${OPENAI_API_KEY}"', '\'$sk-canary-url\'') {
+    refused("a key $source, as in a shell", <<"END", qr/"env:NAME"/);
+llm_provider p {
+    key $source;  # <-
+}
+END
+}
+
+for my $source ('"Bearer sk-canary-literal"', 'env:LLM_TEST_KEY',
+                '"bearer sk-canary-literal"')
+{
+    refused("a key with its own \"Bearer\": $source", <<"END",
+llm_provider p {
+    key $source;  # <-
+}
+END
+            qr/"key" of llm_provider "p" begins with "Bearer"/,
+            env => { LLM_TEST_KEY => 'Bearer sk-canary-env' });
+}
+
+for my $operation (qw(chat/completions completions embeddings responses models
+                      moderations images/generations audio/speech messages))
+{
+    for my $end ('', '/') {
+        refused("an endpoint that ends in $operation$end", <<"END",
+llm_provider p {
+    endpoint http://127.0.0.1:1/v1/$operation$end;  # <-
+}
+END
+                qr{"\Q$operation\E", .* use "http://127\.0\.0\.1:1/v1"});
+    }
+}
+
+accepted('endpoints with a path that only resembles an operation', <<'END');
+llm_provider a { endpoint http://127.0.0.1:1/models; }
+llm_provider b { endpoint http://127.0.0.1:1/my-completions; }
+llm_provider c { endpoint http://127.0.0.1:1/messages; }
+END
+
+
 # Headers and labels
 
 for my $name (qw(Connection connection Content-Length Transfer-Encoding
@@ -362,6 +402,38 @@ refused('llm_pass twice', $MODEL . "\n"
 
 refused('llm_pass with no model\'s name', $MODEL . "\n"
         . server("location /v1/ {\nllm_pass \"a b \"; } # <-"), qr/"a b "/);
+
+refused('llm_pass with the name of a provider', <<"END"
+llm_provider openai { endpoint http://127.0.0.1:1/v1; }
+llm_model default { target openai; }
+llm_model o* { target openai; }
+END
+        . server("location /v1/ {\nllm_pass openai; # <-\n}"),
+        qr/"llm_pass openai" names an llm_provider, .* "llm_pass;"/);
+
+refused('llm_pass with a model that does not exist', $MODEL . "\n"
+        . server("location /v1/ {\nllm_pass other; # <-\n}"),
+        qr/no llm_model for the model "other"/);
+
+accepted('llm_pass with a model, or an alias, that has a provider\'s name',
+         <<'END'
+llm_provider p { endpoint http://127.0.0.1:1/v1; }
+llm_provider q { endpoint http://127.0.0.1:1/v1; }
+llm_model p { target p; alias q; }
+END
+         . server('location /p/ { llm_pass p; } location /q/ { llm_pass q; }'));
+
+for my $other ('proxy_pass http://127.0.0.1:9;', 'fastcgi_pass 127.0.0.1:9;',
+               'empty_gif;')
+{
+    for ([ "beside $other", "$other\nllm_pass; # <-" ],
+         [ "before $other", "\nllm_pass; # <-\n$other" ])
+    {
+        refused("llm_pass $_->[0]", $MODEL . "\n"
+                . server("location /v1/ { $_->[1]\n}"),
+                qr{another content handler.* in location "/v1/"});
+    }
+}
 
 refused('llm_pass with an unknown variable', $MODEL . "\n"
         . server("location /v1/ { llm_pass \$nowhere; }"),

@@ -43,7 +43,7 @@ my %paths = (
     'no_path'   => '',          'slash'      => '/',
     'v1'        => '/v1',       'v1_slash'   => '/v1/',
     'v1_many'   => '/v1///',    'deep'       => '/a/b/openai/v1',
-    'escaped'   => '/a%20b/v1', 'operation'  => '/chat/completions',
+    'escaped'   => '/a%20b/v1', 'operation'  => '/my-chat-completions',
 );
 my $providers = join '', map {
     "llm_provider $_ { endpoint http://127.0.0.1:%%P%%$paths{$_}; }\n"

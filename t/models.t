@@ -7,6 +7,7 @@
 use FindBin qw($Bin);
 use lib "$Bin/lib";
 use LLM::Test;
+use Digest::SHA qw(sha256_hex);
 
 # every answer has spaces and an odd member order that nobody may tidy up
 my $ANSWER = qq({ "b": 1.0,\n "a" :[],"choices" : [{}],"data": [0],)
@@ -92,6 +93,65 @@ sub sent_model {
     json_is(get($strict, '/models')->body,
             { object => 'list', data => [ entry('only') ] },
             'prefixes are not listed');
+}
+
+
+# list
+
+{
+    my $keys = tempdir() . '/keys.json';
+    spew($keys, '{"consumers":[{"name":"a","models":["pre/*","re1"],"keys":'
+                . '[{"sha256":"' . sha256_hex('k') . '"}]}]}');
+    my $listing = LLM::Nginx->new(vars => { P => $p, KEYS => $keys },
+                                  http => <<'CONF');
+llm_provider p { endpoint http://127.0.0.1:%%P%%; }
+llm_keys %%KEYS%%;
+llm_model default { target p; list any-model another; list third; }
+llm_model exact { target p; alias nick; }
+llm_model pre/* { target p *; list pre/a pre/b; }
+llm_model ~^re[0-9]$ { target p; list re1; }
+server {
+    listen 127.0.0.1:%%PORT%%;
+    location / { llm_pass; }
+    location /auth/ { llm_auth on; llm_pass; }
+}
+CONF
+    my @all = qw(any-model another third exact nick pre/a pre/b re1);
+    json_is(get($listing, '/v1/models')->body,
+            { object => 'list', data => [ map { entry($_) } @all ] },
+            'names of list are listed beside exact names and aliases');
+    for my $name (qw(pre/b re1 third re2)) {
+        json_is(get($listing, "/v1/models/$name")->body, entry($name),
+                "GET models/$name is found, listed or not");
+    }
+    my $r = get($listing, '/auth/models',
+                headers => [ [ Authorization => 'Bearer k' ] ]);
+    json_is($r->body, { object => 'list',
+                        data => [ map { entry($_) } qw(pre/a pre/b re1) ] },
+            'a consumer sees those that it may use');
+    $listing->done;
+}
+
+for ([ 'an exact name', 'llm_model m { target p; list m; }',
+       qr/"list" directive is for prefixes/ ],
+     [ 'a name that the prefix does not match',
+       'llm_model m* { target p; list x; } llm_model default { target p; }',
+       qr/"x" in "list" of llm_model "m\*" is not a name that leads to/ ],
+     [ 'a name of another model',
+       'llm_model x { target p; } llm_model default { target p; list x; }',
+       qr/"x" in "list" of llm_model "default" is not a name/ ],
+     [ 'a prefix without the part for a target',
+       'llm_model m/* { target p *; list m/; }', qr/"m\/" in "list"/ ],
+     [ 'a name twice', 'llm_model m* { target p; list ma ma; }',
+       qr/duplicate name "ma" in "list" of llm_model "m\*"/ ],
+     [ 'a pattern', 'llm_model m* { target p; list m*; }',
+       qr/"m\*" in "list" of llm_model "m\*" has "\*"/ ])
+{
+    my ($what, $models, $why) = @$_;
+    my ($status, $text) = LLM::Nginx->check(http => 'llm_provider p {'
+        . " endpoint http://127.0.0.1:1/v1; } $models");
+    isnt($status, 0, "list with $what is refused");
+    like($text, $why, '  and says why');
 }
 
 for my $name (qw(zeta z-alias gpt-4o alpha gpt-5-mini vendor/any

@@ -8,7 +8,9 @@ use LLM::Test;
 use LLM::Metrics;
 
 my $dir = tempdir();
-spew("$dir/keys.json", '{"consumers":[]}');
+spew("$dir/keys.json", '{"consumers":[{"name":"a","vars":{"team":"t"}}]}');
+spew("$dir/some.json", '{"consumers":[{"name":"a","vars":{"tpm":"9"}},'
+                       . '{"name":"b"}]}');
 
 my $models = 'llm_provider p { endpoint http://127.0.0.1:1/v1; }'
            . 'llm_model m { target p; }';
@@ -37,27 +39,27 @@ sub taken {
 
 my $k = 'key=$remote_addr';
 
-refused(zone('tokens=1k/1m'), qr/"z" needs key=: who is charged/, 'no key');
-refused(zone('key= tokens=1k/1m'), qr/"key=" .* names nobody/, 'an empty key');
-refused(zone("$k $k tokens=1/1m"), qr/is the second of its kind/, 'two keys');
+refused(zone('tokens=1k/1m'), qr/no "key" parameter in llm_quota_zone "z"/, 'no key');
+refused(zone('key= tokens=1k/1m'), qr/"key=" .* is empty/, 'an empty key');
+refused(zone("$k $k tokens=1/1m"), qr/is duplicate/, 'two keys');
 refused(zone($k), qr/"z" has no limit/, 'no limit');
-refused(zone("$k tokens=1/1m tokens=2/1m"), qr/is the second of its kind/,
+refused(zone("$k tokens=1/1m tokens=2/1m"), qr/is duplicate/,
         'two of a kind');
-refused(zone("$k token=1/1m"), qr/"token=1\/1m" .* is not known/,
+refused(zone("$k token=1/1m"), qr/"token=1\/1m" .* is unknown/,
         'an unknown limit');
-refused(zone("$k redis_down=maybe tokens=1/1m"), qr/none of local, open/,
+refused(zone("$k redis_down=maybe tokens=1/1m"), qr/is not "local", "open" or "closed"/,
         'an unknown policy');
 
 for my $window ('0s', '61m', '2h', '1d', '90', 'week', '', '1m30s', '-1s') {
-    refused(zone("$k tokens=1k/$window"), qr/needs a window/,
+    refused(zone("$k tokens=1k/$window"), qr{has no valid window, use "/Ns", "/Nm" or},
             "the window \"$window\"");
 }
-refused(zone("$k tokens=1k"), qr/needs a window/, 'no window');
-refused(zone("$k concurrency=5/1m"), qr/is no number/,
+refused(zone("$k tokens=1k"), qr{has no valid window, use "/Ns", "/Nm" or}, 'no window');
+refused(zone("$k concurrency=5/1m"), qr/is not an integer/,
         'a window of concurrency');
 
 for my $n ('-1', '1.5', '1K', 'many', '', '99999999999999999999', '5000000g') {
-    refused(zone("$k tokens=$n/1m"), qr/is no number, or too large/,
+    refused(zone("$k tokens=$n/1m"), qr/is not an integer, which may end in "k"/,
             "$n tokens");
 }
 refused(zone("$k tokens=76g/1m"), qr/is too large for this window/,
@@ -65,7 +67,7 @@ refused(zone("$k tokens=76g/1m"), qr/is too large for this window/,
 refused(zone("$k tokens=2g/1h"), qr/is too large for this window/,
         '  with the window');
 for my $usd ('-1', '1e3', '5k', '4503600', '0.0000000001') {
-    refused(zone("$k cost=$usd/day"), qr/is no amount of USD|unknown "5"|invalid/,
+    refused(zone("$k cost=$usd/day"), qr/is not an amount of USD/,
             "$usd USD");
 }
 refused("llm_quota_zone z $k tokens=1/1m; " . zone("$k tokens=1/1m"),
@@ -98,6 +100,43 @@ taken("llm_keys $dir/keys.json; "
       . zone('key=$llm_consumer_team tokens=1/1m'), '  a var is no identity');
 taken("llm_keys $dir/keys.json; llm_quota_zone z key=\$llm_consumer tokens=1/1m; "
       . server('llm_auth on;', 'llm_quota z;'), '  and for a server\'s locations');
+
+# Variables that could never have a value
+
+for my $limit ('cost=$5/day', 'cost=$50/1h', 'cost=US$5/day', 'tokens=$1/1m',
+               'requests=$9k/1m', 'concurrency=$4')
+{
+    refused(zone("$k $limit"), qr/"\Q$limit\E" .* has "\$" before a digit/,
+            "$limit, a capture, is refused");
+}
+
+for my $text ('tokens=$llm_consumer_tmp/1m', 'cost=${llm_consumer_usd}/day',
+              'concurrency=$LLM_Consumer_TMP', 'requests=${llm_consumer_rpm}k/1m')
+{
+    (my $value = $text) =~ s{/1m|/day}{};
+    refused("llm_keys $dir/some.json; " . zone("$k $text"),
+            qr/"\Q$value\E" of llm_quota_zone "z" is always empty, .* in .*:\d+/,
+            "$text is refused if no consumer has the var");
+}
+
+refused("llm_keys $dir/some.json; "
+        . zone('key=$remote_addr-$llm_consumer_org tokens=1/1m'),
+        qr/always empty, no consumer of "llm_keys" has the var "org"/,
+        'a key with a var is refused if no consumer has it');
+refused(zone("$k tokens=\$llm_consumer_tpm/1m"), qr/needs "llm_keys"/,
+        'a limit from a var is refused without llm_keys');
+refused('llm_quota_zone z key=$LLM_Consumer tokens=1/1m; '
+        . "llm_keys $dir/keys.json; " . server('llm_quota z;'),
+        qr/has the key \$llm_consumer, but/,
+        'the key in upper case is refused where llm_auth is off');
+like(taken("llm_keys $dir/some.json; " . zone("$k tokens=\$llm_consumer_tpm/1m"),
+           'a limit from a var that one consumer has is accepted'),
+     qr/\[warn\].* is empty for 1 of 2 consumers of "llm_keys"/,
+     '  with a warning for the consumer without it');
+unlike(taken("llm_keys $dir/keys.json; "
+             . zone("$k tokens=\$llm_consumer_team/1m"),
+             'a limit from a var that all consumers have is accepted'),
+       qr/\[warn\]/, '  without a warning');
 
 refused(zone("$k cost=1/day"),
         qr/limits cost, but the price of target "p" of llm_model "m" is not known in .*:\d+/,

@@ -1,6 +1,6 @@
 /*
- * GET models and models/NAME: what may be asked for, answered here.  A name
- * is there if it resolves, listed or not.
+ * GET models and models/NAME, answered by nginx itself.  models/NAME is found
+ * if the name resolves to an llm_model, whether it is listed or not.
  */
 
 
@@ -12,6 +12,8 @@ static ngx_int_t ngx_http_llm_models_list(ngx_http_request_t *r,
     ngx_http_llm_main_conf_t *lmcf, ngx_str_t *body);
 static ngx_int_t ngx_http_llm_models_one(ngx_http_request_t *r,
     ngx_str_t *name, ngx_str_t *body);
+static size_t ngx_http_llm_models_len(ngx_str_t *name);
+static u_char *ngx_http_llm_models_print(u_char *p, ngx_str_t *name);
 
 
 ngx_int_t
@@ -49,62 +51,52 @@ ngx_http_llm_models(ngx_http_request_t *r)
 }
 
 
-/* exact names and aliases that the caller may use, in the order of the file */
+/* the names that the consumer may use, in the order of the configuration */
 
 static ngx_int_t
 ngx_http_llm_models_list(ngx_http_request_t *r,
     ngx_http_llm_main_conf_t *lmcf, ngx_str_t *body)
 {
-    u_char                    *p;
-    ngx_str_t                 *name, *alias;
-    ngx_uint_t                 i, n;
-    ngx_http_llm_model_t     **model;
-    ngx_http_llm_loc_conf_t   *llcf;
+    u_char                 *p;
+    size_t                  len;
+    ngx_uint_t              i, n;
+    ngx_http_llm_listed_t  *listed;
 
-    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+    listed = lmcf->listed.elts;
+    len = sizeof("{\"object\":\"list\",\"data\":[]}");
 
-    *body = lmcf->list;
-
-    if (!llcf->auth) {
-        return NGX_OK;
+    for (i = 0; i < lmcf->listed.nelts; i++) {
+        len += ngx_http_llm_models_len(&listed[i].name) + 1;
     }
 
-    /* no more than all of them */
-
-    p = ngx_pnalloc(r->pool, lmcf->list.len + 1);
+    p = ngx_pnalloc(r->pool, len);
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     body->data = p;
+    n = 0;
 
     p = ngx_sprintf(p, "{\"object\":\"list\",\"data\":[");
 
-    model = lmcf->models.elts;
+    for (i = 0; i < lmcf->listed.nelts; i++) {
 
-    for (i = 0; i < lmcf->models.nelts; i++) {
-
-        alias = model[i]->aliases.elts;
-
-        for (n = 0; n <= model[i]->aliases.nelts; n++) {
-
-            name = n ? &alias[n - 1] : &model[i]->pattern;
-
-            if ((n || model[i]->exact)
-                && ngx_http_llm_auth_allowed(r, name, model[i]))
-            {
-                p = ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
-                                   "\"created\":0,\"owned_by\":\"llm\"},",
-                                name);
-            }
+        if (!ngx_http_llm_auth_allowed(r, &listed[i].name, listed[i].model)) {
+            continue;
         }
-    }
 
-    if (p[-1] == ',') {
-        p--;
+        if (n++) {
+            *p++ = ',';
+        }
+
+        p = ngx_http_llm_models_print(p, &listed[i].name);
     }
 
     body->len = ngx_sprintf(p, "]}") - body->data;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm models: %ui of %ui names listed", n,
+                   lmcf->listed.nelts);
 
     return NGX_OK;
 }
@@ -139,17 +131,31 @@ ngx_http_llm_models_one(ngx_http_request_t *r, ngx_str_t *name,
                                   NULL);
     }
 
-    p = ngx_pnalloc(r->pool, name->len
-                             + sizeof("{\"id\":\"\",\"object\":\"model\","
-                                      "\"created\":0,\"owned_by\":\"llm\"}"));
+    p = ngx_pnalloc(r->pool, ngx_http_llm_models_len(name));
     if (p == NULL) {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
     body->data = p;
-    body->len = ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
-                               "\"created\":0,\"owned_by\":\"llm\"}", name)
-                - p;
+    body->len = ngx_http_llm_models_print(p, name) - p;
 
     return NGX_OK;
+}
+
+
+/* names are printable and have no byte that JSON escapes */
+
+static size_t
+ngx_http_llm_models_len(ngx_str_t *name)
+{
+    return name->len + sizeof("{\"id\":\"\",\"object\":\"model\","
+                              "\"created\":0,\"owned_by\":\"llm\"}");
+}
+
+
+static u_char *
+ngx_http_llm_models_print(u_char *p, ngx_str_t *name)
+{
+    return ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
+                          "\"created\":0,\"owned_by\":\"llm\"}", name);
 }

@@ -42,8 +42,13 @@ char *ngx_http_llm_target_conf_balance(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 char *ngx_http_llm_model_conf_alias(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
+char *ngx_http_llm_model_conf_list(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
 
-/* resolves targets, sorts names, writes the list; NGX_OK or NGX_ERROR */
+/*
+ * Resolves targets, sorts names and collects those that GET models shows, after
+ * http {} is parsed.  Returns NGX_OK or NGX_ERROR (logged).
+ */
 ngx_int_t ngx_http_llm_model_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 

@@ -52,6 +52,15 @@ static ngx_conf_enum_t  ngx_http_llm_quota_outputs[] = {
 };
 
 
+static ngx_conf_enum_t  ngx_http_llm_log_levels[] = {
+    { ngx_string("info"), NGX_LOG_INFO },
+    { ngx_string("notice"), NGX_LOG_NOTICE },
+    { ngx_string("warn"), NGX_LOG_WARN },
+    { ngx_string("error"), NGX_LOG_ERR },
+    { ngx_null_string, 0 }
+};
+
+
 static ngx_conf_enum_t  ngx_http_llm_cache_samplings[] = {
     { ngx_string("deterministic"), NGX_HTTP_LLM_CACHE_DETERMINISTIC },
     { ngx_string("any"), NGX_HTTP_LLM_CACHE_ANY },
@@ -246,6 +255,13 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       NGX_HTTP_LOC_CONF_OFFSET,
       offsetof(ngx_http_llm_loc_conf_t, quota_output),
       &ngx_http_llm_quota_outputs },
+
+    { ngx_string("llm_log_level"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_enum_slot,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      offsetof(ngx_http_llm_loc_conf_t, log_level),
+      &ngx_http_llm_log_levels },
 
     { ngx_string("llm_cache_zone"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
@@ -488,6 +504,13 @@ static ngx_command_t  ngx_http_llm_commands[] = {
     { ngx_string("alias"),
       NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_1MORE,
       ngx_http_llm_model_conf_alias,
+      NGX_HTTP_LOC_CONF_OFFSET,
+      0,
+      NULL },
+
+    { ngx_string("list"),
+      NGX_HTTP_LLM_MODEL_CONF|NGX_CONF_1MORE,
+      ngx_http_llm_model_conf_list,
       NGX_HTTP_LOC_CONF_OFFSET,
       0,
       NULL },

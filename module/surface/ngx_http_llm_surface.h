@@ -8,6 +8,7 @@
 
 #include <ngx_http_llm.h>
 #include "ngx_http_llm_block.h"
+#include "ngx_http_llm_quota_conf.h"
 
 
 /* conf: main and location configuration */
@@ -74,24 +75,6 @@ char *ngx_http_llm_price_conf_param(ngx_conf_t *cf,
 
 /* after model_init: the prices that no request can change */
 void ngx_http_llm_price_conf_init(ngx_http_llm_main_conf_t *lmcf);
-
-
-/* quota_conf: llm_quota_zone and llm_quota */
-
-char *ngx_http_llm_quota_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-char *ngx_http_llm_quota_conf_apply(ngx_conf_t *cf, ngx_command_t *cmd,
-    void *conf);
-
-/* all that is named is defined; then the store, if one is needed */
-char *ngx_http_llm_quota_conf_init(ngx_conf_t *cf,
-    ngx_http_llm_main_conf_t *lmcf);
-ngx_int_t ngx_http_llm_quota_conf_store(ngx_conf_t *cf,
-    ngx_http_llm_main_conf_t *lmcf);
-
-/* Checks that the zones of a location have an identity and prices. */
-char *ngx_http_llm_quota_conf_check(ngx_conf_t *cf,
-    ngx_http_llm_loc_conf_t *llcf);
 
 
 /* metrics_page, status, admin, purge: content handlers */

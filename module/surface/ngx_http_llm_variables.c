@@ -25,6 +25,8 @@ static ngx_int_t ngx_http_llm_value_operation(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_model(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
+static ngx_int_t ngx_http_llm_value_pattern(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_provider(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_str_t *value);
 static ngx_int_t ngx_http_llm_value_target(ngx_http_request_t *r,
@@ -75,6 +77,7 @@ static ngx_http_variable_t  ngx_http_llm_vars[] = {
       NGX_HTTP_VAR_NOCACHEABLE|NGX_HTTP_VAR_PREFIX, 0 },
     ngx_http_llm_var("operation", ngx_http_llm_value_operation),
     ngx_http_llm_var("model", ngx_http_llm_value_model),
+    ngx_http_llm_var("pattern", ngx_http_llm_value_pattern),
     ngx_http_llm_var("provider", ngx_http_llm_value_provider),
     ngx_http_llm_var("target_model", ngx_http_llm_value_target),
     ngx_http_llm_var("stream", ngx_http_llm_value_stream),
@@ -233,6 +236,20 @@ ngx_http_llm_value_model(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
     ngx_str_t *value)
 {
     *value = charge->requested;
+
+    return NGX_OK;
+}
+
+
+/* the llm_model of the request, known before quotas are evaluated */
+
+static ngx_int_t
+ngx_http_llm_value_pattern(ngx_http_request_t *r,
+    ngx_http_llm_charge_t *charge, ngx_str_t *value)
+{
+    if (charge->model) {
+        *value = charge->model->pattern;
+    }
 
     return NGX_OK;
 }

@@ -1,19 +1,20 @@
 /*
- * The keys file: who may ask, with which keys, for which models.  A key is
- * looked up by its SHA-256 in a sorted table; whoever measures how long that
- * takes learns about hashes, not about keys.
+ * The keys file: consumers, the hashes of their keys, the models they may use.
+ * A key is looked up by its SHA-256 in a sorted table, so that the time of the
+ * lookup depends on the hash and not on the bytes of the key.
  */
 
 
 #include <ngx_llm_keys.h>
 #include <ngx_llm_digest.h>
+#include <ngx_llm_time.h>
 #include "ngx_llm_json_file.h"
 
 #include <jansson.h>
 #include <openssl/crypto.h>
 
 
-#define NGX_LLM_KEYS_FILE      (16 * 1024 * 1024)  /* bytes, at most */
+#define NGX_LLM_KEYS_FILE      (64 * 1024 * 1024)  /* bytes, at most */
 #define NGX_LLM_KEYS_NAME      128                 /* of a consumer */
 
 
@@ -53,7 +54,6 @@ static ngx_int_t ngx_llm_keys_keys(ngx_llm_keys_reader_t *reader,
 static ngx_int_t ngx_llm_keys_key(ngx_llm_keys_reader_t *reader,
     ngx_llm_consumer_t *consumer, json_t *object);
 static ngx_int_t ngx_llm_keys_digest(const char *hex, u_char *digest);
-static time_t ngx_llm_keys_time(const char *text);
 static ngx_int_t ngx_llm_keys_models(ngx_llm_keys_reader_t *reader,
     ngx_llm_consumer_t *consumer, json_t *value);
 static ngx_int_t ngx_llm_keys_vars(ngx_llm_keys_reader_t *reader,
@@ -61,13 +61,15 @@ static ngx_int_t ngx_llm_keys_vars(ngx_llm_keys_reader_t *reader,
 static ngx_int_t ngx_llm_keys_copy(ngx_pool_t *pool, json_t *string,
     ngx_str_t *copy);
 static ngx_int_t ngx_llm_keys_sort(ngx_llm_keys_reader_t *reader);
+static int ngx_libc_cdecl ngx_llm_keys_compare_names(const void *one,
+    const void *two);
 static int ngx_libc_cdecl ngx_llm_keys_compare(const void *one,
     const void *two);
 static ngx_int_t ngx_llm_keys_wrong(ngx_llm_keys_reader_t *reader,
     ngx_llm_consumer_t *consumer, const char *what);
 
 
-/* of a consumer; the name is read first, for what is said of the others */
+/* of a consumer; the name is read first, as messages about others have it */
 
 static const struct {
     const char              *name;
@@ -132,12 +134,13 @@ ngx_llm_keys_root(ngx_llm_keys_reader_t *reader, json_t *root)
     consumers = json_object_get(root, "consumers");
 
     if (!json_is_array(consumers)) {
-        return ngx_llm_keys_wrong(reader, NULL, "no array \"consumers\"");
+        return ngx_llm_keys_wrong(reader, NULL,
+                                  "\"consumers\" is not an array");
     }
 
     if (json_object_size(root) != 1) {
         return ngx_llm_keys_wrong(reader, NULL,
-                                  "a member beside \"consumers\"");
+                                  "unknown member beside \"consumers\"");
     }
 
     for (i = 0; i < json_array_size(consumers); i++) {
@@ -163,7 +166,7 @@ ngx_llm_keys_consumer(ngx_llm_keys_reader_t *reader, json_t *object)
 
     if (!json_is_object(object)) {
         return ngx_llm_keys_wrong(reader, NULL,
-                                  "a consumer that is no object");
+                                  "a consumer is not an object");
     }
 
     consumer = ngx_pcalloc(reader->cf->pool, sizeof(ngx_llm_consumer_t));
@@ -184,7 +187,7 @@ ngx_llm_keys_consumer(ngx_llm_keys_reader_t *reader, json_t *object)
 
             if (i == 0) {
                 return ngx_llm_keys_wrong(reader, NULL,
-                                          "a consumer without \"name\"");
+                                          "no \"name\" of a consumer");
             }
 
             continue;
@@ -199,26 +202,25 @@ ngx_llm_keys_consumer(ngx_llm_keys_reader_t *reader, json_t *object)
 
     return (known == json_object_size(object))
            ? NGX_OK : ngx_llm_keys_wrong(reader, consumer,
-                                         "an unknown member");
+                                         "unknown member");
 }
 
 
-/* it is logged, and becomes part of other names: ASCII that can be seen */
+/* restricted to printable ASCII, as logs and metrics print the name as it is */
 
 static ngx_int_t
 ngx_llm_keys_name(ngx_llm_keys_reader_t *reader,
     ngx_llm_consumer_t *consumer, json_t *value)
 {
-    size_t                i, len;
-    const u_char         *name;
-    ngx_llm_consumer_t  **other;
+    size_t         i, len;
+    const u_char  *name;
 
     name = (const u_char *) json_string_value(value);
     len = json_string_length(value);
 
     if (name == NULL || len == 0 || len > NGX_LLM_KEYS_NAME) {
         return ngx_llm_keys_wrong(reader, NULL,
-                                  "a \"name\" that is not 1 to 128 bytes");
+                                  "\"name\" is not a string of 1 to 128 bytes");
     }
 
     for (i = 0; i < len; i++) {
@@ -226,29 +228,12 @@ ngx_llm_keys_name(ngx_llm_keys_reader_t *reader,
             || name[i] == '\\')
         {
             return ngx_llm_keys_wrong(reader, NULL,
-                                      "a \"name\" with other bytes than "
+                                      "\"name\" has a byte that is not "
                                       "printable ASCII");
         }
     }
 
-    if (ngx_llm_keys_copy(reader->cf->pool, value, &consumer->name)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    other = reader->keys->consumers.elts;
-
-    for (i = 0; i + 1 < reader->keys->consumers.nelts; i++) {
-
-        if (other[i]->name.len == len
-            && ngx_memcmp(other[i]->name.data, name, len) == 0)
-        {
-            return ngx_llm_keys_wrong(reader, consumer, "a duplicate name");
-        }
-    }
-
-    return NGX_OK;
+    return ngx_llm_keys_copy(reader->cf->pool, value, &consumer->name);
 }
 
 
@@ -259,7 +244,7 @@ ngx_llm_keys_keys(ngx_llm_keys_reader_t *reader,
     size_t  i;
 
     if (!json_is_array(value)) {
-        return ngx_llm_keys_wrong(reader, consumer, "\"keys\" is no array");
+        return ngx_llm_keys_wrong(reader, consumer, "\"keys\" is not an array");
     }
 
     for (i = 0; i < json_array_size(value); i++) {
@@ -281,6 +266,7 @@ ngx_llm_keys_key(ngx_llm_keys_reader_t *reader, ngx_llm_consumer_t *consumer,
 {
     size_t                 known;
     json_t                *hash, *expires;
+    int64_t                time;
     ngx_llm_keys_entry_t  *entry;
 
     hash = json_object_get(object, "sha256");
@@ -289,7 +275,7 @@ ngx_llm_keys_key(ngx_llm_keys_reader_t *reader, ngx_llm_consumer_t *consumer,
 
     if (!json_is_object(object) || known != json_object_size(object)) {
         return ngx_llm_keys_wrong(reader, consumer,
-                                  "a key that has more than \"sha256\" and "
+                                  "a key is not an object of \"sha256\" and "
                                   "\"expires\"");
     }
 
@@ -306,22 +292,29 @@ ngx_llm_keys_key(ngx_llm_keys_reader_t *reader, ngx_llm_consumer_t *consumer,
            != NGX_OK)
     {
         return ngx_llm_keys_wrong(reader, consumer,
-                                  "a \"sha256\" that is not 64 hexadecimal "
-                                  "digits");
+                                  "\"sha256\" is not 64 hexadecimal digits in "
+                                  "a key");
     }
 
     if (expires == NULL) {
         return NGX_OK;
     }
 
-    entry->expires = json_is_string(expires)
-                     ? ngx_llm_keys_time(json_string_value(expires))
-                     : NGX_ERROR;
+    if (!json_is_string(expires)
+        || ngx_llm_time_read((const u_char *) json_string_value(expires),
+                             json_string_length(expires), &time)
+           != NGX_OK)
+    {
+        return ngx_llm_keys_wrong(reader, consumer,
+                                  "invalid \"expires\", use a time such as "
+                                  "\"2027-01-01T00:00:00Z\" for a key");
+    }
 
-    return (entry->expires != NGX_ERROR)
-           ? NGX_OK : ngx_llm_keys_wrong(reader, consumer,
-                                         "an \"expires\" that is not as "
-                                         "\"2027-01-01T00:00:00Z\"");
+    /* 0 means that the key does not expire */
+
+    entry->expires = (time_t) ngx_max(time, 1);
+
+    return NGX_OK;
 }
 
 
@@ -350,47 +343,6 @@ ngx_llm_keys_digest(const char *hex, u_char *digest)
 }
 
 
-/* RFC 3339, in UTC */
-
-static time_t
-ngx_llm_keys_time(const char *text)
-{
-    int           year, month, day, hour, minute, second, end;
-    char          zone;
-    time_t        time;
-    struct tm     tm;
-
-    end = 0;
-
-    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%c%n", &year, &month, &day,
-               &hour, &minute, &second, &zone, &end)
-        != 7
-        || end != (int) sizeof("2027-01-01T00:00:00Z") - 1
-        || text[end] != '\0' || zone != 'Z'
-        || year < 1970 || month < 1 || month > 12 || day < 1 || day > 31
-        || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0
-        || second > 60)
-    {
-        return NGX_ERROR;
-    }
-
-    ngx_memzero(&tm, sizeof(struct tm));
-
-    tm.tm_year = year - 1900;
-    tm.tm_mon = month - 1;
-    tm.tm_mday = day;
-    tm.tm_hour = hour;
-    tm.tm_min = minute;
-    tm.tm_sec = second;
-
-    time = timegm(&tm);
-
-    /* the 31st of February would be in March */
-
-    return (tm.tm_mday == day) ? ngx_max(time, 1) : NGX_ERROR;
-}
-
-
 static ngx_int_t
 ngx_llm_keys_models(ngx_llm_keys_reader_t *reader,
     ngx_llm_consumer_t *consumer, json_t *value)
@@ -400,7 +352,8 @@ ngx_llm_keys_models(ngx_llm_keys_reader_t *reader,
     ngx_str_t  *name;
 
     if (!json_is_array(value)) {
-        return ngx_llm_keys_wrong(reader, consumer, "\"models\" is no array");
+        return ngx_llm_keys_wrong(reader, consumer,
+                                  "\"models\" is not an array");
     }
 
     consumer->models = ngx_array_create(reader->cf->pool,
@@ -416,7 +369,7 @@ ngx_llm_keys_models(ngx_llm_keys_reader_t *reader,
 
         if (json_string_length(model) == 0) {
             return ngx_llm_keys_wrong(reader, consumer,
-                                      "a model that is no name");
+                                      "an element of \"models\" is not a name");
         }
 
         name = ngx_array_push(consumer->models);
@@ -429,7 +382,8 @@ ngx_llm_keys_models(ngx_llm_keys_reader_t *reader,
 
         if (ngx_strlchr(name->data, name->data + name->len - 1, '*')) {
             return ngx_llm_keys_wrong(reader, consumer,
-                                      "a model with \"*\" before its end");
+                                      "\"*\" before the end of an element of "
+                                      "\"models\"");
         }
     }
 
@@ -437,7 +391,7 @@ ngx_llm_keys_models(ngx_llm_keys_reader_t *reader,
 }
 
 
-/* $llm_consumer_NAME: names of variables, which nginx has in lower case */
+/* names are in lower case, as nginx converts $llm_consumer_NAME to it */
 
 static ngx_int_t
 ngx_llm_keys_vars(ngx_llm_keys_reader_t *reader,
@@ -448,7 +402,8 @@ ngx_llm_keys_vars(ngx_llm_keys_reader_t *reader,
     ngx_keyval_t  *var;
 
     if (!json_is_object(value)) {
-        return ngx_llm_keys_wrong(reader, consumer, "\"vars\" is no object");
+        return ngx_llm_keys_wrong(reader, consumer,
+                                  "\"vars\" is not an object");
     }
 
     consumer->vars = ngx_array_create(reader->cf->pool,
@@ -470,8 +425,8 @@ ngx_llm_keys_vars(ngx_llm_keys_reader_t *reader,
 
         if (p == name || *p != '\0' || !json_is_string(text)) {
             return ngx_llm_keys_wrong(reader, consumer,
-                                      "a var that is not a name of a-z, 0-9 "
-                                      "and \"_\" with a string");
+                                      "\"vars\" has a name other than a-z, 0-9 "
+                                      "and \"_\", or not a string");
         }
 
         var = ngx_array_push(consumer->vars);
@@ -512,11 +467,26 @@ ngx_llm_keys_copy(ngx_pool_t *pool, json_t *string, ngx_str_t *copy)
 }
 
 
+/* sorts keys for the lookup, consumers to find duplicate names in N log N */
+
 static ngx_int_t
 ngx_llm_keys_sort(ngx_llm_keys_reader_t *reader)
 {
     ngx_uint_t             i;
+    ngx_llm_consumer_t   **consumer;
     ngx_llm_keys_entry_t  *entry;
+
+    consumer = reader->keys->consumers.elts;
+
+    ngx_qsort(consumer, reader->keys->consumers.nelts, sizeof(void *),
+              ngx_llm_keys_compare_names);
+
+    for (i = 1; i < reader->keys->consumers.nelts; i++) {
+
+        if (ngx_llm_keys_compare_names(&consumer[i - 1], &consumer[i]) == 0) {
+            return ngx_llm_keys_wrong(reader, consumer[i], "duplicate name");
+        }
+    }
 
     entry = reader->keys->entries.elts;
 
@@ -527,11 +497,25 @@ ngx_llm_keys_sort(ngx_llm_keys_reader_t *reader)
 
         if (ngx_llm_keys_compare(&entry[i - 1], &entry[i]) == 0) {
             return ngx_llm_keys_wrong(reader, entry[i].consumer,
-                                      "a key that is there twice");
+                                      "duplicate \"sha256\"");
         }
     }
 
     return NGX_OK;
+}
+
+
+static int ngx_libc_cdecl
+ngx_llm_keys_compare_names(const void *one, const void *two)
+{
+    ngx_llm_consumer_t  *first = *(ngx_llm_consumer_t **) one;
+    ngx_llm_consumer_t  *second = *(ngx_llm_consumer_t **) two;
+
+    if (first->name.len != second->name.len) {
+        return (first->name.len < second->name.len) ? -1 : 1;
+    }
+
+    return ngx_memcmp(first->name.data, second->name.data, first->name.len);
 }
 
 
@@ -661,4 +645,39 @@ ngx_llm_keys_var(ngx_llm_consumer_t *consumer, ngx_str_t *name)
     }
 
     return NULL;
+}
+
+
+void
+ngx_llm_keys_count(ngx_llm_keys_t *keys, ngx_str_t *name, ngx_uint_t *having,
+    ngx_uint_t *all)
+{
+    ngx_uint_t            i, n;
+    ngx_keyval_t         *var;
+    ngx_llm_consumer_t  **consumer;
+
+    consumer = keys->consumers.elts;
+
+    *all = keys->consumers.nelts;
+    *having = 0;
+
+    for (i = 0; i < *all; i++) {
+
+        if (consumer[i]->vars == NULL) {
+            continue;
+        }
+
+        var = consumer[i]->vars->elts;
+
+        for (n = 0; n < consumer[i]->vars->nelts; n++) {
+
+            if (var[n].key.len == name->len
+                && ngx_strncasecmp(var[n].key.data, name->data, name->len)
+                   == 0)
+            {
+                (*having)++;
+                break;
+            }
+        }
+    }
 }

@@ -36,6 +36,17 @@ ngx_llm_secret_read(ngx_conf_t *cf, ngx_str_t *source, ngx_str_t *secret)
         return ngx_llm_secret_file(cf, &name, secret);
     }
 
+    if (source->len && source->data[0] == '$') {
+
+        /* printed without its value, which may be a password */
+
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "variables are not supported in \"%V\", use "
+                           "\"env:NAME\" or \"file:PATH\"",
+                           (ngx_str_t *) cf->args->elts);
+        return NGX_ERROR;
+    }
+
     *secret = *source;
     ngx_str_null(&none);
 

@@ -541,9 +541,10 @@ static ngx_int_t
 ngx_http_llm_quota_refused(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge)
 {
-    ngx_uint_t          i;
-    ngx_llm_claim_t    *claim, *first;
-    ngx_llm_reserve_t  *res;
+    ngx_uint_t                i;
+    ngx_llm_claim_t          *claim, *first;
+    ngx_llm_reserve_t        *res;
+    ngx_http_llm_loc_conf_t  *llcf;
 
     res = &charge->quota.reserve;
     first = NULL;
@@ -575,7 +576,9 @@ ngx_http_llm_quota_refused(ngx_http_request_t *r,
     ngx_http_llm_quota_count(r, NGX_LLM_SERIES_REFUSED, &first->zone,
                              ngx_http_llm_quota_names[first->refuses]);
 
-    ngx_log_error(NGX_LOG_INFO, r->connection->log, 0,
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    ngx_log_error(llcf->log_level, r->connection->log, 0,
                   "llm_quota_zone \"%V\" refuses the request by its %s, for "
                   "%L ms", &first->zone,
                   ngx_http_llm_quota_names[first->refuses],

@@ -12,7 +12,7 @@
 
 
 static u_char *ngx_http_llm_route_end(u_char *start, u_char *last);
-static u_char *ngx_http_llm_route_suffix(u_char *start, u_char *last,
+static u_char *ngx_http_llm_route_start(u_char *start, u_char *last,
     ngx_str_t *suffix);
 static ngx_int_t ngx_http_llm_route_regex(ngx_http_llm_main_conf_t *lmcf,
     ngx_log_t *log, ngx_str_t *name, ngx_http_llm_model_t **model);
@@ -61,20 +61,16 @@ static ngx_http_llm_operation_t  ngx_http_llm_operations[] = {
 ngx_http_llm_operation_t *
 ngx_http_llm_route_operation(ngx_http_request_t *r)
 {
-    u_char                    *last;
     ngx_str_t                  name;
     ngx_http_llm_operation_t  *op;
 
-    last = ngx_http_llm_route_end(r->uri.data, r->uri.data + r->uri.len);
+    op = ngx_http_llm_route_suffix(&r->uri);
 
-    for (op = ngx_http_llm_operations; op->name.len; op++) {
-
-        if (ngx_http_llm_route_suffix(r->uri.data, last, &op->suffix)) {
-            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
-                           "llm operation \"%V\" of path \"%V\"",
-                           &op->suffix, &r->uri);
-            return op;
-        }
+    if (op) {
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm operation \"%V\" of path \"%V\"",
+                       &op->suffix, &r->uri);
+        return op;
     }
 
     ngx_http_llm_route_models_name(r, &name);
@@ -83,9 +79,33 @@ ngx_http_llm_route_operation(ngx_http_request_t *r)
                    "llm operation \"%s\" of path \"%V\"",
                    name.len ? "models/NAME" : "none", &r->uri);
 
-    /* the last row of the table is models */
+    if (name.len == 0) {
+        return NULL;
+    }
 
-    return name.len ? op - 1 : NULL;
+    /* models is the last row of the table */
+
+    return &ngx_http_llm_operations[sizeof(ngx_http_llm_operations)
+                                    / sizeof(ngx_http_llm_operation_t) - 2];
+}
+
+
+ngx_http_llm_operation_t *
+ngx_http_llm_route_suffix(ngx_str_t *path)
+{
+    u_char                    *last;
+    ngx_http_llm_operation_t  *op;
+
+    last = ngx_http_llm_route_end(path->data, path->data + path->len);
+
+    for (op = ngx_http_llm_operations; op->name.len; op++) {
+
+        if (ngx_http_llm_route_start(path->data, last, &op->suffix)) {
+            return op;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -109,7 +129,7 @@ ngx_http_llm_route_end(u_char *start, u_char *last)
  */
 
 static u_char *
-ngx_http_llm_route_suffix(u_char *start, u_char *last, ngx_str_t *suffix)
+ngx_http_llm_route_start(u_char *start, u_char *last, ngx_str_t *suffix)
 {
     u_char  *p, *s;
 
@@ -143,7 +163,7 @@ ngx_http_llm_route_deployment(ngx_http_request_t *r,
 
     start = r->uri.data;
     last = ngx_http_llm_route_end(start, start + r->uri.len);
-    last = ngx_http_llm_route_suffix(start, last, &operation->suffix);
+    last = ngx_http_llm_route_start(start, last, &operation->suffix);
 
     if (last == NULL) {
         return;
@@ -153,7 +173,7 @@ ngx_http_llm_route_deployment(ngx_http_request_t *r,
 
     for (p = start; p < last; p++) {
 
-        if (*p != '/' || !ngx_http_llm_route_suffix(start, p, &deployments)) {
+        if (*p != '/' || !ngx_http_llm_route_start(start, p, &deployments)) {
             continue;
         }
 

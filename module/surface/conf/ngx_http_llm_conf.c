@@ -16,6 +16,10 @@
 
 static ngx_int_t ngx_http_llm_conf_zone(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
+static char *ngx_http_llm_conf_check_pass(ngx_conf_t *cf,
+    ngx_http_llm_loc_conf_t *llcf);
+static char *ngx_http_llm_conf_check_name(ngx_conf_t *cf,
+    ngx_http_llm_loc_conf_t *llcf);
 static ngx_int_t ngx_http_llm_conf_status(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_str_t *value);
 
@@ -53,6 +57,9 @@ ngx_http_llm_conf_create_main(ngx_conf_t *cf)
            != NGX_OK
         || ngx_array_init(&lmcf->prefixes, cf->pool, 4,
                           sizeof(ngx_http_llm_name_t))
+           != NGX_OK
+        || ngx_array_init(&lmcf->listed, cf->pool, 4,
+                          sizeof(ngx_http_llm_listed_t))
            != NGX_OK)
     {
         return NULL;
@@ -186,6 +193,7 @@ ngx_http_llm_conf_create_loc(ngx_conf_t *cf)
     llcf->meter = NGX_CONF_UNSET;
     llcf->quota = NGX_CONF_UNSET_PTR;
     llcf->quota_output = NGX_CONF_UNSET_UINT;
+    llcf->log_level = NGX_CONF_UNSET_UINT;
     ngx_http_llm_cache_conf_create(&llcf->cache);
     llcf->provider_header = NGX_CONF_UNSET;
     llcf->intercept_errors = NGX_CONF_UNSET;
@@ -261,6 +269,10 @@ ngx_http_llm_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
 
+    if (ngx_http_llm_conf_check_pass(cf, conf) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
     /* as proxy_pass: the hidden locations of "if" and limit_except */
 
     if (clcf->noname && !conf->pass && conf->page == NULL) {
@@ -308,6 +320,7 @@ ngx_http_llm_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
 
     ngx_conf_merge_uint_value(conf->quota_output, prev->quota_output,
                               NGX_HTTP_LLM_OUTPUT_LEARNED);
+    ngx_conf_merge_uint_value(conf->log_level, prev->log_level, NGX_LOG_WARN);
 
     ngx_http_llm_cache_conf_merge(&prev->cache, &conf->cache);
 
@@ -331,6 +344,90 @@ ngx_http_llm_conf_merge_loc(ngx_conf_t *cf, void *parent, void *child)
 }
 
 
+/*
+ * Checks an llm_pass of this level when the location is complete: "proxy_pass"
+ * may stand before or after it, and the last content handler would win.
+ */
+
+static char *
+ngx_http_llm_conf_check_pass(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
+{
+    ngx_http_core_loc_conf_t  *clcf;
+
+    if (llcf->pass_line == 0) {
+        return NGX_CONF_OK;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (llcf->pass_other || clcf->handler != ngx_http_llm_pass_handler) {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "\"llm_pass\" and another content handler, such as "
+                      "\"proxy_pass\", in location \"%V\", remove one of "
+                      "them in %V:%ui", &clcf->name, &llcf->pass_file,
+                      llcf->pass_line);
+        return NGX_CONF_ERROR;
+    }
+
+    if (llcf->model && llcf->model->lengths == NULL) {
+        return ngx_http_llm_conf_check_name(cf, llcf);
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+/* Checks that a constant model of llm_pass is one, not a provider's name. */
+
+static char *
+ngx_http_llm_conf_check_name(ngx_conf_t *cf, ngx_http_llm_loc_conf_t *llcf)
+{
+    ngx_str_t                  rest, *name;
+    ngx_uint_t                 i;
+    ngx_http_llm_name_t       *exact;
+    ngx_http_llm_model_t      *model;
+    ngx_http_llm_provider_t  **provider;
+    ngx_http_llm_main_conf_t  *lmcf;
+
+    lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module);
+    name = &llcf->model->value;
+
+    exact = lmcf->exact.elts;
+
+    for (i = 0; i < lmcf->exact.nelts; i++) {
+
+        if (ngx_http_llm_route_compare(&exact[i].name, name) == 0) {
+            return NGX_CONF_OK;
+        }
+    }
+
+    provider = lmcf->providers.elts;
+
+    for (i = 0; i < lmcf->providers.nelts; i++) {
+
+        if (ngx_http_llm_route_compare(&provider[i]->name, name) == 0) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"llm_pass %V\" names an llm_provider, but the "
+                          "parameter is a model, use \"llm_pass;\" and "
+                          "\"target %V;\" in an llm_model in %V:%ui", name,
+                          name, &llcf->pass_file, llcf->pass_line);
+            return NGX_CONF_ERROR;
+        }
+    }
+
+    if (ngx_http_llm_route_model(lmcf, cf->log, name, &model, &rest)
+        != NGX_OK)
+    {
+        ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                      "no llm_model for the model \"%V\" of \"llm_pass\" in "
+                      "%V:%ui", name, &llcf->pass_file, llcf->pass_line);
+        return NGX_CONF_ERROR;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 char *
 ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -350,6 +447,8 @@ ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     llcf->pass = 1;
+    llcf->pass_file = cf->conf_file->file.name;
+    llcf->pass_line = cf->conf_file->line;
 
     lmcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_llm_module);
 
@@ -359,6 +458,8 @@ ngx_http_llm_conf_pass(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    llcf->pass_other = (clcf->handler != NULL);
     clcf->handler = ngx_http_llm_pass_handler;
 
     if (cf->args->nelts == 1) {

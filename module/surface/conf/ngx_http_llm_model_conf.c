@@ -19,8 +19,13 @@ static char *ngx_http_llm_model_conf_name(ngx_conf_t *cf, ngx_str_t *name,
 static ngx_int_t ngx_http_llm_model_conf_targets(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_model_t *model);
 static uint64_t ngx_http_llm_model_conf_seed(ngx_http_llm_target_t *target);
-static ngx_int_t ngx_http_llm_model_conf_list(ngx_conf_t *cf,
+static ngx_int_t ngx_http_llm_model_conf_listed(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
+static ngx_int_t ngx_http_llm_model_conf_show(ngx_http_llm_main_conf_t *lmcf,
+    ngx_str_t *name, ngx_http_llm_model_t *model);
+static ngx_int_t ngx_http_llm_model_conf_leads(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
+    ngx_http_llm_model_t *model);
 static int ngx_libc_cdecl ngx_http_llm_model_conf_compare(const void *one,
     const void *two);
 static int ngx_libc_cdecl ngx_http_llm_model_conf_longer(const void *one,
@@ -77,6 +82,8 @@ ngx_http_llm_model_conf_block(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
                        sizeof(ngx_http_llm_target_t))
         != NGX_OK
         || ngx_array_init(&model->aliases, cf->pool, 1, sizeof(ngx_str_t))
+           != NGX_OK
+        || ngx_array_init(&model->list, cf->pool, 1, sizeof(ngx_str_t))
            != NGX_OK)
     {
         return NGX_CONF_ERROR;
@@ -328,6 +335,62 @@ ngx_http_llm_model_conf_alias(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 }
 
 
+/* list NAME... */
+
+char *
+ngx_http_llm_model_conf_list(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_llm_model_t  *model = conf;
+
+    ngx_str_t   *value, *name;
+    ngx_uint_t   i, n;
+
+    if (model->exact) {
+        return "is for prefixes, regular expressions and \"default\", an exact "
+               "name is listed without it";
+    }
+
+    value = cf->args->elts;
+
+    for (i = 1; i < cf->args->nelts; i++) {
+
+        if (ngx_http_llm_block_name(cf, "list", &value[i]) != NGX_OK) {
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_strlchr(value[i].data, value[i].data + value[i].len, '*')) {
+            ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                               "\"%V\" in \"list\" of llm_model \"%V\" has "
+                               "\"*\", use names", &value[i],
+                               &model->pattern);
+            return NGX_CONF_ERROR;
+        }
+
+        name = model->list.elts;
+
+        for (n = 0; n < model->list.nelts; n++) {
+
+            if (ngx_http_llm_route_compare(&name[n], &value[i]) == 0) {
+                ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                                   "duplicate name \"%V\" in \"list\" of "
+                                   "llm_model \"%V\"", &value[i],
+                                   &model->pattern);
+                return NGX_CONF_ERROR;
+            }
+        }
+
+        name = ngx_array_push(&model->list);
+        if (name == NULL) {
+            return NGX_CONF_ERROR;
+        }
+
+        *name = value[i];
+    }
+
+    return NGX_CONF_OK;
+}
+
+
 ngx_int_t
 ngx_http_llm_model_conf_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
@@ -349,7 +412,7 @@ ngx_http_llm_model_conf_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
     ngx_qsort(lmcf->prefixes.elts, lmcf->prefixes.nelts,
               sizeof(ngx_http_llm_name_t), ngx_http_llm_model_conf_longer);
 
-    return ngx_http_llm_model_conf_list(cf, lmcf);
+    return ngx_http_llm_model_conf_listed(cf, lmcf);
 }
 
 
@@ -422,61 +485,94 @@ ngx_http_llm_model_conf_seed(ngx_http_llm_target_t *target)
 }
 
 
-/* body of GET models: exact names and aliases, in the order of the file */
+/* the names of GET models: exact, aliases and list, in the order of the file */
 
 static ngx_int_t
-ngx_http_llm_model_conf_list(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
+ngx_http_llm_model_conf_listed(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
 {
-    u_char                 *p;
-    size_t                  len;
-    ngx_str_t              *name, *alias;
+    ngx_str_t              *name;
     ngx_uint_t              i, n;
     ngx_http_llm_model_t  **model;
 
     model = lmcf->models.elts;
-    len = sizeof("{\"object\":\"list\",\"data\":[]}");
-
-    for (i = 0; i < lmcf->exact.nelts; i++) {
-        len += ((ngx_http_llm_name_t *) lmcf->exact.elts)[i].name.len
-               + sizeof("{\"id\":\"\",\"object\":\"model\",\"created\":0,"
-                        "\"owned_by\":\"llm\"},");
-    }
-
-    p = ngx_pnalloc(cf->pool, len);
-    if (p == NULL) {
-        return NGX_ERROR;
-    }
-
-    lmcf->list.data = p;
-
-    p = ngx_sprintf(p, "{\"object\":\"list\",\"data\":[");
 
     for (i = 0; i < lmcf->models.nelts; i++) {
 
-        alias = model[i]->aliases.elts;
+        if (model[i]->exact
+            && ngx_http_llm_model_conf_show(lmcf, &model[i]->pattern, model[i])
+               != NGX_OK)
+        {
+            return NGX_ERROR;
+        }
 
-        for (n = 0; n <= model[i]->aliases.nelts; n++) {
+        name = model[i]->aliases.elts;
 
-            name = n ? &alias[n - 1] : &model[i]->pattern;
+        for (n = 0; n < model[i]->aliases.nelts; n++) {
 
-            if (n == 0 && !model[i]->exact) {
-                continue;
+            if (ngx_http_llm_model_conf_show(lmcf, &name[n], model[i])
+                != NGX_OK)
+            {
+                return NGX_ERROR;
             }
+        }
 
-            p = ngx_sprintf(p, "{\"id\":\"%V\",\"object\":\"model\","
-                               "\"created\":0,\"owned_by\":\"llm\"},", name);
+        name = model[i]->list.elts;
+
+        for (n = 0; n < model[i]->list.nelts; n++) {
+
+            if (ngx_http_llm_model_conf_leads(cf, lmcf, &name[n], model[i])
+                != NGX_OK
+                || ngx_http_llm_model_conf_show(lmcf, &name[n], model[i])
+                   != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
         }
     }
 
-    if (p[-1] == ',') {
-        p--;
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_llm_model_conf_show(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
+    ngx_http_llm_model_t *model)
+{
+    ngx_http_llm_listed_t  *listed;
+
+    listed = ngx_array_push(&lmcf->listed);
+    if (listed == NULL) {
+        return NGX_ERROR;
     }
 
-    p = ngx_sprintf(p, "]}");
-
-    lmcf->list.len = p - lmcf->list.data;
+    listed->name = *name;
+    listed->model = model;
 
     return NGX_OK;
+}
+
+
+/* checks that requests for a name of "list" would be the model's */
+
+static ngx_int_t
+ngx_http_llm_model_conf_leads(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
+    ngx_str_t *name, ngx_http_llm_model_t *model)
+{
+    ngx_str_t              rest;
+    ngx_http_llm_model_t  *found;
+
+    if (ngx_http_llm_route_model(lmcf, cf->log, name, &found, &rest) == NGX_OK
+        && found == model && (rest.len || !model->wildcard))
+    {
+        return NGX_OK;
+    }
+
+    ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                  "\"%V\" in \"list\" of llm_model \"%V\" is not a name that "
+                  "leads to this model in %V:%ui", name, &model->pattern,
+                  &model->file, model->line);
+
+    return NGX_ERROR;
 }
 
 

@@ -6,6 +6,7 @@
 
 #include "../ngx_http_llm_surface.h"
 #include "../ngx_http_llm_provider_conf.h"
+#include <ngx_http_llm_client.h>
 #include <ngx_http_llm_endpoint.h>
 #include <ngx_http_llm_filter.h>
 #include <ngx_llm_field.h>
@@ -20,6 +21,8 @@ static char *ngx_http_llm_provider_conf_done(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
 static ngx_int_t ngx_http_llm_provider_conf_url(ngx_conf_t *cf,
     ngx_http_llm_provider_t *provider, ngx_str_t *endpoint);
+static ngx_int_t ngx_http_llm_provider_conf_path(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider);
 static ngx_int_t ngx_http_llm_provider_conf_upstream(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
 
@@ -267,6 +270,10 @@ ngx_http_llm_provider_conf_url(ngx_conf_t *cf,
         }
 
         last = p;
+
+        if (ngx_http_llm_provider_conf_path(cf, provider) != NGX_OK) {
+            return NGX_ERROR;
+        }
     }
 
     u->url.data = endpoint->data + add;
@@ -287,6 +294,56 @@ ngx_http_llm_provider_conf_url(ngx_conf_t *cf,
     provider->host = (u->no_port || u->port == port) ? u->host : u->url;
 
     return NGX_OK;
+}
+
+
+/*
+ * Refuses a path that ends in an operation, which nginx would append again.
+ * A path "/models" alone is accepted: hosts of Azure have their API below it.
+ */
+
+static ngx_int_t
+ngx_http_llm_provider_conf_path(ngx_conf_t *cf,
+    ngx_http_llm_provider_t *provider)
+{
+    ngx_str_t                  base, suffix, *path;
+    ngx_http_llm_operation_t  *operation;
+
+    static ngx_str_t  messages = ngx_string("/v1/messages");
+
+    path = &provider->path;
+    operation = ngx_http_llm_route_suffix(path);
+
+    if (operation) {
+        suffix = operation->suffix;
+
+    } else if (path->len >= messages.len
+               && ngx_memcmp(path->data + path->len - messages.len,
+                             messages.data, messages.len)
+                  == 0)
+    {
+        ngx_str_set(&suffix, "messages");
+
+    } else {
+        return NGX_OK;
+    }
+
+    if (operation && operation->methods == (NGX_HTTP_GET|NGX_HTTP_HEAD)
+        && path->len == suffix.len + 1)
+    {
+        return NGX_OK;
+    }
+
+    base.data = provider->endpoint.data;
+    base.len = path->data + path->len - suffix.len - 1 - base.data;
+
+    ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                       "endpoint \"%V\" of llm_provider \"%V\" ends in the "
+                       "operation \"%V\", which nginx appends itself, use "
+                       "\"%V\"", &provider->endpoint, &provider->name,
+                       &suffix, &base);
+
+    return NGX_ERROR;
 }
 
 

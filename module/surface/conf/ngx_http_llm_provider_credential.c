@@ -30,6 +30,18 @@ ngx_http_llm_provider_credential(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (secret.len >= sizeof("Bearer ") - 1
+        && ngx_strncasecmp(secret.data, (u_char *) "Bearer ",
+                           sizeof("Bearer ") - 1)
+           == 0)
+    {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "\"key\" of llm_provider \"%V\" begins with "
+                           "\"Bearer\", which nginx adds itself, write the "
+                           "key alone", &provider->name);
+        return NGX_CONF_ERROR;
+    }
+
     credential = provider->credentials.elts;
 
     for (i = 0; i < provider->credentials.nelts; i++) {

@@ -24,7 +24,6 @@ static char *ngx_http_llm_quota_conf_zone_number(ngx_conf_t *cf,
     ngx_http_llm_quota_zone_t *zone, ngx_uint_t i, ngx_str_t *value);
 static char *ngx_http_llm_quota_conf_zone_value(ngx_conf_t *cf,
     ngx_str_t *value, ngx_http_complex_value_t **cv);
-static ngx_uint_t ngx_http_llm_quota_conf_zone_consumer(ngx_str_t *value);
 static void ngx_http_llm_quota_conf_digests(ngx_http_llm_main_conf_t *lmcf);
 static char *ngx_http_llm_quota_conf_check_prices(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_quota_zone_t *zone);
@@ -34,7 +33,9 @@ static ngx_uint_t ngx_http_llm_quota_conf_reaches(ngx_conf_t *cf,
     ngx_http_llm_loc_conf_t *llcf, ngx_http_llm_model_t *model);
 
 
-static ngx_str_t  ngx_http_llm_quota_params[NGX_LLM_QUOTA_LIMITS] = {
+/* of llm_quota_zone, by the index of the limit */
+
+ngx_str_t  ngx_http_llm_quota_params[NGX_LLM_QUOTA_LIMITS] = {
     ngx_string("requests="),
     ngx_string("tokens="),
     ngx_string("cost="),
@@ -94,7 +95,7 @@ ngx_http_llm_quota_conf_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (zone->key.value.len == 0) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "llm_quota_zone \"%V\" needs key=: who is charged",
+                           "no \"key\" parameter in llm_quota_zone \"%V\"",
                            &zone->name);
         return NGX_CONF_ERROR;
     }
@@ -227,7 +228,7 @@ ngx_http_llm_quota_conf_zone_param(ngx_conf_t *cf,
         }
     }
 
-    return "is not known";
+    return "is unknown";
 }
 
 
@@ -238,11 +239,11 @@ ngx_http_llm_quota_conf_zone_key(ngx_conf_t *cf,
     ngx_http_complex_value_t  *cv;
 
     if (zone->key.value.len) {
-        return "is the second of its kind";
+        return "is duplicate";
     }
 
     if (value->len == 0) {
-        return "names nobody";
+        return "is empty";
     }
 
     if (ngx_http_llm_quota_conf_zone_value(cf, value, &cv) != NGX_CONF_OK) {
@@ -250,7 +251,7 @@ ngx_http_llm_quota_conf_zone_key(ngx_conf_t *cf,
     }
 
     zone->key = *cv;
-    zone->consumer = ngx_http_llm_quota_conf_zone_consumer(value);
+    zone->consumer = ngx_http_llm_quota_vars_consumer(value);
 
     return NGX_CONF_OK;
 }
@@ -271,7 +272,7 @@ ngx_http_llm_quota_conf_zone_down(ngx_http_llm_quota_zone_t *zone,
         zone->down = NGX_HTTP_LLM_DOWN_CLOSED;
 
     } else {
-        return "is none of local, open, closed";
+        return "is not \"local\", \"open\" or \"closed\"";
     }
 
     return NGX_CONF_OK;
@@ -289,7 +290,7 @@ ngx_http_llm_quota_conf_zone_limit(ngx_conf_t *cf,
     ngx_str_t   number;
 
     if (zone->limits[i].n >= 0 || zone->values[i]) {
-        return "is the second of its kind";
+        return "is duplicate";
     }
 
     number = *value;
@@ -307,7 +308,8 @@ ngx_http_llm_quota_conf_zone_limit(ngx_conf_t *cf,
                                     &zone->limits[i].period)
                != NGX_OK)
         {
-            return "needs a window: Ns, Nm or Nh up to 1h, day or month";
+            return "has no valid window, use \"/Ns\", \"/Nm\" or \"/Nh\" up "
+                   "to 1h, \"/day\" or \"/month\"";
         }
 
         number.len = p - 1 - value->data;
@@ -337,6 +339,14 @@ ngx_http_llm_quota_conf_zone_number(ngx_conf_t *cf,
 {
     ngx_int_t  rc;
 
+    if (ngx_http_llm_quota_vars_capture(value)) {
+        return (i == NGX_LLM_QUOTA_COST)
+               ? "has \"$\" before a digit, which is a capture of a regular "
+                 "expression, write the amount of USD without \"$\""
+               : "has \"$\" before a digit, which is a capture of a regular "
+                 "expression, write the number without \"$\"";
+    }
+
     if (value->len && ngx_strlchr(value->data, value->data + value->len, '$'))
     {
         return ngx_http_llm_quota_conf_zone_value(cf, value, &zone->values[i]);
@@ -351,8 +361,10 @@ ngx_http_llm_quota_conf_zone_number(ngx_conf_t *cf,
     }
 
     return (i == NGX_LLM_QUOTA_COST)
-           ? "is no amount of USD, or too large"
-           : "is no number, or too large";
+           ? "is not an amount of USD up to 4503599, such as \"50\" or "
+             "\"0.5\""
+           : "is not an integer, which may end in \"k\", \"m\" or \"g\", or "
+             "is too large";
 }
 
 
@@ -380,32 +392,6 @@ ngx_http_llm_quota_conf_zone_value(ngx_conf_t *cf, ngx_str_t *value,
     (*cv)->value = *value;
 
     return NGX_CONF_OK;
-}
-
-
-/* $llm_consumer or ${llm_consumer}, not $llm_consumer_NAME */
-
-static ngx_uint_t
-ngx_http_llm_quota_conf_zone_consumer(ngx_str_t *value)
-{
-    u_char  *p, *last, c;
-
-    last = value->data + value->len;
-
-    p = ngx_strnstr(value->data, "llm_consumer", value->len);
-
-    for ( /* void */ ; p; p = ngx_strnstr(p, "llm_consumer", last - p)) {
-        p += sizeof("llm_consumer") - 1;
-        c = (p < last) ? *p : '\0';
-
-        if (c != '_' && !(c >= '0' && c <= '9')
-            && !((c | 0x20) >= 'a' && (c | 0x20) <= 'z'))
-        {
-            return 1;
-        }
-    }
-
-    return 0;
 }
 
 
@@ -492,6 +478,10 @@ ngx_http_llm_quota_conf_init(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
             ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                           "unknown llm_quota_zone \"%V\" in %V:%ui",
                           &zone[i]->name, &zone[i]->file, zone[i]->line);
+            return NGX_CONF_ERROR;
+        }
+
+        if (ngx_http_llm_quota_vars_check(cf, lmcf, zone[i]) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
 
