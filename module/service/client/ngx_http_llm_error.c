@@ -524,7 +524,7 @@ ngx_http_llm_error_headers(ngx_http_request_t *r,
 
     if (r->headers_out.status == NGX_HTTP_LLM_UPGRADE_REQUIRED
         && charge && charge->error.fault == NGX_HTTP_LLM_NO_WEBSOCKET
-        && ngx_http_llm_add_header(r, "Upgrade", &http) != NGX_OK)
+        && ngx_http_llm_set_header(r, "Upgrade", &http) != NGX_OK)
     {
         return NGX_ERROR;
     }
