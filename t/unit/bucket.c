@@ -101,7 +101,7 @@ decay(void)
     limit.n = 7;
     limit.period = 1000;
 
-    b = (ngx_llm_bucket_t) { 7, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 7, 0, T0, 0, NULL };
 
     for (i = 1; i <= 999; i++) {
         ngx_llm_bucket_turn(&b, &limit, T0 + i);
@@ -118,7 +118,7 @@ debt(void)
 
     static const ngx_llm_limit_t  limit = { 100, 1000 };
 
-    b = (ngx_llm_bucket_t) { 60, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 60, 0, T0, 0, NULL };
     ngx_llm_bucket_settle(&b, &limit, 0, 60, 150, T0);
     state(&b, 150, 0, "more than the limit was used: a debt");
 
@@ -138,22 +138,22 @@ debt(void)
     ngx_llm_bucket_settle(&b, &limit, T0, INT64_MAX, 0, T0);
     state(&b, 0, 0, "  does not become negative");
 
-    b = (ngx_llm_bucket_t) { 200, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 200, 0, T0, 0, NULL };
     ngx_llm_bucket_turn(&b, &limit, T0 + 1990);
     state(&b, 1, 0, "a debt decays by all of the time");
 
-    b = (ngx_llm_bucket_t) { 60, 500, T0, 0 };
+    b = (ngx_llm_bucket_t) { 60, 500, T0, 0, NULL };
     ngx_llm_bucket_settle(&b, &limit, T0, 60, 20, T0);
     state(&b, 20, 500, "less was used: the rest stays");
 
     ngx_llm_bucket_settle(&b, &limit, T0, 60, 0, T0);
     state(&b, 0, 0, "what had decayed is not given back");
 
-    b = (ngx_llm_bucket_t) { 10, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 10, 0, T0, 0, NULL };
     ngx_llm_bucket_settle(&b, &limit, 0, 10, 10, T0 + 50);
     state(&b, 5, 0, "it decays before it is settled");
 
-    b = (ngx_llm_bucket_t) { 10, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 10, 0, T0, 0, NULL };
     ngx_llm_bucket_correct(&b, &limit, 0, 10, 30, T0);
     state(&b, 30, 0, "a correction is the same");
 
@@ -170,7 +170,7 @@ clocks(void)
 
     static const ngx_llm_limit_t  limit = { 10, 1000 };
 
-    b = (ngx_llm_bucket_t) { 10, 30, T0, 0 };
+    b = (ngx_llm_bucket_t) { 10, 30, T0, 0, NULL };
 
     ngx_llm_bucket_turn(&b, &limit, T0 - 1);
     state(&b, 10, 30, "the clock goes back: nothing refills");
@@ -200,7 +200,7 @@ waits(void)
 
     static const ngx_llm_limit_t  limit = { 10, 1000 };
 
-    b = (ngx_llm_bucket_t) { 4, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 4, 0, T0, 0, NULL };
     is_int(ngx_llm_bucket_wait(&b, &limit, 6, T0), 0, "what fits is admitted");
     is_int(ngx_llm_bucket_wait(&b, &limit, 7, T0), 100, "  one more waits");
     is_int(ngx_llm_bucket_reset(&b, &limit, T0), 400, "  until nothing is");
@@ -211,11 +211,11 @@ waits(void)
     b.used = 1000;
     is_int(ngx_llm_bucket_wait(&b, &limit, 0, T0), 0,
            "  and is admitted whatever the debt is");
-    is_int(ngx_llm_bucket_wait(&(ngx_llm_bucket_t) { 500, 0, T0 / DAY, 0 },
+    is_int(ngx_llm_bucket_wait(&(ngx_llm_bucket_t) { 500, 0, T0 / DAY, 0, NULL },
                                &day, 0, T0), 0,
            "  of a window as well");
 
-    b = (ngx_llm_bucket_t) { 0, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 0, 0, T0, 0, NULL };
     is_int(ngx_llm_bucket_reset(&b, &limit, T0), 0, "an idle one is reset");
 
     exact_wait(10, 1000, 10, 0, 1, 0);
@@ -231,7 +231,7 @@ waits(void)
     exact_wait(LARGE, 3600000, 2 * LARGE, 3599999, LARGE, 17);
     exact_wait(LARGE - 1, 1000, LARGE - 1, 0, LARGE / 3, 0);
 
-    b = (ngx_llm_bucket_t) { 2 * LARGE, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 2 * LARGE, 0, T0, 0, NULL };
     is_int(ngx_llm_bucket_wait(&b, &(ngx_llm_limit_t) { 1, 3600000 }, 1, T0),
            NGX_LLM_BUCKET_MAX, "the longest wait has an end");
 }
@@ -271,7 +271,7 @@ zero(void)
     static const ngx_llm_limit_t  limit = { 0, 1000 };
     static const ngx_llm_limit_t  none = { 0, NGX_LLM_PERIOD_DAY };
 
-    b = (ngx_llm_bucket_t) { 0, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 0, 0, T0, 0, NULL };
 
     is_int(ngx_llm_bucket_wait(&b, &limit, 1, T0), 1000,
            "a limit of 0 admits nothing");
@@ -280,7 +280,7 @@ zero(void)
     is_int(ngx_llm_bucket_left(&b, &limit), 0, "  nothing is left");
     is_int(ngx_llm_bucket_reset(&b, &limit, T0), 0, "  nothing is used");
 
-    b = (ngx_llm_bucket_t) { 5, 1, T0 - 1000, 0 };
+    b = (ngx_llm_bucket_t) { 5, 1, T0 - 1000, 0, NULL };
     ngx_llm_bucket_turn(&b, &limit, T0);
     state(&b, 5, 1, "  and nothing decays");
     is_int(ngx_llm_bucket_reset(&b, &limit, T0), 0, "  ever");
@@ -288,7 +288,7 @@ zero(void)
     ngx_llm_bucket_settle(&b, &limit, 0, 1, 10, T0);
     state(&b, 14, 1, "  a debt is kept whole");
 
-    b = (ngx_llm_bucket_t) { 0, 0, 0, 0 };
+    b = (ngx_llm_bucket_t) { 0, 0, 0, 0, NULL };
     ngx_llm_bucket_turn(&b, &none, T0);
     ok(ngx_llm_bucket_wait(&b, &none, 0, T0) > 0, "nor does a window of 0");
     is_int(ngx_llm_bucket_settle(&b, &none, b.at, 0, 7, T0), 0,
@@ -305,7 +305,7 @@ changes(void)
 
     static const ngx_llm_limit_t  small = { 10, 1000 }, large = { 40, 1000 };
 
-    b = (ngx_llm_bucket_t) { 10, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 10, 0, T0, 0, NULL };
 
     is_int(ngx_llm_bucket_left(&b, &small), 0, "the limit is used up");
     is_int(ngx_llm_bucket_left(&b, &large), 30, "a larger one is not");
@@ -475,7 +475,7 @@ corrections(void)
     ngx_llm_bucket_t  b;
 
     now = 20000 * DAY;
-    b = (ngx_llm_bucket_t) { 0, 60, 20000, 0 };
+    b = (ngx_llm_bucket_t) { 0, 60, 20000, 0, NULL };
 
     ngx_llm_bucket_settle(&b, &day, 20000, 40, 40, now);
     state(&b, 40, 20, "settled as reserved");
@@ -489,7 +489,7 @@ corrections(void)
     ngx_llm_bucket_correct(&b, &day, 19999, 10, 95, now);
     state(&b, 95, 20, "not of another window");
 
-    b = (ngx_llm_bucket_t) { 5, 0, 20000, 0 };
+    b = (ngx_llm_bucket_t) { 5, 0, 20000, 0, NULL };
     ngx_llm_bucket_correct(&b, &day, 20000, 40, 10, now);
     state(&b, 0, 0, "it makes no credit");
 }
@@ -513,7 +513,7 @@ alerts(void)
     crossings(LARGE, (int64_t[]) { LARGE / 2 - 1, 1, LARGE / 2 - 1, 1, -1 },
               (ngx_uint_t[]) { 0, 1, 2, 4 });
 
-    b = (ngx_llm_bucket_t) { 0, 100, 20000, 0 };
+    b = (ngx_llm_bucket_t) { 0, 100, 20000, 0, NULL };
     is_int(ngx_llm_bucket_settle(&b, &day, 20000, 100, 0, 20000 * DAY), 0,
            "what is held raises none");
 
@@ -527,7 +527,7 @@ alerts(void)
     is_int(ngx_llm_bucket_settle(&b, &day, 20001, 0, 50, 20001 * DAY),
            NGX_LLM_ALERT_50, "  but in the next");
 
-    b = (ngx_llm_bucket_t) { 0, 0, T0, 0 };
+    b = (ngx_llm_bucket_t) { 0, 0, T0, 0, NULL };
     is_int(ngx_llm_bucket_settle(&b, &limit, 0, 0, 150, T0), 0,
            "a bucket has none");
 }

@@ -354,7 +354,7 @@ ngx_http_llm_model_conf_list(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     for (i = 1; i < cf->args->nelts; i++) {
 
-        if (ngx_http_llm_block_name(cf, "list", &value[i]) != NGX_OK) {
+        if (ngx_http_llm_block_name(cf, "list", &value[i], 0) != NGX_OK) {
             return NGX_CONF_ERROR;
         }
 
