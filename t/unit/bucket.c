@@ -243,7 +243,7 @@ exact_wait(int64_t n, int64_t period, int64_t used, int64_t rest, int64_t need,
 {
     int64_t           ms, now;
     ngx_llm_limit_t   limit = { n, period };
-    ngx_llm_bucket_t  b = { used, rest, T0, 0 }, then;
+    ngx_llm_bucket_t  b = { used, rest, T0, 0, NULL }, then;
 
     now = T0 - back;
 
@@ -540,7 +540,7 @@ crossings(int64_t n, const int64_t *spent, const ngx_uint_t *bits)
 {
     size_t            i;
     ngx_llm_limit_t   limit = { n, NGX_LLM_PERIOD_DAY };
-    ngx_llm_bucket_t  b = { 0, 0, 20000, 0 };
+    ngx_llm_bucket_t  b = { 0, 0, 20000, 0, NULL };
 
     for (i = 0; spent[i] >= 0; i++) {
         if (!ok(ngx_llm_bucket_settle(&b, &limit, 20000, 0, spent[i],
