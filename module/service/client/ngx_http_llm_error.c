@@ -95,7 +95,10 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
     { 503, "service_unavailable_error", "quota_unavailable",
       ngx_string("Quotas cannot be kept now.") },
     { 504, "invalid_request_error", "not_cached",
-      ngx_string("There is no cached answer, and nobody may be asked.") }
+      ngx_string("There is no cached answer, and nobody may be asked.") },
+    { 400, "invalid_request_error", "context_length_exceeded",
+      ngx_string("The prompt exceeds the context of the model. Reduce its "
+                 "length.") }
 };
 
 
