@@ -99,6 +99,7 @@ typedef struct {
     ngx_str_t                      upstream_request_id;
     ngx_http_llm_error_t           error;         /* ours, of the last pass */
     ngx_http_llm_kept_t            kept;          /* a provider's, for later */
+    ngx_llm_answer_t              *kept_answer;   /* of a kept 2xx */
     ngx_http_llm_quota_charge_t    quota;
     ngx_http_llm_cache_charge_t    cache;
     unsigned                       parsed:1;      /* facts are valid */

@@ -12,26 +12,12 @@
 #include <ngx_llm_learn.h>
 #include <ngx_http_llm_model.h>
 #include <ngx_http_llm_cache.h>
+#include <ngx_http_llm_next.h>
 #include <ngx_http_llm_travel.h>
 #include <ngx_http_llm_hide.h>
 
 
 #define NGX_HTTP_LLM_RANDOM           1024    /* random bytes drawn at a time */
-
-/* llm_next_provider: failures after which the next target is tried; 1 is
-   NGX_CONF_BITMASK_SET */
-#define NGX_HTTP_LLM_NEXT_ERROR       0x0002
-#define NGX_HTTP_LLM_NEXT_TIMEOUT     0x0004
-#define NGX_HTTP_LLM_NEXT_CREDENTIAL  0x0008  /* 401, 402, 403 */
-#define NGX_HTTP_LLM_NEXT_NOT_FOUND   0x0010  /* 404, 405 */
-#define NGX_HTTP_LLM_NEXT_BAD_ANSWER  0x0020
-#define NGX_HTTP_LLM_NEXT_5XX         0x0040
-#define NGX_HTTP_LLM_NEXT_408         0x0080
-#define NGX_HTTP_LLM_NEXT_429         0x0100
-#define NGX_HTTP_LLM_NEXT_OTHER       0x0200  /* only as http_NNN */
-#define NGX_HTTP_LLM_NEXT_OFF         0x0400
-#define NGX_HTTP_LLM_NEXT_DEFAULT     0x01fe
-
 
 typedef struct {
     ngx_array_t                    providers;    /* provider_t * */

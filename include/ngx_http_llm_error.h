@@ -48,6 +48,7 @@ typedef enum {
     NGX_HTTP_LLM_BUDGET_SPENT,
     NGX_HTTP_LLM_QUOTA_UNAVAILABLE,
     NGX_HTTP_LLM_NOT_CACHED,
+    NGX_HTTP_LLM_CONTEXT_LENGTH,
     NGX_HTTP_LLM_FAULTS              /* how many there are */
 } ngx_http_llm_fault_e;
 

@@ -11,6 +11,7 @@
 #include <ngx_http.h>
 
 #include <ngx_http_llm_charge.h>
+#include <ngx_http_llm_next.h>
 
 
 /* a static const table of the flow */
@@ -51,6 +52,14 @@ typedef struct {
     /* Returns 1 if another attempt would follow such a failure. */
     ngx_uint_t                   (*next)(ngx_http_request_t *r,
                                          ngx_uint_t failure);
+
+    /*
+     * Returns a configured condition that the held response meets while
+     * another target is left, or NULL.
+     */
+    const ngx_http_llm_condition_t *(*condition)(ngx_http_request_t *r,
+                                         ngx_http_llm_condition_e part,
+                                         u_char *start, u_char *last);
 } ngx_http_llm_exchange_t;
 
 

@@ -29,8 +29,7 @@ ngx_int_t ngx_http_llm_admit_subrequest(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_reserve(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx);
 
 
-/* a step of admission waits, and its request goes on where it was: the phases
-   run again */
+/* Make the phases of a request wait, and run again, for a step of admission. */
 void ngx_http_llm_suspend(ngx_http_request_t *r);
 void ngx_http_llm_resume(ngx_http_request_t *r);
 
@@ -85,18 +84,19 @@ typedef enum {
 
 ngx_http_llm_usage_e ngx_http_llm_cost_usage(ngx_http_llm_charge_t *charge);
 
-/*
- * What the answer costs, in nano-USD, by the tokens its provider has counted;
- * NGX_LLM_PRICE_UNKNOWN: there are none, or their price is not known.
- */
+/* Returns the cost of the counted usage in nano-USD, or ..._UNKNOWN. */
 int64_t ngx_http_llm_cost(ngx_http_llm_charge_t *charge);
 
-/* the tokens of the answer, of the one that was cached too, or NULL */
-const ngx_llm_usage_t *ngx_http_llm_cost_tokens_of(
-    ngx_http_llm_charge_t *charge);
+/* Returns the usage of the response, also of a cached one, or NULL. */
+const ngx_llm_usage_t *
+ngx_http_llm_cost_tokens_of(ngx_http_llm_charge_t *charge);
 
 /* Returns the sum of all tokens. */
 int64_t ngx_http_llm_cost_total(const ngx_llm_usage_t *usage);
+
+/* Returns the kind of response that an operation has, by its priced units. */
+ngx_llm_price_for_e ngx_http_llm_cost_kind(
+    const ngx_http_llm_operation_t *operation);
 
 /* Returns the cost at the last target's price, nano-USD, or ..._UNKNOWN. */
 int64_t ngx_http_llm_cost_price(ngx_http_llm_charge_t *charge,

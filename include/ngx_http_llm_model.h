@@ -42,11 +42,15 @@ typedef struct {
     ngx_int_t                      weight;
     const ngx_llm_price_t         *price;        /* price=, or of a constant
                                                     model; NULL: neither */
+    ngx_uint_t                     context;      /* tokens of input at most:
+                                                    context=, or the price
+                                                    map's; 0: unknown */
     ngx_llm_health_record_t       *health;       /* NULL: not used */
     ngx_int_t                      current;      /* a worker's, of its turn */
     uint64_t                       seed;         /* of its place in a hash */
     unsigned                       wildcard:1;   /* "*": what the * matched */
     unsigned                       backup:1;
+    unsigned                       reported:1;   /* price=provider */
 } ngx_http_llm_target_t;
 
 

@@ -75,6 +75,7 @@ typedef struct {
     ngx_array_t                   *labels;       /* ngx_keyval_t, as listed */
     ngx_http_llm_timeouts_t        timeouts;
     ngx_flag_t                     stream_usage; /* may include_usage go in */
+    ngx_str_t                      price_prefix; /* of names in llm_prices */
 
     /* the upstream each attempt is delegated to */
 

@@ -40,6 +40,8 @@ typedef struct {
     size_t                         read;         /* of held, by answer */
     size_t                         event;        /* of held: the event read */
     ngx_str_t                      substitute;   /* body instead of theirs */
+    const ngx_str_t               *condition;    /* name of the one met, if
+                                                    the verdict is one */
     unsigned                       failed:1;     /* the body is an error */
     unsigned                       keeping:1;    /* reading an error's body */
     unsigned                       known:1;      /* the kind of the body */

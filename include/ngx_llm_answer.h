@@ -23,7 +23,7 @@
 #define NGX_LLM_ANSWER_LINES    2
 
 #define NGX_LLM_FINISH_REASON   32
-#define NGX_LLM_ANSWER_TOKENS   7    /* members of usage, from 1 */
+#define NGX_LLM_ANSWER_TOKENS   8    /* members of usage, from 1 */
 #define NGX_LLM_ANSWER_START    256  /* of an event, remembered */
 
 
@@ -44,6 +44,8 @@ typedef struct {
     unsigned        odd:1;           /* a finish reason but stop, tool_calls,
                                         length, or a status but completed */
     unsigned        beside:1;        /* a document's answer has an error too */
+    unsigned        tier:3;          /* service tier, NGX_LLM_PRICE_... + 1;
+                                        0: not given */
     u_char          finish_reason[NGX_LLM_FINISH_REASON];
     uint32_t        output;          /* bytes of text in whole events */
     size_t          finish_len;      /* the last one; Responses: the status */

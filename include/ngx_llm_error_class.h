@@ -48,6 +48,15 @@ typedef enum {
 ngx_llm_error_class_e ngx_llm_error_class(ngx_uint_t status, const u_char *body,
     size_t len, int64_t *hint_ms);
 
+typedef enum {
+    NGX_LLM_ERROR_CAUSE_OTHER = 0,
+    NGX_LLM_ERROR_CAUSE_CONTEXT,      /* the prompt exceeds the context */
+    NGX_LLM_ERROR_CAUSE_FILTER        /* a content filter has refused */
+} ngx_llm_error_cause_e;
+
+/* Returns the cause of an error in the request; body as above, may be NULL. */
+ngx_llm_error_cause_e ngx_llm_error_cause(const u_char *body, size_t len);
+
 /*
  * A duration as Go writes it: "6m0s", "2m59.56s", "7.66s", "20ms", or a bare
  * number of seconds.  NGX_OK: *ms is milliseconds, rounded up, at most

@@ -1,55 +1,96 @@
 /*
- * ngx_llm_price.h: what tokens cost, in integers.
+ * ngx_llm_price.h: prices of a model, and the cost of a usage, in integers.
  *
- * A price is pico-USD per token, which is $0.000001 per million tokens; an
- * amount is nano-USD.  Nothing in between is rounded.
+ * A price is in pico-USD per unit; one pico-USD per token is $0.000001 per
+ * million tokens.  An amount is in nano-USD.  Only the final sum is rounded.
  */
 
 #ifndef _NGX_LLM_PRICE_H_INCLUDED_
 #define _NGX_LLM_PRICE_H_INCLUDED_
 
 
+#include <ngx_llm_price_unit.h>
 #include <ngx_llm_usage.h>
 
 
 #define NGX_LLM_PRICE_UNKNOWN  (-1)
-#define NGX_LLM_PRICE_MAX      1000000000000  /* $1 per token */
+#define NGX_LLM_PRICE_MAX      1000000000000  /* $1 per unit */
 #define NGX_LLM_PRICE_LEN      20    /* of an amount as text, at most */
 
 
-typedef struct {                     /* pico-USD per token; -1: not known */
-    int64_t     input;
-    int64_t     output;
-    int64_t     cached;              /* -1: as input */
-    int64_t     cache_write;         /* -1: as input */
+typedef struct {
+    int64_t     input;               /* pico-USD per token, -1: unknown; */
+    int64_t     output;              /* these four: in the default tier, */
+    int64_t     cached;              /* for any prompt */
+    int64_t     cache_write;
+
+    const ngx_llm_price_rate_t  *rates;  /* all other prices, or NULL */
+    uint32_t    nrates;
+    uint32_t    context;             /* tokens of input at most, 0: unknown */
+    ngx_llm_price_for_e  mode;       /* of the model, FOR_ANY: unknown */
+    unsigned    priced:1;            /* a response of some kind is covered */
 } ngx_llm_price_t;
 
 
+/* Initializes a price without any known rate. */
+void ngx_llm_price_init(ngx_llm_price_t *price);
+
 /*
- * IN,OUT[,CACHED] in $ per million tokens: decimals without sign or exponent,
- * up to 6 places, up to 1000000.  NGX_OK, or NGX_ERROR: *price is undefined.
+ * Reads IN,OUT[,CACHED] in $ per million tokens: decimals without sign or
+ * exponent, up to 6 places, up to 1000000.  Returns NGX_OK or NGX_ERROR; after
+ * an error *price is undefined.
  */
 ngx_int_t ngx_llm_price_parse(const u_char *text, size_t len,
     ngx_llm_price_t *price);
 
-/* $ per token, to the nearest pico-USD; -1: not in 0..1 */
+/* Converts $ per unit to the nearest pico-USD; returns -1 outside of 0..1. */
 int64_t ngx_llm_price_per_token(double usd);
 
 /*
- * The cost of these tokens in nano-USD, rounded up once; an amount beyond
- * int64_t is INT64_MAX.  NGX_LLM_PRICE_UNKNOWN: prompt is not given, or there
- * are tokens whose price is not known.
+ * Reads the name of a price in LiteLLM's format, which need not end with NUL.
+ * Fills in unit, tier and above of *rate.  Returns NGX_DECLINED if the name is
+ * another member's.
+ */
+ngx_int_t ngx_llm_price_member(const char *name, size_t len,
+    ngx_llm_price_rate_t *rate);
+
+/*
+ * Returns the price of a unit in a tier for a prompt of so many tokens.  The
+ * largest threshold below the prompt precedes the tier, and a unit without a
+ * price in the tier has that of the default tier.  Returns
+ * NGX_LLM_PRICE_UNKNOWN if the unit has no price.
+ */
+int64_t ngx_llm_price_rate(const ngx_llm_price_t *price,
+    ngx_llm_price_unit_e unit, ngx_uint_t tier, int64_t prompt);
+
+/*
+ * Returns the same and how closely the price matches in *level: a price of a
+ * larger threshold has a higher level, and among prices of one threshold that
+ * of the tier has.  *level is -1 if the unit has no price.
+ */
+int64_t ngx_llm_price_match(const ngx_llm_price_t *price,
+    ngx_llm_price_unit_e unit, ngx_uint_t tier, int64_t prompt,
+    int64_t *level);
+
+/* Returns 1 if each unit that such a response may have has a price. */
+ngx_uint_t ngx_llm_price_covers(const ngx_llm_price_t *price,
+    ngx_llm_price_for_e use);
+
+/*
+ * Returns the cost of a usage in nano-USD, rounded up once; an amount beyond
+ * int64_t is INT64_MAX.  Returns NGX_LLM_PRICE_UNKNOWN if the usage has no
+ * prompt and no other unit, or if the price of one of its units is unknown.
  */
 int64_t ngx_llm_price_cost(const ngx_llm_price_t *price,
     const ngx_llm_usage_t *usage);
 
-/* the same of so many tokens of each, nothing of them cached */
+/* Returns the same for tokens in the default tier, none of them cached. */
 int64_t ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
     int64_t completion);
 
 /*
  * Writes an amount, nano-USD from 0, as USD with nine decimals: at most
- * NGX_LLM_PRICE_LEN bytes and no NUL.  Its end.
+ * NGX_LLM_PRICE_LEN bytes and no NUL.  Returns the end of the text.
  */
 u_char *ngx_llm_price_print(u_char *p, int64_t nano);
 

@@ -1,5 +1,5 @@
 /*
- * ngx_llm_prices.h: the price file, and whose price counts.
+ * ngx_llm_prices.h: the price file and the lookup of a target's price.
  */
 
 #ifndef _NGX_LLM_PRICES_H_INCLUDED_
@@ -17,24 +17,32 @@ typedef struct ngx_llm_prices_s     ngx_llm_prices_t;
 
 /*
  * Reads a file in LiteLLM's format while the configuration is parsed; its name
- * is relative to the folder of nginx.conf.  What it returns is in cf->pool and
- * never changes.  NULL: logged, with the place in both files.
+ * is relative to the directory of nginx.conf.  The result is allocated from
+ * cf->pool and never changes.  Returns NULL after an error, which is logged.
  */
 ngx_llm_prices_t *ngx_llm_prices_load(ngx_conf_t *cf, ngx_str_t *name);
 
-/* by the name as it stands in the file; NULL: there is none */
+/* Returns the entry of this name in the file, or NULL. */
 const ngx_llm_price_t *ngx_llm_prices_find(const ngx_llm_prices_t *prices,
     const ngx_str_t *name);
 
 /*
- * The price of a target, the first there is: own (its price=, or NULL), the
- * file's for TYPE/MODEL, for the target's model, for the model that the client
- * has asked for.  prices may be NULL, names may be empty.  NULL: not known.
- * Allocates nothing; with own it is that at once.
+ * Returns the price of a target: own (its price=) if it is not NULL, else the
+ * first of these entries that has a price: PREFIX/MODEL, the target's model,
+ * the model that the client requested.  prices may be NULL, names may be
+ * empty.  Returns NULL if the price is unknown.  Allocates nothing.
  */
 const ngx_llm_price_t *ngx_llm_prices_of(const ngx_llm_prices_t *prices,
-    const ngx_llm_price_t *own, const ngx_str_t *type,
+    const ngx_llm_price_t *own, const ngx_str_t *prefix,
     const ngx_str_t *model, const ngx_str_t *requested);
+
+/*
+ * Returns max_input_tokens of the first of these entries that has it, in the
+ * same order, or 0.
+ */
+ngx_uint_t ngx_llm_prices_context(const ngx_llm_prices_t *prices,
+    const ngx_str_t *prefix, const ngx_str_t *model,
+    const ngx_str_t *requested);
 
 
 #endif /* _NGX_LLM_PRICES_H_INCLUDED_ */

@@ -16,6 +16,21 @@ typedef struct {                     /* tokens; -1: not given */
     int64_t         cached;          /* of prompt */
     int64_t         cache_write;     /* of prompt, beside cached */
     int64_t         reasoning;       /* of completion (xAI: beside it) */
+
+    int64_t         cache_write_1h;  /* of cache_write */
+    int64_t         audio_in;        /* of prompt */
+    int64_t         image_in;        /* of prompt */
+    int64_t         audio_out;       /* of completion */
+    int64_t         image_out;       /* of completion */
+
+    int64_t         images;          /* units that are no tokens */
+    int64_t         seconds;
+    int64_t         characters;
+    int64_t         queries;
+    int64_t         pages;
+
+    int64_t         tier;            /* NGX_LLM_PRICE_DEFAULT, ... */
+    int64_t         cost;            /* nano-USD, by the provider */
 } ngx_llm_usage_t;
 
 

@@ -1,8 +1,8 @@
 #!/usr/bin/perl
 
-# What a request costs: whose price counts, the exact sum in the log and in
-# the metrics, nothing where something is not known; and a price file that is
-# not one stops nginx -t with its place.
+# The cost of a request: which price applies, the exact sum in the log and in
+# the metrics, no cost if a price or a count is unknown; an invalid price file
+# fails nginx -t with its place, a malformed entry is a warning.
 
 use FindBin qw($Bin);
 use lib "$Bin/lib";
@@ -47,7 +47,7 @@ my $p = LLM::Fake->new(answer => sub {
     return json({ fine(), usage => $usages{$how} });
 });
 
-# prices per token; the notice is about "tiers" alone
+# prices per token
 my $PRICES = <<'JSON';
 {
     "sample_spec": { "input_cost_per_token": "a number", "mode": [ "x" ] },
@@ -71,7 +71,7 @@ my $PRICES = <<'JSON';
     "other-name": { "input_cost_per_token": 9e-6, "output_cost_per_token": 0 },
     "tiers": { "input_cost_per_token": 1e-6, "output_cost_per_token": 1e-6,
                "input_cost_per_token_above_200k_tokens": 1e-5,
-               "output_cost_per_token_batches": -1 }
+               "output_cost_per_token_batches": 1e-7 }
 }
 JSON
 
@@ -261,8 +261,6 @@ counted('an answer of proxy_pass after a redirect is',
 
     spew("$dir/prices.json", $PRICES);
     ok($gw->reload, 'a reload with a whole one');
-    is(scalar(() = $gw->error_log =~ /models? in "[^"]+" have prices by tier/g),
-       1, '  prices by tier are not used, with one notice');
 }
 
 $gw->expect_error(qr/prematurely closed/, qr/cut its answer short/);
@@ -319,9 +317,6 @@ refused('an empty file', '', qr/$PLACE 1, column/);
 refused('no JSON', 'prices', qr/$PLACE 1,/);
 refused('a cut file', "{\n\"m\":{", qr/$PLACE 2,/);
 refused('something behind it', "{}\n{}", qr/$PLACE 2,/);
-refused('a wrong price behind a name twice',
-        '{"m":{},"m":{"input_cost_per_token":7}}',
-        '"input_cost_per_token" of "m" is no number');
 
 {
     spew("$dir/bad.json", "{\"m\":{},\n\"m\":{}}");
@@ -331,17 +326,63 @@ refused('a wrong price behind a name twice',
 }
 
 refused('an array', '[]', 'no JSON object');
-refused('a model that is no object', '{"m":1}', '"m" is no object');
-refused('a negative price', model('"input_cost_per_token":-1e-9'),
-        '"input_cost_per_token" of "m" is no number from 0 to 1');
-refused('a price of $1.1', model('"output_cost_per_token":1.1'),
-        '"output_cost_per_token" of "m" is no number');
-refused('a price as text',
-        model('"cache_read_input_token_cost":"1e-6"'),
-        '"cache_read_input_token_cost" of "m" is no number');
-refused('a price that is true',
+
+# a malformed entry is skipped with a warning
+
+sub skipped {
+    my ($name, $text, $why) = @_;
+    spew("$dir/bad.json", $text);
+    my ($status, $said, $file) = check("llm_prices $dir/bad.json;");
+    ok($status == 0
+       && $said =~ /\[warn\] .*model "m" in "[^"]+" is skipped: $why in \Q$file\E:2$/m,
+       "skipped with a warning: $name") or diag("$status: $said");
+}
+
+my $RANGE = 'is not a number from 0 to 1';
+
+skipped('an entry that is not an object', '{"m":1}',
+        'its entry is not an object');
+skipped('a negative price', model('"input_cost_per_token":-1e-9'),
+        qq("input_cost_per_token" $RANGE));
+skipped('a price of $1.1', model('"output_cost_per_token":1.1'),
+        qq("output_cost_per_token" $RANGE));
+skipped('a price as text', model('"cache_read_input_token_cost":"1e-6"'),
+        qq("cache_read_input_token_cost" $RANGE));
+skipped('a price that is true',
         model('"cache_creation_input_token_cost":true'),
-        '"cache_creation_input_token_cost" of "m" is no number');
+        qq("cache_creation_input_token_cost" $RANGE));
+skipped('a tier with a negative price',
+        model('"input_cost_per_token_above_200k_tokens_priority":-1'),
+        qq("input_cost_per_token_above_200k_tokens_priority" $RANGE));
+skipped('ranges that are not an array', model('"tiered_pricing":{}'),
+        '"tiered_pricing" is not an array');
+skipped('a range without limits', model('"tiered_pricing":[{"range":[]}]'),
+        '"tiered_pricing" is without a valid "range"');
+
+for my $case (
+    [ 'a malformed entry', '"input_cost_per_token":-1,'
+                           . '"output_cost_per_token":1e-6' ],
+    [ 'an entry without a price of output', '"input_cost_per_token":1e-6,'
+                                            . '"mode":"chat"' ],
+    [ 'a model of pictures without a price of pictures',
+      '"input_cost_per_token":1e-6,"mode":"image_generation"' ])
+{
+    spew("$dir/bad.json", model($case->[1]));
+    my $conf = <<"CONF";
+llm_prices $dir/bad.json;
+llm_quota_zone z key=\$host cost=1/1m;
+llm_provider p { endpoint http://127.0.0.1:1/v1; }
+llm_model m { target p m; }
+CONF
+    my ($status, $said) = check($conf . 'server { listen 127.0.0.1:1; '
+                                . 'location / { llm_pass; llm_quota z; } }');
+    ok($status && $said =~ /\[emerg\] .*limits cost, but the price of target "p" of llm_model "m" is not known/,
+       "refused under a budget: $case->[0]") or diag("$status: $said");
+    ($status, $said) = check($conf . 'server { listen 127.0.0.1:1; '
+                             . 'location / { llm_pass; } }');
+    is($status, 0, '  accepted without one') or diag($said);
+}
+
 refused('NaN', model('"input_cost_per_token":NaN'), $PLACE);
 refused('a number that is too large', model('"input_cost_per_token":1e999'),
         $PLACE);
@@ -375,15 +416,14 @@ for my $price ('', '1', '1,2,3,4', '-1,2', '1,2e3', '1000001,1',
 {
     my ($status, $said, $conf) = check(
         "llm_provider p { endpoint http://127.0.0.1:1/v1; }\n"
-        . 'llm_model m { target p m price=1,2 price=1,2; }');
+        . 'llm_model m { target p m price=provider price=1,2; }');
     ok($status && $said =~ /\[emerg\] .*"target" directive has a duplicate price= in \Q$conf\E:3$/m,
        'refused: two prices') or diag("$status: $said");
 }
 
 {
     my ($status, $said) = check("llm_prices $dir/prices.json;");
-    is($status, 0, 'accepted: a file that nobody needs') or diag($said);
-    like($said, qr/1 of 13 models/, '  with its notice');
+    is($status, 0, 'accepted: a file that no target needs') or diag($said);
 
     # nginx.conf and the price file in one folder
     my $gw = LLM::Nginx->new(vars => \%vars, http => <<'CONF');

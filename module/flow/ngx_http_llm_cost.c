@@ -11,6 +11,7 @@
 
 static const ngx_llm_price_t *ngx_http_llm_cost_rate(
     ngx_http_llm_charge_t *charge);
+static ngx_uint_t ngx_http_llm_cost_reported(ngx_http_llm_charge_t *charge);
 static int64_t ngx_http_llm_cost_bounded(int64_t cost);
 static int64_t ngx_http_llm_cost_uncounted(ngx_http_llm_charge_t *charge);
 static ngx_uint_t ngx_http_llm_cost_bad(ngx_http_llm_charge_t *charge);
@@ -84,17 +85,84 @@ int64_t
 ngx_http_llm_cost_price(ngx_http_llm_charge_t *charge,
     const ngx_llm_usage_t *usage)
 {
+    int64_t                 cost;
+    ngx_llm_usage_t         used;
     const ngx_llm_price_t  *price;
 
-    price = ngx_http_llm_cost_rate(charge);
+    if (usage->cost >= 0 && ngx_http_llm_cost_reported(charge)) {
+        cost = usage->cost;
 
-    return price ? ngx_llm_price_cost(price, usage) : NGX_LLM_PRICE_UNKNOWN;
+    } else {
+        used = *usage;
+
+        if (charge->answer && charge->answer->tier) {
+            used.tier = charge->answer->tier - 1;
+        }
+
+        price = ngx_http_llm_cost_rate(charge);
+
+        cost = price ? ngx_llm_price_cost(price, &used)
+                     : NGX_LLM_PRICE_UNKNOWN;
+    }
+
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, charge->request->connection->log, 0,
+                   "llm cost: model \"%V\" prompt:%L completion:%L cached:%L "
+                   "nano-USD:%L", &charge->requested, usage->prompt,
+                   usage->completion, usage->cached, cost);
+
+    return cost;
+}
+
+
+/* Returns 1 if the target's cost is what its provider reports. */
+
+static ngx_uint_t
+ngx_http_llm_cost_reported(ngx_http_llm_charge_t *charge)
+{
+    ngx_http_llm_ctx_t      *ctx;
+    ngx_http_llm_attempt_t  *attempt;
+
+    ctx = charge->ctx;
+
+    if (charge->attempts.nelts == 0 || ctx->meter.active) {
+        return 0;
+    }
+
+    attempt = charge->attempts.elts;
+
+    return attempt[charge->attempts.nelts - 1].target->reported;
+}
+
+
+ngx_llm_price_for_e
+ngx_http_llm_cost_kind(const ngx_http_llm_operation_t *operation)
+{
+    if (operation == NULL) {
+        return NGX_LLM_PRICE_FOR_ANY;
+    }
+
+    if (operation->api == &ngx_llm_api_images) {
+        return NGX_LLM_PRICE_FOR_IMAGES;
+    }
+
+    if (operation->api == &ngx_llm_api_speech) {
+        return NGX_LLM_PRICE_FOR_SPEECH;
+    }
+
+    if (operation->api == &ngx_llm_api_transcriptions
+        || operation->api == &ngx_llm_api_translations)
+    {
+        return NGX_LLM_PRICE_FOR_TRANSCRIPT;
+    }
+
+    return operation->generates ? NGX_LLM_PRICE_FOR_TEXT
+                                : NGX_LLM_PRICE_FOR_VECTORS;
 }
 
 
 /*
- * The last attempt has answered; if proxy_pass has, nothing is known but the
- * model that was asked for.
+ * Returns the price of the target of the last attempt, which has answered.  A
+ * response of proxy_pass is priced by the model that the client requested.
  */
 
 static const ngx_llm_price_t *
@@ -118,7 +186,7 @@ ngx_http_llm_cost_rate(ngx_http_llm_charge_t *charge)
     attempt += charge->attempts.nelts - 1;
 
     return ngx_llm_prices_of(lmcf->prices, attempt->target->price,
-                             &attempt->provider->dialect->type,
+                             &attempt->provider->price_prefix,
                              &attempt->model, &charge->requested);
 }
 

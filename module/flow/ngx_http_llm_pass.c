@@ -67,7 +67,8 @@ static const ngx_http_llm_exchange_t  ngx_http_llm_pass_exchange = {
     ngx_http_llm_pass_attempted,
     ngx_http_llm_pass_judge,
     ngx_http_llm_pass_over,
-    ngx_http_llm_pass_next
+    ngx_http_llm_pass_next,
+    ngx_http_llm_condition
 };
 
 
@@ -555,12 +556,18 @@ ngx_http_llm_pass_judge(ngx_http_request_t *r, ngx_uint_t failure)
 
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
 
-    if (failure == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
+    if (ctx->charge->kept.body.data && ctx->charge->kept.status < 300) {
+
+        /* a response that met a condition is better than a later error */
+
+    } else if (failure == NGX_HTTP_LLM_NEXT_CREDENTIAL) {
         ctx->charge->kept.status = ctx->response.status.code;
         ngx_str_null(&ctx->charge->kept.body);
 
-    } else if (!ngx_http_llm_pass_quotes(r, ctx)) {
-        (void) ngx_http_llm_judge_keep(r, &ctx->charge->kept);
+    } else if (!ngx_http_llm_pass_quotes(r, ctx)
+               && ngx_http_llm_judge_keep(r, &ctx->charge->kept) == NGX_OK)
+    {
+        ctx->charge->kept_answer = ctx->charge->answer;
     }
 
     return ngx_http_llm_pass_moves_on(r, failure);
@@ -697,6 +704,15 @@ ngx_http_llm_pass_failed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     if (charge->kept.status && !ctx->ping.sent) {
 
         /* 401, 402, 403 are about our key: kept without a body */
+
+        if (charge->kept.body.data && charge->kept.status < 300) {
+            charge->kept.use = 1;
+            charge->answer = charge->kept_answer;
+            charge->answered = 1;
+            charge->bad_answer = 0;
+            charge->end = NGX_HTTP_LLM_END_COMPLETE;
+            return;
+        }
 
         if (charge->kept.body.data) {
             charge->kept.use = 1;

@@ -199,6 +199,13 @@ ngx_http_llm_reserve_price(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         lmcf = ngx_http_get_module_main_conf(r, ngx_http_llm_module);
         need->price = ngx_llm_prices_of(lmcf->prices, NULL, &none, &none,
                                         &charge->requested);
+
+        if (need->price
+            && !ngx_llm_price_covers(need->price,
+                                     ngx_http_llm_cost_kind(charge->operation)))
+        {
+            need->price = NULL;
+        }
     }
 
     if (need->price || charge->quota.reserve.shadow) {
@@ -223,6 +230,7 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_uint_t                 i;
     ngx_http_llm_model_t      *model;
     ngx_http_llm_target_t     *target;
+    ngx_llm_price_for_e        kind;
     const ngx_llm_price_t     *price, *dearest;
     ngx_http_llm_main_conf_t  *lmcf;
 
@@ -230,6 +238,7 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     model = ctx->charge->model;
     target = model->targets.elts;
 
+    kind = ngx_http_llm_cost_kind(ctx->charge->operation);
     dearest = NULL;
     most = -1;
 
@@ -241,11 +250,16 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         }
 
         price = ngx_llm_prices_of(lmcf->prices, target[i].price,
-                                  &target[i].provider->dialect->type,
+                                  &target[i].provider->price_prefix,
                                   ngx_http_llm_model_for(ctx, &target[i]),
                                   &ctx->charge->requested);
 
-        if (price == NULL) {
+        if (price == NULL || !ngx_llm_price_covers(price, kind)) {
+
+            ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "llm reserve: target \"%V\" is passed over, the "
+                           "price of \"%V\" is unknown", &target[i].name,
+                           &ctx->charge->requested);
 
             if (!ctx->charge->quota.reserve.shadow) {
                 ctx->balance.allowed &= ~bit;

@@ -430,6 +430,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_http_llm_provider_post(max_concurrency,
                                  &ngx_http_llm_concurrency_bounds) },
 
+    { ngx_string("price_prefix"),
+      NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_TAKE1,
+      ngx_conf_set_str_slot,
+      ngx_http_llm_provider_offset(price_prefix) },
+
     { ngx_string("stream_usage"),
       NGX_HTTP_LLM_PROVIDER_CONF|NGX_CONF_FLAG,
       ngx_conf_set_flag_slot,

@@ -720,6 +720,7 @@ fill(ngx_llm_entry_t *entry, u_char *data, const char *body)
     ngx_uint_t  i;
 
     memset(entry, 0, sizeof(ngx_llm_entry_t));
+    memset(&entry->usage, 0xff, sizeof(ngx_llm_usage_t));
 
     entry->stream = 1;
     entry->created = 1764000000123;

@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "ngx_llm_members.h"
 #include "tap.h"
 
 
@@ -20,8 +21,8 @@ typedef struct {
 
 typedef struct {
     const char       *claim;
-    ngx_llm_price_t   price;
-    ngx_llm_usage_t   usage;    /* prompt, completion, total, cached, cache
+    int64_t           price[4]; /* input, output, cached, cache writes */
+    int64_t           usage[6]; /* prompt, completion, total, cached, cache
                                    writes, reasoning */
     int64_t           want;
 } cost_t;
@@ -35,6 +36,9 @@ static void random_costs(void);
 static uint64_t next(uint64_t *seed);
 static int64_t exact(const ngx_llm_price_t *price, int64_t prompt,
     int64_t completion, int64_t cached, int64_t write);
+static void members(void);
+static void units(void);
+static void amounts(void);
 static void prints(void);
 
 
@@ -182,6 +186,9 @@ main(void)
     per_token();
     costs();
     random_costs();
+    members();
+    units();
+    amounts();
     prints();
 
     return done_testing();
@@ -246,10 +253,27 @@ per_token(void)
 static void
 costs(void)
 {
-    size_t  i;
+    size_t           i;
+    ngx_llm_price_t  price;
+    ngx_llm_usage_t  usage;
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        is_int(ngx_llm_price_cost(&cases[i].price, &cases[i].usage),
+        ngx_llm_price_init(&price);
+        memset(&usage, 0xff, sizeof(usage));
+
+        price.input = cases[i].price[0];
+        price.output = cases[i].price[1];
+        price.cached = cases[i].price[2];
+        price.cache_write = cases[i].price[3];
+
+        usage.prompt = cases[i].usage[0];
+        usage.completion = cases[i].usage[1];
+        usage.total = cases[i].usage[2];
+        usage.cached = cases[i].usage[3];
+        usage.cache_write = cases[i].usage[4];
+        usage.reasoning = cases[i].usage[5];
+
+        is_int(ngx_llm_price_cost(&price, &usage),
                cases[i].want, cases[i].claim);
     }
 }
@@ -270,8 +294,8 @@ random_costs(void)
     wrong = 0;
     huge = 0;
 
-    usage.total = -1;
-    usage.reasoning = -1;
+    memset(&price, 0, sizeof(price));
+    memset(&usage, 0xff, sizeof(usage));
 
     for (i = 0; i < 200000; i++) {
         price.input = next(&seed) % (NGX_LLM_PRICE_MAX + 1);
@@ -326,6 +350,216 @@ exact(const ngx_llm_price_t *price, int64_t prompt, int64_t completion,
     pico = (pico + 999) / 1000;
 
     return (pico > (unsigned __int128) MAX) ? MAX : (int64_t) pico;
+}
+
+
+static void
+members(void)
+{
+    size_t                i;
+    ngx_llm_price_rate_t  rate;
+
+    static const struct {
+        const char  *name;
+        int          unit, tier;
+        uint32_t     above;
+    } rows[] = {
+        { "input_cost_per_token", NGX_LLM_PRICE_INPUT, 0, 0 },
+        { "output_cost_per_token_above_200k_tokens", NGX_LLM_PRICE_OUTPUT, 0,
+          200000 },
+        { "input_cost_per_token_above_128_tokens", NGX_LLM_PRICE_INPUT, 0,
+          128 },
+        { "cache_read_input_token_cost_above_272k_tokens_priority",
+          NGX_LLM_PRICE_CACHED, NGX_LLM_PRICE_PRIORITY, 272000 },
+        { "input_cost_per_token_priority_above_200k_tokens",
+          NGX_LLM_PRICE_INPUT, NGX_LLM_PRICE_PRIORITY, 200000 },
+        { "cache_creation_input_token_cost_flex", NGX_LLM_PRICE_CACHE_WRITE,
+          NGX_LLM_PRICE_FLEX, 0 },
+        { "cache_creation_input_token_cost_above_1hr",
+          NGX_LLM_PRICE_CACHE_WRITE_1H, 0, 0 },
+        { "cache_creation_input_token_cost_above_1hr_above_200k_tokens",
+          NGX_LLM_PRICE_CACHE_WRITE_1H, 0, 200000 },
+        { "input_cost_per_image_token_batches", NGX_LLM_PRICE_IMAGE_IN,
+          NGX_LLM_PRICE_BATCH, 0 },
+        { "output_cost_per_image", NGX_LLM_PRICE_PICTURE_OUT, 0, 0 },
+        { "input_cost_per_query", NGX_LLM_PRICE_QUERY, 0, 0 }
+    };
+
+    static const char *const  others[] = {
+        "", "mode", "input_cost_per_tokens", "input_cost_per_token_cache_hit",
+        "input_cost_per_token_above_k_tokens",
+        "input_cost_per_token_above_200k", "input_cost_per_token_ultrafast",
+        "input_cost_per_token_flex_flex", "output_cost_per_image_1K",
+        "input_cost_per_token_flex_above_9k_tokens_flex",
+        "input_cost_per_token_above_0k_tokens",
+        "input_cost_per_token_above_999999999k_tokens",
+        "cache_creation_input_token_cost_above_12hr",
+        "output_cost_per_second_1080p"
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        ok(ngx_llm_price_member(rows[i].name, strlen(rows[i].name), &rate)
+           == NGX_OK
+           && rate.unit == rows[i].unit && rate.tier == rows[i].tier
+           && rate.above == rows[i].above, "%s is a price", rows[i].name);
+    }
+
+    for (i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        ok(ngx_llm_price_member(others[i], strlen(others[i]), &rate)
+           == NGX_DECLINED, "\"%s\" is not a price", others[i]);
+    }
+}
+
+
+static void
+units(void)
+{
+    size_t           i;
+    ngx_llm_price_t  price;
+
+    static const ngx_llm_price_rate_t  rates[] = {
+        { 40 * M, 0, NGX_LLM_PRICE_AUDIO_IN, 0 },
+        { 80 * M, 0, NGX_LLM_PRICE_AUDIO_OUT, 0 },
+        { 5 * M, 0, NGX_LLM_PRICE_IMAGE_IN, 0 },
+        { 30 * M, 0, NGX_LLM_PRICE_IMAGE_OUT, 0 },
+        { 4 * M, 0, NGX_LLM_PRICE_REASONING, 0 },
+        { 6 * M, 0, NGX_LLM_PRICE_CACHE_WRITE_1H, 0 },
+        { 20 * M, 0, NGX_LLM_PRICE_INPUT, NGX_LLM_PRICE_PRIORITY },
+        { 50 * M, 0, NGX_LLM_PRICE_OUTPUT, NGX_LLM_PRICE_PRIORITY },
+        { 200 * M, 1000, NGX_LLM_PRICE_INPUT, 0 },
+        { 300 * M, 1000, NGX_LLM_PRICE_INPUT, NGX_LLM_PRICE_PRIORITY },
+    };
+
+    static const ngx_llm_price_rate_t  others[] = {
+        { 40000 * (int64_t) M, 0, NGX_LLM_PRICE_PICTURE_OUT, 0 },
+        { 100 * M, 0, NGX_LLM_PRICE_SECOND_IN, 0 },
+        { 100 * M, 0, NGX_LLM_PRICE_SECOND_OUT, 0 },
+        { 15 * M, 0, NGX_LLM_PRICE_CHARACTER_IN, 0 },
+        { 2000 * M, 0, NGX_LLM_PRICE_QUERY, 0 },
+        { 1000 * M, 0, NGX_LLM_PRICE_PAGE, 0 }
+    };
+
+    static const struct {
+        const char       *claim;
+        ngx_llm_usage_t   usage;
+        int64_t           want;
+    } tokens[] = {
+        { "audio and image tokens of the prompt at their own price",
+          { .prompt = 100, .audio_in = 30, .image_in = 20 },
+          (50 * 1 + 30 * 40 + 20 * 5) * 1000 },
+        { "audio and image tokens of the completion at their own price",
+          { .completion = 100, .audio_out = 30, .image_out = 20 },
+          (50 * 2 + 30 * 80 + 20 * 30) * 1000 },
+        { "reasoning at its own price",
+          { .prompt = 10, .completion = 100, .reasoning = 60 },
+          (10 + 40 * 2 + 60 * 4) * 1000 },
+        { "cache writes of an hour at their own price",
+          { .prompt = 100, .cache_write = 80, .cache_write_1h = 50 },
+          (20 + 30 * 3 + 50 * 6) * 1000 },
+        { "a tier has its own prices",
+          { .prompt = 10, .completion = 10, .tier = NGX_LLM_PRICE_PRIORITY },
+          (10 * 20 + 10 * 50) * 1000 },
+        { "reasoning of a tier has the tier's price of output",
+          { .completion = 10, .reasoning = 10,
+            .tier = NGX_LLM_PRICE_PRIORITY }, 10 * 50 * 1000 },
+        { "a tier without prices has those of the default tier",
+          { .prompt = 10, .tier = NGX_LLM_PRICE_FLEX }, 10 * 1000 },
+        { "a prompt of the threshold is not above it",
+          { .prompt = 1000 }, 1000 * 1000 },
+        { "a prompt above the threshold is dearer as a whole",
+          { .prompt = 1001 }, 1001 * 200 * 1000 },
+        { "  in a tier as well",
+          { .prompt = 1001, .tier = NGX_LLM_PRICE_PRIORITY },
+          1001 * 300 * 1000 },
+        { "  and with the default price in a tier without a threshold",
+          { .prompt = 1001, .tier = NGX_LLM_PRICE_FLEX },
+          1001 * 200 * 1000 }
+    };
+
+    static const struct {
+        const char       *claim;
+        ngx_llm_usage_t   usage;
+        int64_t           want;
+    } counts[] = {
+        { "images by number", { .images = 3 }, 3 * INT64_C(40000000) },
+        { "seconds by one price", { .seconds = 60 }, 60 * 100000 },
+        { "characters", { .characters = 1000 }, 1000 * 15000 },
+        { "queries", { .queries = 2 }, 2 * 2000000 },
+        { "pages", { .pages = 7 }, 7 * 1000000 },
+        { "images whose tokens have no price are charged once",
+          { .images = 1, .completion = 1056 }, 40000000 },
+        { "tokens without a price: unknown", { .prompt = 1 }, -1 }
+    };
+
+    memset(&price, 0, sizeof(price));
+
+    price.input = M;
+    price.output = 2 * M;
+    price.cached = M / 2;
+    price.cache_write = 3 * M;
+    price.rates = rates;
+    price.nrates = sizeof(rates) / sizeof(rates[0]);
+
+    for (i = 0; i < sizeof(tokens) / sizeof(tokens[0]); i++) {
+        is_int(ngx_llm_price_cost(&price, &tokens[i].usage), tokens[i].want,
+               tokens[i].claim);
+    }
+
+    is_int(ngx_llm_price_estimate(&price, 1001, 10), 1001 * 200000 + 20000,
+           "an estimate above the threshold has its price");
+
+    ngx_llm_price_init(&price);
+
+    price.rates = others;
+    price.nrates = sizeof(others) / sizeof(others[0]);
+
+    for (i = 0; i < sizeof(counts) / sizeof(counts[0]); i++) {
+        is_int(ngx_llm_price_cost(&price, &counts[i].usage), counts[i].want,
+               counts[i].claim);
+    }
+
+    ok(!ngx_llm_price_covers(&price, NGX_LLM_PRICE_FOR_TEXT)
+       && ngx_llm_price_covers(&price, NGX_LLM_PRICE_FOR_IMAGES)
+       && ngx_llm_price_covers(&price, NGX_LLM_PRICE_FOR_SPEECH),
+       "prices of pictures and characters do not cover text");
+
+    ngx_llm_price_init(&price);
+
+    price.input = M;
+    ok(!ngx_llm_price_covers(&price, NGX_LLM_PRICE_FOR_TEXT)
+       && !ngx_llm_price_covers(&price, NGX_LLM_PRICE_FOR_IMAGES)
+       && ngx_llm_price_covers(&price, NGX_LLM_PRICE_FOR_VECTORS),
+       "a price of input alone covers embeddings only");
+}
+
+
+static void
+amounts(void)
+{
+    size_t     i;
+    int64_t    nano;
+    ngx_str_t  text;
+
+    static const struct {
+        const char  *text;
+        int64_t      want;           /* -2: invalid */
+    } rows[] = {
+        { "0", 0 }, { "1", 1000000000 }, { "0.00014", 140000 },
+        { "1.4e-4", 140000 }, { "1.4E-04", 140000 }, { "12e+2", INT64_C(1200000000000) }, { "0.0000000001", 1 },
+        { "0.000123456", 123456 }, { "0.0001234560001", 123457 },
+        { "1e99", MAX }, { "0e99", 0 }, { "1e-99", 1 },
+        { "0.00012345600000000000000000", 123456 },
+        { "-1", -2 }, { "", -2 }, { "1e", -2 }, { "1e+", -2 }, { ".5", -2 },
+        { "1x", -2 }, { "1.2.3", -2 }
+    };
+
+    for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        nano = -2;
+        text.data = (u_char *) rows[i].text;
+        text.len = strlen(rows[i].text);
+        (void) ngx_llm_members_amount(&text, &nano);
+        is_int(nano, rows[i].want, rows[i].text);
+    }
 }
 
 

@@ -47,12 +47,10 @@ ngx_llm_answer_init(ngx_llm_answer_t *a, ngx_uint_t kind,
     a->n = (uint32_t) n;
     a->start_len = 0;
     a->from = NULL;
-    a->usage.prompt = -1;
-    a->usage.completion = -1;
-    a->usage.total = -1;
-    a->usage.cached = -1;
-    a->usage.cache_write = -1;
-    a->usage.reasoning = -1;
+
+    /* each member is -1: not given */
+
+    memset(&a->usage, 0xff, sizeof(ngx_llm_usage_t));
 
     a->reader.handler = ngx_llm_members_value;
     a->reader.data = a;

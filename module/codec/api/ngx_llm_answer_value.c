@@ -7,6 +7,7 @@
  */
 
 #include <ngx_llm_answer.h>
+#include <ngx_llm_price_unit.h>
 
 #include "ngx_llm_members.h"
 
@@ -28,6 +29,8 @@ static void ngx_llm_answer_read_status(ngx_llm_answer_t *a);
 static void ngx_llm_answer_read_state(ngx_llm_answer_t *a);
 static void ngx_llm_answer_read_type(ngx_llm_answer_t *a);
 static void ngx_llm_answer_reason(ngx_llm_answer_t *a);
+static void ngx_llm_answer_tier(ngx_llm_answer_t *a);
+static void ngx_llm_answer_cost(ngx_llm_answer_t *a);
 
 
 void
@@ -40,6 +43,14 @@ ngx_llm_members_value(ngx_llm_reader_t *pl, u_char *p)
     d = &a->draft;
 
     switch (pl->slot) {
+
+    case ngx_llm_members_tier:
+        ngx_llm_answer_tier(a);
+        break;
+
+    case ngx_llm_members_cost:
+        ngx_llm_answer_cost(a);
+        break;
 
     case ngx_llm_members_usage:
         d->usage_object |= (pl->type == NGX_LLM_READER_OBJECT);
@@ -244,12 +255,15 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
     d->usage_bad = 0;
     d->usage_given = 1;
 
+    memset(&a->pending, 0xff, sizeof(ngx_llm_usage_t));
+
     a->pending.prompt = n[ngx_llm_members_prompt];
     a->pending.completion = n[ngx_llm_members_completion];
     a->pending.total = n[ngx_llm_members_total];
     a->pending.cached = n[ngx_llm_members_cached];
     a->pending.cache_write = n[ngx_llm_members_cache_write];
     a->pending.reasoning = n[ngx_llm_members_reasoning];
+    a->pending.cost = n[ngx_llm_members_cost];
 
     if (a->pending.total < 0) {
         a->pending.total = (a->pending.prompt < 0) ? 0 : a->pending.prompt;
@@ -533,5 +547,52 @@ ngx_llm_answer_reason(ngx_llm_answer_t *a)
 
     } else {
         a->draft.odd |= !ngx_llm_answer_is(value, "completed");
+    }
+}
+
+
+/* Notes the tier at which the provider says it has served the request. */
+
+static void
+ngx_llm_answer_tier(ngx_llm_answer_t *a)
+{
+    ngx_str_t             *name;
+    ngx_llm_price_tier_e   tier;
+
+    if (a->reader.type != NGX_LLM_READER_STRING) {
+        return;
+    }
+
+    name = &a->reader.value;
+
+    if (ngx_llm_answer_is(name, "priority") || ngx_llm_answer_is(name, "fast"))
+    {
+        tier = NGX_LLM_PRICE_PRIORITY;
+
+    } else if (ngx_llm_answer_is(name, "flex")) {
+        tier = NGX_LLM_PRICE_FLEX;
+
+    } else if (ngx_llm_answer_is(name, "batch")) {
+        tier = NGX_LLM_PRICE_BATCH;
+
+    } else {
+        tier = NGX_LLM_PRICE_DEFAULT;
+    }
+
+    a->tier = tier + 1;
+}
+
+
+/* Notes what the provider has charged; a value of another type is ignored. */
+
+static void
+ngx_llm_answer_cost(ngx_llm_answer_t *a)
+{
+    int64_t  nano;
+
+    if (a->reader.type == NGX_LLM_READER_NUMBER
+        && ngx_llm_members_amount(&a->reader.value, &nano) == NGX_OK)
+    {
+        a->tokens[ngx_llm_members_cost] = nano;
     }
 }

@@ -341,6 +341,8 @@ ngx_llm_entry_read(ngx_llm_entry_t *entry, u_char *data, size_t len)
     entry->stale = (int64_t) ngx_llm_entry_get64(&p);
     entry->cost = (int64_t) ngx_llm_entry_get64(&p);
 
+    memset(&entry->usage, 0xff, sizeof(ngx_llm_usage_t));
+
     entry->usage.prompt = (int64_t) ngx_llm_entry_get64(&p);
     entry->usage.completion = (int64_t) ngx_llm_entry_get64(&p);
     entry->usage.total = (int64_t) ngx_llm_entry_get64(&p);

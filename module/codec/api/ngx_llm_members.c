@@ -9,6 +9,13 @@
 #include "ngx_llm_members.h"
 
 
+#define NGX_LLM_MEMBERS_NANO  9      /* decimals of $ as nano-USD */
+
+
+static ngx_int_t ngx_llm_members_exponent(const u_char *p, const u_char *last,
+    ngx_int_t *power);
+
+
 #define ngx_llm_members_node(node)                                            \
     [ngx_llm_members_##node##_node]
 
@@ -55,7 +62,8 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
         ngx_llm_members_twin(18, "content", content, any),
         ngx_llm_members_key(19, "response", none, response),
         ngx_llm_members_twin(20, "b64_json", content, none),
-        ngx_llm_members_key(21, "base_resp", none, base)
+        ngx_llm_members_key(21, "base_resp", none, base),
+        ngx_llm_members_key(22, "service_tier", tier, none)
     },
 
     /* in OpenAI's shape what a cache has to do with is part of prompt */
@@ -73,7 +81,8 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
         ngx_llm_members_twin(10, "cache_read_input_tokens", cached, none),
         ngx_llm_members_key(11, "completion_tokens_details", none, details),
         ngx_llm_members_key(12, "cache_creation_input_tokens", cache_write,
-                            none)
+                            none),
+        ngx_llm_members_key(13, "cost", cost, none)
     },
 
     ngx_llm_members_node(details) = {
@@ -90,7 +99,8 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
     ngx_llm_members_node(response) = {
         ngx_llm_members_key(1, "usage", inner_usage, usage),
         ngx_llm_members_key(2, "status", response_status, none),
-        ngx_llm_members_twin(3, "output", content, any)
+        ngx_llm_members_twin(3, "output", content, any),
+        ngx_llm_members_key(4, "service_tier", tier, none)
     },
 
     ngx_llm_members_node(choices) = {
@@ -238,4 +248,111 @@ ngx_llm_members_truthy(const ngx_llm_reader_t *pl)
     default:
         return 0;
     }
+}
+
+
+ngx_int_t
+ngx_llm_members_amount(const ngx_str_t *value, int64_t *nano)
+{
+    int64_t        n;
+    ngx_int_t      exponent, power;
+    ngx_uint_t     digits, point, lost;
+    const u_char  *p, *last;
+
+    n = 0;
+    digits = 0;
+    point = 0;
+    lost = 0;
+    exponent = NGX_LLM_MEMBERS_NANO;
+    power = 0;
+
+    p = value->data;
+    last = p + value->len;
+
+    for ( /* void */ ; p < last; p++) {
+
+        if (*p == '.' && !point && digits) {
+            point = 1;
+            continue;
+        }
+
+        if (*p < '0' || *p > '9') {
+            break;
+        }
+
+        digits++;
+
+        if (n < INT64_MAX / 10 - 1) {
+            n = n * 10 + (*p - '0');
+            exponent -= point;
+
+        } else {
+            lost |= (*p != '0');
+            exponent += !point;
+        }
+    }
+
+    if (digits == 0) {
+        return NGX_ERROR;
+    }
+
+    if (p < last && ngx_llm_members_exponent(p, last, &power) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    exponent += power;
+
+    for ( /* void */ ; exponent > 0 && n; exponent--) {
+
+        if (n > INT64_MAX / 10) {
+            *nano = INT64_MAX;
+            return NGX_OK;
+        }
+
+        n *= 10;
+    }
+
+    for ( /* void */ ; exponent < 0 && n; exponent++) {
+        lost |= (n % 10 != 0);
+        n /= 10;
+    }
+
+    *nano = n + (lost && n < INT64_MAX);
+
+    return NGX_OK;
+}
+
+
+/* Reads "e", an optional sign and digits, up to the end. */
+
+static ngx_int_t
+ngx_llm_members_exponent(const u_char *p, const u_char *last,
+    ngx_int_t *power)
+{
+    ngx_int_t   n;
+    ngx_uint_t  minus;
+
+    if (*p != 'e' && *p != 'E') {
+        return NGX_ERROR;
+    }
+
+    minus = (++p < last && *p == '-');
+    p += (p < last && (*p == '-' || *p == '+'));
+
+    if (p == last) {
+        return NGX_ERROR;
+    }
+
+    for (n = 0; p < last; p++) {
+
+        if (*p < '0' || *p > '9') {
+            return NGX_ERROR;
+        }
+
+        n = (n < 1000) ? n * 10 + (*p - '0') : n;
+    }
+
+    *power = minus ? -n : n;
+
+    return NGX_OK;
 }

@@ -10,7 +10,7 @@
 #include <ngx_llm_reader.h>
 
 
-/* what a value is to us; those up to reasoning index tokens[] */
+/* slots of values; those up to cost are indices of tokens[] */
 
 enum {
     ngx_llm_members_none = 0,
@@ -20,7 +20,9 @@ enum {
     ngx_llm_members_cached,
     ngx_llm_members_cache_write,
     ngx_llm_members_reasoning,
+    ngx_llm_members_cost,
 
+    ngx_llm_members_tier,
     ngx_llm_members_usage,
     ngx_llm_members_inner_usage,
     ngx_llm_members_choices,
@@ -90,6 +92,12 @@ extern const ngx_llm_reader_node_t  ngx_llm_members_nodes[];
 
 /* the handler of ngx_llm_reader_t: notes a value in the draft of the event */
 void ngx_llm_members_value(ngx_llm_reader_t *pl, u_char *p);
+
+/*
+ * Reads a JSON number of $ into *nano, nano-USD, rounded up; at most INT64_MAX.
+ * Returns NGX_ERROR if it is negative or not a number.
+ */
+ngx_int_t ngx_llm_members_amount(const ngx_str_t *value, int64_t *nano);
 
 /* digits only, below 2^53, or -1 */
 int64_t ngx_llm_members_integer(const ngx_str_t *value);

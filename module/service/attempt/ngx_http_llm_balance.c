@@ -34,6 +34,8 @@ static ngx_http_llm_attempt_t *ngx_http_llm_balance_attempts(
     ngx_http_llm_ctx_t *ctx, ngx_uint_t *n);
 static ngx_uint_t ngx_http_llm_balance_history(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target);
+static ngx_uint_t ngx_http_llm_balance_met(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_target_t *target);
 static ngx_uint_t ngx_http_llm_balance_rests(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_msec_t now);
 static ngx_http_llm_credential_t *ngx_http_llm_balance_credential(
@@ -232,6 +234,8 @@ ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         rests = ngx_http_llm_balance_rests(ctx, &target[i], now);
 
         if ((before & NGX_HTTP_LLM_NEXT_TIMEOUT)
+            || ((before & NGX_HTTP_LLM_NEXT_CONDITIONS)
+                && ngx_http_llm_balance_met(ctx, &target[i]))
             || (rests
                 && ngx_http_llm_balance_credential(ctx, &target[i], now, 1)
                    == NULL))
@@ -242,6 +246,7 @@ ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
         if (before & ~(NGX_HTTP_LLM_NEXT_CREDENTIAL|NGX_HTTP_LLM_NEXT_429
                        |NGX_HTTP_LLM_NEXT_NOT_FOUND
+                       |NGX_HTTP_LLM_NEXT_CONDITIONS
                        |NGX_CONF_BITMASK_SET))
         {
             set = NGX_HTTP_LLM_SET_FAILED;
@@ -301,6 +306,29 @@ ngx_http_llm_balance_history(ngx_http_llm_ctx_t *ctx,
     }
 
     return failures;
+}
+
+
+/* Returns 1 if a response of the target has met a condition in this pass. */
+
+static ngx_uint_t
+ngx_http_llm_balance_met(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_target_t *target)
+{
+    ngx_uint_t               i, n;
+    ngx_http_llm_attempt_t  *attempt;
+
+    attempt = ngx_http_llm_balance_attempts(ctx, &n);
+
+    for (i = 0; i < n; i++) {
+        if (attempt[i].target == target
+            && (attempt[i].failure & NGX_HTTP_LLM_NEXT_CONDITIONS))
+        {
+            return 1;
+        }
+    }
+
+    return 0;
 }
 
 

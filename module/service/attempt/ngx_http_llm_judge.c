@@ -28,6 +28,8 @@ static ngx_int_t ngx_http_llm_judge_error(ngx_http_request_t *r,
 static size_t ngx_http_llm_judge_data(u_char *start, u_char *last);
 static ngx_int_t ngx_http_llm_judge_inner(ngx_http_request_t *r,
     ngx_str_t *body);
+static ngx_int_t ngx_http_llm_judge_condition(ngx_http_request_t *r,
+    ngx_http_llm_condition_e part, u_char *start, u_char *last);
 static ngx_int_t ngx_http_llm_judge_none(ngx_http_request_t *r,
     const char *reason);
 
@@ -220,9 +222,19 @@ ngx_http_llm_judge_full(ngx_http_request_t *r)
 static ngx_int_t
 ngx_http_llm_judge_refusal(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
-    ngx_uint_t  status;
+    u_char      *start;
+    ngx_int_t    rc;
+    ngx_uint_t   status;
 
     status = ctx->response.status.code;
+
+    start = r->upstream->buffer.pos;
+
+    rc = ngx_http_llm_judge_condition(r, NGX_HTTP_LLM_CONDITION_ERROR, start,
+                                      start + ctx->framing.held);
+    if (rc != NGX_OK) {
+        return rc;
+    }
 
     ctx->judge.error_class = ngx_llm_error_class(status,
                                                  r->upstream->buffer.pos,
@@ -231,10 +243,15 @@ ngx_http_llm_judge_refusal(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ctx->judge.verdict = ngx_http_llm_judge_verdict(ctx->judge.error_class,
                                                     status);
 
-    /* what concerns our key may quote it */
+    /*
+     * An error that concerns the gateway's key may quote the key; a kept
+     * response that met a condition precedes any error
+     */
 
     if (ctx->judge.verdict == NGX_HTTP_LLM_NEXT_CREDENTIAL
-        || ctx->upstream.exchange->next(r, ctx->judge.verdict))
+        || ctx->upstream.exchange->next(r, ctx->judge.verdict)
+        || (ctx->charge->kept.body.data
+            && ctx->charge->kept.status < NGX_HTTP_SPECIAL_RESPONSE))
     {
         return ngx_http_llm_judge_fail(r, ctx->judge.verdict, NULL);
     }
@@ -327,8 +344,12 @@ ngx_http_llm_judge_json(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return ngx_http_llm_judge_error(r, start, last);
     }
 
-    return answer->shown ? NGX_OK
-                         : ngx_http_llm_judge_none(r, "JSON that is no answer");
+    if (!answer->shown) {
+        return ngx_http_llm_judge_none(r, "JSON that is no answer");
+    }
+
+    return ngx_http_llm_judge_condition(r, NGX_HTTP_LLM_CONDITION_DOCUMENT,
+                                        start, last);
 }
 
 
@@ -364,7 +385,8 @@ ngx_http_llm_judge_stream(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ctx->judge.read = pos - start;
 
     if (answer->shown) {
-        return NGX_OK;
+        return ngx_http_llm_judge_condition(r, NGX_HTTP_LLM_CONDITION_STREAM,
+                                            start, pos);
     }
 
     if (!ctx->framing.complete) {
@@ -378,7 +400,8 @@ ngx_http_llm_judge_stream(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (answer->shown) {
-        return NGX_OK;
+        return ngx_http_llm_judge_condition(r, NGX_HTTP_LLM_CONDITION_STREAM,
+                                            start, pos);
     }
 
     return ngx_http_llm_judge_none(r, "a stream without output");
@@ -415,6 +438,13 @@ ngx_http_llm_judge_error(ngx_http_request_t *r, u_char *start, u_char *last)
 
     if (rc == NGX_ERROR) {
         return NGX_ERROR;
+    }
+
+    if (ngx_http_llm_judge_condition(r, NGX_HTTP_LLM_CONDITION_ERROR,
+                                     body.data, body.data + body.len)
+        != NGX_OK)
+    {
+        return NGX_HTTP_UPSTREAM_INVALID_HEADER;
     }
 
     ctx->judge.error_class = ngx_llm_error_class(ctx->response.status.code,
@@ -499,6 +529,34 @@ ngx_http_llm_judge_data(u_char *start, u_char *last)
 }
 
 
+/*
+ * Gives the response up for the next target, or returns NGX_OK if it meets no
+ * condition.  The response depends on the request, so no health record is
+ * changed.
+ */
+
+static ngx_int_t
+ngx_http_llm_judge_condition(ngx_http_request_t *r,
+    ngx_http_llm_condition_e part, u_char *start, u_char *last)
+{
+    ngx_http_llm_ctx_t              *ctx;
+    const ngx_http_llm_condition_t  *condition;
+
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+
+    condition = ctx->upstream.exchange->condition(r, part, start, last);
+
+    if (condition == NULL) {
+        return NGX_OK;
+    }
+
+    ctx->judge.condition = &condition->name;
+    ctx->judge.error_class = NGX_LLM_ERROR_CLASS_REQUEST;
+
+    return ngx_http_llm_judge_fail(r, condition->bit, NULL);
+}
+
+
 static ngx_int_t
 ngx_http_llm_judge_none(ngx_http_request_t *r, const char *reason)
 {
@@ -537,7 +595,10 @@ ngx_http_llm_judge_keep(ngx_http_request_t *r, ngx_http_llm_kept_t *kept)
     ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
     c = r->upstream->peer.connection;
 
-    if (!ctx->judge.keeping) {
+    if (!ctx->judge.keeping
+        && (!(ctx->judge.verdict & NGX_HTTP_LLM_NEXT_CONDITIONS)
+            || !ctx->response.json || ctx->charge->answer->failed))
+    {
         return NGX_DECLINED;
     }
 

@@ -237,7 +237,7 @@ ngx_http_llm_policy_price(ngx_http_llm_ctx_t *ctx,
     const ngx_llm_price_t  *price;
 
     price = ngx_llm_prices_of(lmcf->prices, target->price,
-                              &target->provider->dialect->type,
+                              &target->provider->price_prefix,
                               ngx_http_llm_model_for(ctx, target),
                               &ctx->charge->requested);
     if (price == NULL) {

@@ -529,7 +529,10 @@ ngx_http_llm_upstream_failure(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (ctx->judge.failed || ctx->judge.keeping) {
 
-        if (ctx->judge.verdict == NGX_HTTP_LLM_NEXT_BAD_ANSWER) {
+        if (ctx->judge.verdict & NGX_HTTP_LLM_NEXT_CONDITIONS) {
+            *outcome = *ctx->judge.condition;
+
+        } else if (ctx->judge.verdict == NGX_HTTP_LLM_NEXT_BAD_ANSWER) {
             ngx_str_set(outcome, "bad_answer");
         }
 

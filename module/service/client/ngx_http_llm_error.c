@@ -130,7 +130,10 @@ static ngx_http_llm_fault_t  ngx_http_llm_faults[NGX_HTTP_LLM_FAULTS] = {
                  "later.") },
     { 504, "invalid_request_error", "not_cached",
       ngx_string("The response is not in the cache, and the request allows "
-                 "cached responses only.") }
+                 "cached responses only.") },
+    { 400, "invalid_request_error", "context_length_exceeded",
+      ngx_string("The prompt exceeds the context of the model. Reduce its "
+                 "length.") }
 };
 
 

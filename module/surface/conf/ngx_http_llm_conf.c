@@ -33,6 +33,11 @@ static ngx_conf_bitmask_t  ngx_http_llm_next_conditions[] = {
     { ngx_string("http_408"), NGX_HTTP_LLM_NEXT_408 },
     { ngx_string("http_429"), NGX_HTTP_LLM_NEXT_429 },
     { ngx_string("http_5xx"), NGX_HTTP_LLM_NEXT_5XX },
+    { ngx_string("context_length"), NGX_HTTP_LLM_NEXT_CONTEXT },
+    { ngx_string("content_filter"), NGX_HTTP_LLM_NEXT_FILTER },
+    { ngx_string("no_content"), NGX_HTTP_LLM_NEXT_NO_CONTENT },
+    { ngx_string("length"), NGX_HTTP_LLM_NEXT_LENGTH },
+    { ngx_string("invalid_json"), NGX_HTTP_LLM_NEXT_INVALID_JSON },
     { ngx_string("off"), NGX_HTTP_LLM_NEXT_OFF },
     { ngx_null_string, 0 }
 };

@@ -644,14 +644,17 @@ static ngx_uint_t
 ngx_http_llm_quota_conf_priced(ngx_http_llm_main_conf_t *lmcf,
     ngx_http_llm_model_t *model, ngx_http_llm_target_t *target)
 {
+    const ngx_llm_price_t  *price;
+
     if (target->wildcard || (target->model.len == 0 && !model->exact)) {
         return 1;
     }
 
-    return ngx_llm_prices_of(lmcf->prices, target->price,
-                             &target->provider->dialect->type,
-                             &target->model, &model->pattern)
-           != NULL;
+    price = ngx_llm_prices_of(lmcf->prices, target->price,
+                              &target->provider->price_prefix,
+                              &target->model, &model->pattern);
+
+    return price && ngx_llm_price_covers(price, price->mode);
 }
 
 

@@ -1,5 +1,6 @@
 /*
- * What llm_model chooses from, and how: target and balance.
+ * target and balance: the targets of an llm_model and the policy that chooses
+ * one of them.
  */
 
 
@@ -7,7 +8,8 @@
 #include <ngx_http_llm_client.h>
 
 
-#define NGX_HTTP_LLM_TARGET_WEIGHT  65535
+#define NGX_HTTP_LLM_TARGET_WEIGHT   65535
+#define NGX_HTTP_LLM_TARGET_CONTEXT  1000000000  /* tokens */
 
 
 typedef struct {
@@ -26,17 +28,23 @@ static char *ngx_http_llm_target_conf_weight(ngx_conf_t *cf,
     ngx_http_llm_target_t *target, ngx_str_t *value);
 static char *ngx_http_llm_target_conf_backup(ngx_conf_t *cf,
     ngx_http_llm_target_t *target, ngx_str_t *value);
+static char *ngx_http_llm_target_conf_context(ngx_conf_t *cf,
+    ngx_http_llm_target_t *target, ngx_str_t *value);
 
 
 static ngx_http_llm_param_t  ngx_http_llm_target_params[] = {
     { ngx_string("weight="), ngx_http_llm_target_conf_weight },
     { ngx_string("backup"), ngx_http_llm_target_conf_backup },
     { ngx_string("price="), ngx_http_llm_price_conf_param },
+    { ngx_string("context="), ngx_http_llm_target_conf_context },
     { ngx_null_string, NULL }
 };
 
 
-/* target PROVIDER [MODEL] [weight=N] [backup] [price=IN,OUT[,CACHED]] */
+/*
+ * target PROVIDER [MODEL] [weight=N] [backup] [context=N]
+ *     [price=IN,OUT[,CACHED]|provider]
+ */
 
 char *
 ngx_http_llm_target_conf_target(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
@@ -138,7 +146,7 @@ ngx_http_llm_target_conf_model(ngx_conf_t *cf, ngx_http_llm_model_t *model,
 }
 
 
-/* NULL: it is none */
+/* Returns NULL if the text is not a parameter. */
 
 static ngx_http_llm_param_t *
 ngx_http_llm_target_conf_param(ngx_str_t *param)
@@ -190,6 +198,54 @@ ngx_http_llm_target_conf_backup(ngx_conf_t *cf, ngx_http_llm_target_t *target,
     }
 
     target->backup = 1;
+
+    return NGX_CONF_OK;
+}
+
+
+/* Sets the tokens of input that the model takes at most. */
+
+static char *
+ngx_http_llm_target_conf_context(ngx_conf_t *cf, ngx_http_llm_target_t *target,
+    ngx_str_t *value)
+{
+    ngx_int_t   n;
+    ngx_str_t   digits;
+    ngx_uint_t  scale;
+
+    if (target->context) {
+        return "has a duplicate context=";
+    }
+
+    digits = *value;
+    scale = 1;
+
+    if (digits.len) {
+
+        switch (digits.data[digits.len - 1] | 0x20) {
+
+        case 'k':
+            scale = 1000;
+            digits.len--;
+            break;
+
+        case 'm':
+            scale = 1000000;
+            digits.len--;
+            break;
+        }
+    }
+
+    n = ngx_atoi(digits.data, digits.len);
+
+    if (n < 1 || n > (ngx_int_t) (NGX_HTTP_LLM_TARGET_CONTEXT / scale)) {
+        ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
+                           "invalid context \"%V\" of target, 1 to %d tokens "
+                           "are expected", value, NGX_HTTP_LLM_TARGET_CONTEXT);
+        return NGX_CONF_ERROR;
+    }
+
+    target->context = n * scale;
 
     return NGX_CONF_OK;
 }
