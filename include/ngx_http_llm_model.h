@@ -109,16 +109,10 @@ typedef struct {
 #endif
 
 
-typedef struct {                                 /* a name that resolves */
+typedef struct {                                 /* of llm_model, GET models */
     ngx_str_t                      name;         /* less the final '*' */
     ngx_http_llm_model_t          *model;
 } ngx_http_llm_name_t;
-
-
-typedef struct {                                 /* an element of GET models */
-    ngx_str_t                      name;
-    ngx_http_llm_model_t          *model;
-} ngx_http_llm_listed_t;
 
 
 #endif /* _NGX_HTTP_LLM_MODEL_H_INCLUDED_ */

@@ -60,7 +60,7 @@ ngx_http_llm_models_list(ngx_http_request_t *r,
     u_char                 *p;
     size_t                  len;
     ngx_uint_t              i, n;
-    ngx_http_llm_listed_t  *listed;
+    ngx_http_llm_name_t  *listed;
 
     listed = lmcf->listed.elts;
     len = sizeof("{\"object\":\"list\",\"data\":[]}");

@@ -64,7 +64,7 @@ ngx_http_llm_conf_create_main(ngx_conf_t *cf)
                           sizeof(ngx_http_llm_name_t))
            != NGX_OK
         || ngx_array_init(&lmcf->listed, cf->pool, 4,
-                          sizeof(ngx_http_llm_listed_t))
+                          sizeof(ngx_http_llm_name_t))
            != NGX_OK)
     {
         return NULL;

@@ -538,7 +538,7 @@ static ngx_int_t
 ngx_http_llm_model_conf_show(ngx_http_llm_main_conf_t *lmcf, ngx_str_t *name,
     ngx_http_llm_model_t *model)
 {
-    ngx_http_llm_listed_t  *listed;
+    ngx_http_llm_name_t  *listed;
 
     listed = ngx_array_push(&lmcf->listed);
     if (listed == NULL) {
