@@ -55,7 +55,7 @@ ngx_uint_t ngx_http_llm_balance_more(ngx_http_request_t *r);
 
 /* ngx_http_llm_timeouts.c */
 
-/* (re)starts the timer for what is awaited now; last: nobody comes after */
+/* Starts the timer of the current wait anew; last: no other target is left. */
 void ngx_http_llm_timeouts_arm(ngx_http_request_t *r, ngx_uint_t last);
 void ngx_http_llm_timeouts_keep(ngx_http_request_t *r);
 

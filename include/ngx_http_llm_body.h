@@ -22,7 +22,7 @@ ngx_int_t ngx_http_llm_body_plain(ngx_http_request_t *r);
 ngx_int_t ngx_http_llm_body_taken(ngx_http_request_t *r, ngx_uint_t form);
 
 /*
- * Returns NGX_OK if the Content-Type is that of a form, with its boundary,
+ * Returns NGX_OK if the Content-Type is multipart/form-data, with its boundary,
  * which points into the header.  Returns NGX_DECLINED if the type is JSON, and
  * NGX_ERROR if it is another type, if there is none or more than one.
  */

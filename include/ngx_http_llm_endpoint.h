@@ -27,9 +27,9 @@ ngx_int_t ngx_http_llm_endpoint_check(ngx_conf_t *cf,
 
 
 /*
- * After http {} is parsed: who is asked for a name at run time, the resolver
- * of the http level or the system's.  NGX_OK: set, or an address, of url, that
- * needs none; NGX_DECLINED: there is nobody to ask.
+ * Sets the resolver for a name, after http {} is parsed: the resolver of the
+ * http level, or the name servers of the system.  Returns NGX_OK, also if url
+ * has an address, and NGX_DECLINED if there is no resolver.
  */
 ngx_int_t ngx_http_llm_endpoint_ask(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_url_t *url, ngx_llm_name_t *name);

@@ -21,9 +21,10 @@ typedef struct {
 
 
 /*
- * Who is charged, and by which limits: fills the claims of charge->quota.
- * NGX_OK; NGX_DECLINED: nothing applies to this request; NGX_BUSY: refused,
- * charge->quota has the fault; NGX_ERROR: out of memory.
+ * Fills the claims of charge->quota with identities and limits.  Returns
+ * NGX_OK, NGX_DECLINED if no limit applies to this request, NGX_BUSY if the
+ * request is rejected (charge->quota has the fault), or NGX_ERROR if memory is
+ * exhausted.
  */
 ngx_int_t ngx_http_llm_quota_prepare(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
@@ -42,7 +43,7 @@ ngx_int_t ngx_http_llm_quota_reserve(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_http_llm_need_t *need, ngx_str_t *id,
     ngx_msec_t lifetime, void (*resume)(ngx_http_request_t *r));
 
-/* what came of it, as reserve() would have said; never NGX_AGAIN */
+/* Returns the result of a reservation that was suspended, as reserve() does. */
 ngx_int_t ngx_http_llm_quota_decided(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge);
 

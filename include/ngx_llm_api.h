@@ -1,7 +1,7 @@
 /*
- * ngx_llm_api.h: the wire formats that clients and providers speak, and what
- * makes a response of one of them an answer.  One constant table per api;
- * the answer reader, and everybody behind it, decides by it.
+ * ngx_llm_api.h: the wire formats of clients and providers, and the parts that
+ * make a response an answer.  Each api is one constant table, which decides
+ * in the answer reader and in all callers.
  */
 
 #ifndef _NGX_LLM_API_H_INCLUDED_
@@ -26,7 +26,7 @@
 #define NGX_LLM_SEEN_STOP      0x0400   /* delta.stop_reason */
 #define NGX_LLM_SEEN_AUDIO     0x0800   /* audio */
 
-/* an answer that has one of these is one, even with an error beside it */
+/* one of these makes an answer, even if the response also has an error */
 
 #define NGX_LLM_SEEN_FILLED                                                   \
     (NGX_LLM_SEEN_CHOICES|NGX_LLM_SEEN_DATA|NGX_LLM_SEEN_RESULTS              \

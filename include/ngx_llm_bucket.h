@@ -1,12 +1,12 @@
 /*
  * ngx_llm_bucket.h: the arithmetic of a quota, in integers.
  *
- * A limit of n units in a period of milliseconds is a bucket: what is used of
- * it decays by n in each period, evenly, and the part of a unit that is left
- * over is carried.  A limit per day or month is a window of the UTC calendar:
- * what was spent in it, and what requests under way hold.  What is kept is
- * what is used, not what is left: an n that changes counts against the same.
- * module/lua/bucket.lua is the same arithmetic in Redis.
+ * A limit of n units in a period of milliseconds is a bucket: its level decays
+ * evenly by n in each period, and fractions of a unit are carried.  A limit
+ * per day or month is a window of the UTC calendar, with the spent amount and
+ * the amount held by requests in flight.  The used amount is stored, not the
+ * remaining one, so that a changed n applies to the same use.
+ * module/lua/bucket.lua has the same arithmetic for Redis.
  */
 
 #ifndef _NGX_LLM_BUCKET_H_INCLUDED_
@@ -54,8 +54,8 @@ typedef struct {
 
 
 /*
- * The level of a bucket is used - rest/period.  Zeroed: nothing is used.  A
- * copy of a bucket needs marks of its own.
+ * The level of a bucket is used - rest/period.  A zeroed bucket is unused.  A
+ * copy of a bucket needs separate marks.
  */
 
 typedef struct {
@@ -85,7 +85,7 @@ void ngx_llm_bucket_turn(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
 int64_t ngx_llm_bucket_wait(const ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit, int64_t need, int64_t now);
 
-/* after wait() has said 0, or else over the limit */
+/* Adds need; the caller has seen wait() return 0, or exceeds the limit. */
 void ngx_llm_bucket_take(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     int64_t need);
 
@@ -100,12 +100,12 @@ ngx_uint_t ngx_llm_bucket_settle(ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit, int64_t window, int64_t need,
     int64_t actual, int64_t now);
 
-/* the same, of what was settled as need when nobody knew better */
+/* Replaces the amount of an earlier settlement, which was only an estimate. */
 ngx_uint_t ngx_llm_bucket_correct(ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit, int64_t window, int64_t need,
     int64_t actual, int64_t now);
 
-/* after turn(): what is left, 0 or more; milliseconds until nothing is used */
+/* After turn(): the remaining units, 0 or more; milliseconds until it is full. */
 int64_t ngx_llm_bucket_left(const ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit);
 int64_t ngx_llm_bucket_reset(const ngx_llm_bucket_t *b,

@@ -1,5 +1,5 @@
 /*
- * ngx_llm_claim.h: what one request asks of its quotas, and what they say.
+ * ngx_llm_claim.h: the claims of one request on its quotas, and their results.
  * Amounts are requests, tokens, nano-USD.
  */
 

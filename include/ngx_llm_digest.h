@@ -10,7 +10,7 @@
 #include <ngx_core.h>
 #include <ngx_event.h>
 
-/* nginx's own header has said that deprecated functions are known as such */
+/* nginx's header has suppressed the warnings about deprecated functions */
 #include <openssl/sha.h>
 
 

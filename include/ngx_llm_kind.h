@@ -10,7 +10,7 @@
 #include <ngx_llm_answer.h>
 
 
-/* beside NGX_LLM_ANSWER_... */
+/* in addition to NGX_LLM_ANSWER_... */
 
 #define NGX_LLM_KIND_PLAIN     3     /* text or octets, as the api has them */
 #define NGX_LLM_KIND_NONE      4     /* no answer of this api */

@@ -1,6 +1,5 @@
 /*
- * ngx_llm_limit.h: limits as text: how they are configured, how a client is
- * told of them.
+ * ngx_llm_limit.h: limits as text, in the configuration and in headers.
  */
 
 #ifndef _NGX_LLM_LIMIT_H_INCLUDED_

@@ -23,15 +23,15 @@ typedef struct ngx_llm_quota_sh_s    ngx_llm_quota_sh_t;
 typedef struct {
 
     /*
-     * All claims or none.  NGX_OK: res->hold is to be settled.  NGX_DECLINED:
-     * refused by the first claim that says so.  NGX_ERROR: it cannot be told,
-     * the store is down or full; nothing is reserved.  NGX_AGAIN: the handler
-     * is called later, once, with one of these in res->rc.
+     * Reserves all claims or none.  Returns NGX_OK if res->hold is to be
+     * settled, NGX_DECLINED if a claim is rejected, NGX_ERROR if the store is
+     * down or full and nothing is reserved, or NGX_AGAIN: the handler is then
+     * called once, later, with one of the other codes in res->rc.
      */
     ngx_int_t            (*reserve)(ngx_llm_quota_t *quota,
                                     ngx_llm_reserve_t *res);
 
-    /* after NGX_AGAIN: whoever asked is gone, the handler is not called */
+    /* after NGX_AGAIN: the request has ended, the handler is not called */
     void                 (*cancel)(ngx_llm_quota_t *quota,
                                    ngx_llm_reserve_t *res);
 
@@ -78,7 +78,7 @@ ngx_int_t ngx_llm_quota_worker(ngx_llm_quota_t *quota, ngx_cycle_t *cycle);
 void ngx_llm_reservation_progress(ngx_llm_reservation_t *hold, int64_t tokens,
     int64_t cost);
 
-/* as the store's settle; actual is what was used */
+/* as the store's settle; actual has the used amounts */
 void ngx_llm_quota_settle(ngx_llm_quota_t *quota, ngx_llm_reservation_t *hold,
     int64_t *actual);
 

@@ -1,10 +1,10 @@
 /*
  * ngx_llm_redis.h: one Redis server, as one worker sees it.
  *
- * One connection, pipelined: what is called in one turn of the event loop
- * leaves in one write, and answers come back in order.  hiredis writes and
- * reads the protocol, nginx has the socket, TLS, names and timers.  Nothing
- * here blocks, and no handler is called before the call that gave it returns.
+ * One pipelined connection: calls of one event loop iteration are sent in one
+ * write, and replies arrive in order.  hiredis formats and parses the protocol;
+ * socket, TLS, names and timers are nginx's.  No function blocks, and no
+ * handler is called before the call that passed it returns.
  */
 
 #ifndef _NGX_LLM_REDIS_H_INCLUDED_
@@ -76,8 +76,8 @@ ngx_llm_redis_t *ngx_llm_redis_create(ngx_conf_t *cf,
 /* in each worker: connects, and goes on trying.  NGX_OK or NGX_ERROR */
 ngx_int_t ngx_llm_redis_worker(ngx_llm_redis_t *redis, ngx_cycle_t *cycle);
 
-/* exit_process: until then whoever is still served may need the connection.
-   Harmless in a process that was no worker */
+/* Called by exit_process: requests in flight may need the connection until
+   then.  Does nothing in a process that is not a worker. */
 void ngx_llm_redis_exit(ngx_llm_redis_t *redis);
 
 /*
@@ -90,16 +90,16 @@ ngx_llm_redis_call_t *ngx_llm_redis_call(ngx_llm_redis_t *redis,
     ngx_llm_redis_script_t *script, ngx_uint_t nkeys, ngx_str_t *args,
     ngx_uint_t nargs, ngx_llm_redis_handler_pt handler, void *data);
 
-/* whoever waited is gone: the handler is not called any more */
+/* Detaches the caller, which has ended: its handler is not called. */
 void ngx_llm_redis_detach(ngx_llm_redis_call_t *call);
 
 /*
- * The same for what has to arrive: never refused while there is memory for
- * it, sent again after a lost connection until it is answered, and an exiting
- * worker waits for it, 5 s at most; the handler of one that is lost with the
- * process is not called.  The script must be idempotent.  handler may be NULL.
- * Order: behind all that was called before on this connection.  NGX_OK, or
- * NGX_ERROR: too many wait already, it is dropped (logged).
+ * Calls a script that has to arrive.  The call is repeated after a lost
+ * connection until Redis replies, so the script must be idempotent.  An exiting
+ * worker waits for the reply for at most 5 s; the handler of a call that is
+ * lost with the process is not called.  handler may be NULL.  The call is sent
+ * after all earlier calls of this connection.  Returns NGX_OK, or NGX_ERROR if
+ * too many calls wait: the call is then dropped and logged.
  */
 ngx_int_t ngx_llm_redis_deliver(ngx_llm_redis_t *redis,
     ngx_llm_redis_script_t *script, ngx_uint_t nkeys, ngx_str_t *args,

@@ -14,7 +14,7 @@
 #include <ngx_llm_codec.h>
 
 
-/* what was asked */
+/* the operation of the request */
 #define NGX_LLM_SHAPE_CHAT         0  /* chat/completions */
 #define NGX_LLM_SHAPE_COMPLETIONS  1
 #define NGX_LLM_SHAPE_RESPONSES    2
@@ -29,12 +29,14 @@ typedef void (*ngx_llm_shape_put_pt)(void *data, const u_char *p, size_t len);
 
 
 /*
- * The answer json as a text/event-stream that ends with [DONE].  usage: 1 if
- * stream_options.include_usage was asked for, a last chunk says it then.
+ * Converts a JSON answer to a text/event-stream that ends with [DONE].  usage
+ * is 1 if the client has set stream_options.include_usage: the last chunk then
+ * has the usage.
  *
- * NGX_OK, or NGX_DECLINED: it is no complete answer, or not one that a stream
- * can say; what was put is void.  The output is about 5 times as long as
- * json, at worst (a head of a kilobyte, texts of a byte) 100 times.
+ * Returns NGX_OK, or NGX_DECLINED if the answer is not complete or cannot be
+ * expressed as a stream: the output is then void.  The output is about 5 times
+ * as long as json, and at most (a head of a kilobyte, texts of a byte) 100
+ * times.
  */
 ngx_int_t ngx_llm_to_stream(ngx_uint_t kind, const u_char *json, size_t len,
     ngx_uint_t usage, ngx_llm_shape_put_pt put, void *data);

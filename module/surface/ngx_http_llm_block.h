@@ -25,7 +25,7 @@ char *ngx_http_llm_block_parse(ngx_conf_t *cf, ngx_uint_t cmd_type,
     void *conf);
 
 /*
- * Checks a name: that of a model, or if ascii is 1 printable ASCII without
+ * Checks a model's name, or, if ascii is 1, a name of printable ASCII without
  * spaces.  Returns NGX_ERROR after logging the error if the name is not valid.
  */
 ngx_int_t ngx_http_llm_block_name(ngx_conf_t *cf, const char *what,
@@ -46,7 +46,7 @@ char *ngx_http_llm_model_conf_list(ngx_conf_t *cf, ngx_command_t *cmd,
     void *conf);
 
 /*
- * Resolves targets, sorts names and collects those that GET models shows, after
+ * Resolves targets, sorts names and collects the names for GET models, after
  * http {} is parsed.  Returns NGX_OK or NGX_ERROR (logged).
  */
 ngx_int_t ngx_http_llm_model_conf_init(ngx_conf_t *cf,

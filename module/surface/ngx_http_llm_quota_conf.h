@@ -41,7 +41,7 @@ ngx_uint_t ngx_http_llm_quota_vars_consumer(ngx_str_t *text);
 
 /*
  * Checks that consumers have the vars that the zone uses.  Returns NGX_ERROR
- * after logging if none has one of them; logs a warning if only some have it.
+ * after logging if no consumer has a var; logs a warning if only some have it.
  */
 ngx_int_t ngx_http_llm_quota_vars_check(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_quota_zone_t *zone);

@@ -1,6 +1,6 @@
 /*
- * Buckets and windows: what is used of a limit.  The store that keeps them
- * brings them to now, asks, takes, and settles; all under its own lock.
+ * Buckets and windows: the used part of a limit.  The caller, a quota store,
+ * holds its lock over the calls: turn, wait, take, settle.
  */
 
 
@@ -148,8 +148,8 @@ ngx_llm_bucket_take(ngx_llm_bucket_t *b, const ngx_llm_limit_t *limit,
     }
 
     /*
-     * until the next reservation, the level of a bucket that was idle is what
-     * is left of the reservation itself, and a mark says nothing new
+     * until the next reservation, the level of a bucket that was idle is the
+     * reservation less its decay, and a mark has no further information
      */
 
     if (b->used == 0) {

@@ -233,8 +233,8 @@ ngx_llm_limit_fraction(u_char *p, int64_t ms)
 
 
 /*
- * From the last digit, two at a time: half the divisions.  How many there are
- * is nearly told by the number of bits: 1233 / 4096 is log10(2).
+ * Writes two digits at a time from the last one, with half the divisions.  The
+ * number of digits is estimated from the bits: 1233 / 4096 is log10(2).
  */
 
 u_char *

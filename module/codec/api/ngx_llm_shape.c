@@ -309,7 +309,7 @@ ngx_llm_shape_next(ngx_llm_shape_text_t *t, const u_char **array,
 }
 
 
-/* reads the object at p; returns what is behind it, NULL: it is refused */
+/* Reads the object at p.  Returns its end, or NULL if it is not accepted. */
 
 static const u_char *
 ngx_llm_shape_members(ngx_llm_lexer_t *w, const u_char *p,

@@ -59,9 +59,9 @@ ngx_uint_t ngx_llm_shape_equal(const ngx_llm_shape_span_t *a,
 ngx_uint_t ngx_llm_shape_is(const ngx_llm_shape_span_t *s, const char *raw);
 
 /*
- * What is kept becomes s where that has the same rank or a higher one; extras
- * by name, with NGX_LLM_SHAPE_SAME.  NGX_DECLINED: they are two values, or too
- * many names.
+ * Replaces the kept value by s if s has the same rank or a higher one.  Extras
+ * are compared by name with NGX_LLM_SHAPE_SAME.  Returns NGX_DECLINED if the
+ * values differ or there are too many names.
  */
 ngx_int_t ngx_llm_shape_keep(ngx_llm_shape_span_t *kept,
     const ngx_llm_shape_span_t *s, ngx_uint_t rule);
@@ -85,7 +85,7 @@ void ngx_llm_shape_put_member(ngx_llm_shape_out_t *out, const char *before,
 void ngx_llm_shape_put_extras(ngx_llm_shape_out_t *out,
     const ngx_llm_shape_extras_t *extras);
 
-/* hands on what is in buf; the last call of a writer */
+/* Passes the bytes in buf to put; the last call of a writer. */
 void ngx_llm_shape_flush(ngx_llm_shape_out_t *out);
 
 

@@ -89,8 +89,8 @@ typedef struct {
 
 
 /*
- * These return NGX_OK or NGX_DECLINED.  What they find points into the text
- * p; value and array are places in the one that was read into t last.
+ * These return NGX_OK or NGX_DECLINED.  Their results point into the text p;
+ * value and array are places in the text that was read into t last.
  */
 
 ngx_int_t ngx_llm_shape_read(ngx_llm_shape_text_t *t, const u_char *p,

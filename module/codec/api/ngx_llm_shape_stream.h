@@ -35,11 +35,11 @@ void ngx_llm_shape_stream_init(ngx_llm_shape_stream_t *s, ngx_uint_t form,
 ngx_int_t ngx_llm_shape_stream_rewind(ngx_llm_shape_stream_t *s);
 
 /*
- * These move on to the next piece, choice, chunk or event.  NGX_OK, NGX_DONE:
- * there is none, or NGX_DECLINED: it is not one we take.  A piece is what
- * choice index has of this part where that is there and no null; the choices
- * are those of one chunk.  Chunks are done at [DONE], which is the end of all;
- * events are done at the end of the text, and have one line of data.
+ * These read the next piece, choice, chunk or event.  They return NGX_OK,
+ * NGX_DONE if there is none, or NGX_DECLINED if it is not accepted.  A piece is
+ * the value of a part in the choice with this index, unless it is absent or
+ * null.  Choices belong to one chunk.  Chunks end at [DONE], which ends the
+ * stream.  Events end with the text, and have one line of data.
  */
 
 ngx_int_t ngx_llm_shape_stream_part(ngx_llm_shape_stream_t *s,

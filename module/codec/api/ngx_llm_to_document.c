@@ -1,10 +1,10 @@
 /*
- * ngx_llm_to_document.c: an event stream as the JSON answer it would have been.
+ * ngx_llm_to_document.c: converts an event stream to the equal JSON answer.
  *
- * The stream is read once to see that it is complete and to find what all of
- * the answer has in common, then, a choice at a time, once for each text or
- * list of it, whose pieces are joined as they are spelled.  So nothing is kept
- * but places in the stream; what that may cost is bounded.
+ * The first pass checks that the stream is complete and finds the values that
+ * all chunks have in common.  Then, for each choice, one pass per text or list
+ * joins its pieces without decoding them.  Only places in the stream are
+ * stored; the number of passes is bounded.
  */
 
 #include "ngx_llm_shape_stream.h"
@@ -322,7 +322,7 @@ ngx_llm_to_document_choice(ngx_llm_to_document_t *f)
 }
 
 
-/* what the choice has, and those of its values that are not joined */
+/* Finds the parts of the choice, and its values that are not joined. */
 
 static ngx_int_t
 ngx_llm_to_document_gather(ngx_llm_to_document_t *f)

@@ -245,7 +245,7 @@ ngx_llm_to_stream_message(ngx_llm_to_stream_t *u)
 }
 
 
-/* the first chunk: who speaks, what is empty, and what is null */
+/* Writes the first chunk: the role, empty values and nulls. */
 
 static void
 ngx_llm_to_stream_role(ngx_llm_to_stream_t *u)
@@ -587,7 +587,7 @@ ngx_llm_to_stream_half(u_char ch, const char *digits)
 }
 
 
-/* a chunk up to what is in its choice */
+/* Writes a chunk up to the contents of its choice. */
 
 static void
 ngx_llm_to_stream_open(ngx_llm_to_stream_t *u)

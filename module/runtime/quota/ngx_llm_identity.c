@@ -10,7 +10,7 @@
 
 #define NGX_LLM_IDENTITY_SLOTS  128  /* a power of 2 */
 
-/* an address or a UUID; what is longer may be a secret, and is not kept */
+/* an address or a UUID; a longer text can be a secret, and is not stored */
 #define NGX_LLM_IDENTITY_TEXT   39
 
 

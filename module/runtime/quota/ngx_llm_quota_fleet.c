@@ -1,8 +1,8 @@
 /*
- * Quotas in Redis, for all nodes that share it: one call of a script reserves,
- * another settles (module/lua).  A reservation whose answer does not come is
- * cancelled by its id, behind it; a settlement is delivered, however long that
- * takes, and its hold stays in the state zone until then.
+ * Quotas in Redis, for all nodes that share the server: one script reserves,
+ * another settles (module/lua).  A reservation without a reply is cancelled by
+ * its id, in a later command.  A settlement is repeated until it arrives, and
+ * its hold stays in the state zone until then.
  */
 
 

@@ -71,7 +71,7 @@ ngx_llm_quota_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
 }
 
 
-/* unknown is the claim whose identity is new, or NULL */
+/* unknown is the claim of a new identity, or NULL */
 
 static void
 ngx_llm_quota_local_full(ngx_llm_quota_t *quota, ngx_llm_claim_t *unknown)

@@ -1,8 +1,7 @@
 /*
- * One Redis for a service: what an answer means for who waits for it, and
- * an error for the server; when there is no use in asking; what is kept until
- * it has arrived.  A call is ngx_llm_redis_call.c's, the connection
- * ngx_llm_redis_link.c's.
+ * A Redis server of a service: dispatches replies to calls, decides from errors
+ * and timeouts whether the server is down, and keeps deliveries until they
+ * arrive.  ngx_llm_redis_call.c has calls, ngx_llm_redis_link.c the connection.
  */
 
 
@@ -87,7 +86,7 @@ ngx_llm_redis_worker(ngx_llm_redis_t *redis, ngx_cycle_t *cycle)
     redis->ping.log = &redis->link.log;
     redis->ping.cancelable = 1;
 
-    /* a millisecond: nothing is told before the event loop runs */
+    /* a millisecond: no handler is called before the event loop runs */
 
     ngx_llm_redis_link_retry(&redis->link, 1);
 
@@ -310,7 +309,7 @@ ngx_llm_redis_reply(void *data, redisReply *reply)
     if (reply->type != REDIS_REPLY_ERROR
         && !ngx_llm_redis_call_answers(call, reply))
     {
-        /* one before was lost: whose the next ones are cannot be told */
+        /* a reply was lost, so later replies cannot be assigned to calls */
 
         ngx_llm_redis_wire_failure(&redis->link.failure, 0,
                                    "it answers something else", NULL);
@@ -450,7 +449,7 @@ ngx_llm_redis_complain(ngx_llm_redis_t *redis, redisReply *reply)
 }
 
 
-/* link.failure says what it was */
+/* link.failure has the cause. */
 
 static void
 ngx_llm_redis_fault(ngx_llm_redis_t *redis, ngx_uint_t drop)
@@ -500,7 +499,7 @@ ngx_llm_redis_closed(ngx_llm_redis_t *redis)
 }
 
 
-/* until it is up again nobody is made to wait for it */
+/* Until the server is up again no request waits for it. */
 
 static void
 ngx_llm_redis_down(ngx_llm_redis_t *redis)
@@ -516,7 +515,7 @@ ngx_llm_redis_down(ngx_llm_redis_t *redis)
     redis->down = 1;
     redis->up = 0;
 
-    /* Redis does not come back by itself if it rejects scripts */
+    /* an operator has to act if Redis rejects scripts */
 
     level = (redis->link.doubt & NGX_LLM_REDIS_SCRIPT) ? NGX_LOG_ERR
                                                        : NGX_LOG_WARN;
@@ -553,7 +552,7 @@ ngx_llm_redis_down(ngx_llm_redis_t *redis)
 }
 
 
-/* deliveries wait for the next connection, the others hear of it */
+/* Deliveries wait for the next connection, other calls fail. */
 
 static void
 ngx_llm_redis_abandon(ngx_llm_redis_t *redis)

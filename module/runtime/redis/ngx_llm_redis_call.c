@@ -1,7 +1,8 @@
 /*
- * A call: one block of memory with its arguments as they are sent, in a queue
- * of the answers to come or of what no connection has now, and by its deadline
- * among those that somebody waits for.  Counted, and what keeps the worker.
+ * A call is one block of memory with its arguments in wire format.  It is in
+ * the queue of expected replies, or in the backlog while there is no
+ * connection, and in the queue of deadlines if a request waits for it.  This
+ * file also counts calls, and keeps an exiting worker alive for deliveries.
  */
 
 

@@ -1,6 +1,5 @@
 /*
- * ngx_llm_redis_call.h: a call and the Redis it goes to, under ngx_llm_redis.c
- * and for nobody else.
+ * ngx_llm_redis_call.h: a call and its server, private to ngx_llm_redis.c.
  */
 
 #ifndef _NGX_LLM_REDIS_CALL_H_INCLUDED_
@@ -86,21 +85,21 @@ uint64_t ngx_llm_redis_call_clock(void);
 /* once it is in its queues: it counts, and has a timer */
 void ngx_llm_redis_call_begin(ngx_llm_redis_call_t *call);
 
-/* the timer runs while anything is unanswered, and keeps an exiting worker
-   while somebody waits or something must arrive */
+/* Starts the timer while replies are expected.  It keeps an exiting worker
+   alive while a request waits or a delivery has not arrived. */
 void ngx_llm_redis_call_watch(ngx_llm_redis_t *redis);
 
-/* its handler is not called any more, nobody waits */
+/* Detaches the caller: the handler is not called. */
 void ngx_llm_redis_call_forget(ngx_llm_redis_call_t *call);
 
-/* the same; what has not been sent will not be */
+/* Detaches the caller, and drops the call if it was not sent. */
 void ngx_llm_redis_call_leave(ngx_llm_redis_call_t *call);
 
 /* in no queue but order: its handler is called, its memory goes */
 void ngx_llm_redis_call_end(ngx_llm_redis_call_t *call, ngx_int_t rc,
     redisReply *reply);
 
-/* all of sent or backlog, and nobody is told */
+/* Drops all calls of sent or backlog without calling handlers. */
 void ngx_llm_redis_call_drop(ngx_llm_redis_t *redis, ngx_queue_t *queue);
 
 

@@ -1,7 +1,8 @@
 /*
- * What is said to a Redis before it is of use: who asks, which database, and
- * whether it serves at all.  A table of commands, each sent once the one
- * before was answered; a password is in no log, nor is what an error quotes.
+ * The first commands of a connection: authentication, selection of the
+ * database, and checks of the server.  They are a table; each command is sent
+ * after the reply to the previous one.  Passwords and texts that errors quote
+ * are not logged.
  */
 
 
@@ -293,7 +294,7 @@ ngx_llm_redis_hello_accepted(ngx_llm_redis_link_t *link, redisReply *reply)
         return NGX_OK;
     }
 
-    /* one word at most: an error may quote what was sent */
+    /* only the code is logged, because an error can quote the command */
 
     ngx_str_null(&code);
 
@@ -322,7 +323,7 @@ ngx_llm_redis_hello_alone(ngx_llm_redis_link_t *link, redisReply *reply)
 }
 
 
-/* whoever may not SET at all is not asked to */
+/* A user without permission for SET is not an error. */
 
 static ngx_int_t
 ngx_llm_redis_hello_written(ngx_llm_redis_link_t *link, redisReply *reply)
@@ -389,7 +390,7 @@ ngx_llm_redis_hello_scripts(ngx_llm_redis_link_t *link, redisReply *reply)
 }
 
 
-/* what it evicts is forgotten; who may not ask is not told */
+/* Warns of eviction, which loses quotas.  INFO may be forbidden. */
 
 static ngx_int_t
 ngx_llm_redis_hello_memory(ngx_llm_redis_link_t *link, redisReply *reply)

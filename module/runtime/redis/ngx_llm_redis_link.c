@@ -266,7 +266,7 @@ ngx_llm_redis_link_tls(ngx_llm_redis_link_t *link)
         return;
     }
 
-    /* what is sent again after "would block" may have moved */
+    /* the buffer can have moved when a write is repeated */
 
     (void) SSL_set_mode(c->ssl->connection,
                         SSL_MODE_ENABLE_PARTIAL_WRITE
@@ -372,8 +372,8 @@ ngx_llm_redis_link_read(ngx_event_t *rev)
     link = c->data;
 
     /*
-     * worker_shutdown_timeout ends all connections; this one ends with the
-     * process, as those that end now have something to say over it
+     * worker_shutdown_timeout ends all connections.  This one ends with the
+     * process, because requests that end now settle over it.
      */
 
     c->close = 0;

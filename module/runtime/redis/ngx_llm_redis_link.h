@@ -13,9 +13,10 @@
 
 
 /*
- * What the link tells; each from the event loop.  ready: greeted, anything may
- * be sent.  reply: one of them, freed afterwards; it may close the link.
- * lost: the connection is closed, or none was made; link->failure says why.
+ * Callbacks of the link, from the event loop.  ready: the first commands
+ * succeeded, calls may be sent.  reply: a reply, which is freed afterwards; the
+ * callback may close the link.  lost: the connection is closed or could not be
+ * established; link->failure has the cause.
  */
 typedef struct {
     void                       (*ready)(void *data);
@@ -56,7 +57,7 @@ void ngx_llm_redis_link_init(ngx_llm_redis_link_t *link,
 /* an attempt after delay ms; there must be no connection */
 void ngx_llm_redis_link_retry(ngx_llm_redis_link_t *link, ngx_msec_t delay);
 
-/* what is in the wire leaves at the end of this turn of the event loop */
+/* Sends the buffered commands at the end of this event loop iteration. */
 void ngx_llm_redis_link_post(ngx_llm_redis_link_t *link);
 
 /* whatever goes on is over, on->lost is not called; may be called twice */
@@ -64,9 +65,10 @@ void ngx_llm_redis_link_close(ngx_llm_redis_link_t *link);
 
 
 /*
- * hello: the greeting, over a new connection.  Both put into the wire what is
- * to be sent.  NGX_OK: greeted; NGX_AGAIN: another reply is waited for;
- * NGX_ERROR: refused, or no memory (link->failure).
+ * The first commands of a new connection.  Both functions buffer the next
+ * command.  They return NGX_OK after the last reply, NGX_AGAIN if another reply
+ * is expected, or NGX_ERROR if the server rejects a command or memory is
+ * exhausted (link->failure).
  */
 ngx_int_t ngx_llm_redis_hello(ngx_llm_redis_link_t *link);
 ngx_int_t ngx_llm_redis_hello_reply(ngx_llm_redis_link_t *link,

@@ -49,7 +49,7 @@ void ngx_llm_redis_wire_close(ngx_llm_redis_wire_t *wire);
 u_char *ngx_llm_redis_wire_room(ngx_llm_redis_wire_t *wire, size_t len,
     ngx_log_t *log);
 
-/* a bulk string: its size at most, and what is behind it */
+/* Return the maximum size of a bulk string, and the end of a written one. */
 size_t ngx_llm_redis_wire_size(size_t len);
 u_char *ngx_llm_redis_wire_word(u_char *p, u_char *data, size_t len);
 

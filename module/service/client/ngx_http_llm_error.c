@@ -10,7 +10,7 @@
 #include <ngx_http_llm_header_set.h>
 
 
-/* an SDK must not wait longer by itself, milliseconds */
+/* an SDK must not wait longer without its user, milliseconds */
 #define NGX_HTTP_LLM_RETRY  60000
 
 /* nginx has no name for it */

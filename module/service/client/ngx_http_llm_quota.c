@@ -1,8 +1,7 @@
 /*
- * Quotas of a request: who is charged, how much may be needed at most, and
- * what the store has said to it.  Called by the flow: prepare, reserve, and
- * settle when all is over.  Where the store is down each zone has its own way,
- * redis_down.
+ * Quotas of a request: identities, limits, the amounts to reserve, and the
+ * decision of the store.  The flow calls prepare, reserve, and settle at the
+ * end of the request.  redis_down of a zone applies while the store is down.
  */
 
 
@@ -250,8 +249,8 @@ ngx_http_llm_quota_reserve(ngx_http_request_t *r,
 
 
 /*
- * What is needed at most: not more than there is room for, if less will do.
- * What the client asks for itself does not become less.
+ * Reduces an estimated amount to the size of the zone.  An amount that the
+ * client has set itself is not reduced.
  */
 
 static ngx_int_t
@@ -457,7 +456,7 @@ ngx_http_llm_quota_down(ngx_http_request_t *r, ngx_http_llm_charge_t *charge)
 }
 
 
-/* one node's part of the limits; what was a guess is cut to fit it again */
+/* Applies this node's part of the limits; estimates are reduced to fit. */
 
 static void
 ngx_http_llm_quota_share(ngx_http_llm_charge_t *charge,
@@ -535,7 +534,7 @@ ngx_http_llm_quota_reserved(ngx_http_request_t *r,
 }
 
 
-/* the first that refuses has the word; to wait is for all of them */
+/* The first rejecting zone is reported, with the longest wait of all zones. */
 
 static ngx_int_t
 ngx_http_llm_quota_refused(ngx_http_request_t *r,

@@ -1,6 +1,6 @@
 /*
- * llm_require: a prompt goes to nobody who lacks a label.  It fails closed: a
- * value that is empty, or that is no list, is met by no one.
+ * llm_require: permits only targets of providers with the required labels.  An
+ * empty value, or an invalid list, permits no target.
  */
 
 

@@ -1,6 +1,6 @@
 /*
- * What llm_provider and llm_model have in common: a name, and a block whose
- * directives are rows of the module's table with a context of their own.
+ * Common parts of llm_provider and llm_model: a name, and a block.  The
+ * directives of a block are rows of the module's table with a separate context.
  */
 
 

@@ -141,7 +141,7 @@ ngx_http_llm_conf_init_main(ngx_conf_t *cf, void *conf)
 }
 
 
-/* the state zone, and what is kept there */
+/* Adds the state zone and its parts. */
 
 static ngx_int_t
 ngx_http_llm_conf_zone(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)

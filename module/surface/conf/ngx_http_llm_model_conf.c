@@ -1,6 +1,6 @@
 /*
- * llm_model: names, aliases and targets; and what is made of them when the
- * whole configuration is known.
+ * llm_model: names, aliases and targets, and their checks after the whole
+ * configuration is read.
  */
 
 
@@ -457,8 +457,9 @@ ngx_http_llm_model_conf_targets(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf,
 
 
 /*
- * Its place in a hash depends on what it is, not on where it stands: FNV-1a of
- * the provider's name and the model, the same in each process and generation.
+ * The place of a target in the hash ring does not depend on the file's order:
+ * it is FNV-1a of the provider's name and the model, equal in each process and
+ * generation.
  */
 
 static uint64_t

@@ -27,7 +27,7 @@ static ngx_int_t ngx_http_llm_provider_conf_upstream(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf, ngx_http_llm_provider_t *provider);
 
 
-/* hop-by-hop headers, those for nginx, and those of this module */
+/* hop-by-hop headers, headers for nginx, headers of this module */
 
 static ngx_str_t  ngx_http_llm_hidden_headers[] = {
     ngx_string("X-Request-Id"),

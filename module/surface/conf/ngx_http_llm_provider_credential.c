@@ -1,6 +1,6 @@
 /*
- * The credentials of a provider, a pool of them, and the header lines that are
- * the same in every request made with one.
+ * The pool of credentials of a provider, and the header lines that are equal in
+ * all requests with one credential.
  */
 
 
@@ -148,7 +148,7 @@ ngx_http_llm_provider_credential_head(ngx_conf_t *cf,
 }
 
 
-/* "header" of llm_provider wins over what is written here */
+/* "header" of llm_provider replaces headers of this function */
 
 static ngx_uint_t
 ngx_http_llm_provider_credential_ours(ngx_http_llm_provider_t *provider,

@@ -307,7 +307,7 @@ ngx_http_llm_provider_type_endpoint(ngx_conf_t *cf,
         return NGX_ERROR;
     }
 
-    /* a type whose endpoint has no region in it takes none */
+    /* a type without a region in its endpoint rejects "region" */
 
     endpoint->len = dialect->endpoint.len + provider->region.len
                     + dialect->domain.len;

@@ -24,7 +24,7 @@
 #define NGX_HTTP_LLM_CACHE_SECRET         16  /* bytes, at least */
 
 
-/* what is configured, and what it takes to make something of it */
+/* the configured parameters, and their state while they are parsed */
 
 typedef struct {
     ngx_llm_redis_conf_t   conf;     /* the first: the client has it */
@@ -461,7 +461,7 @@ ngx_http_llm_redis_conf_url(ngx_conf_t *cf, ngx_http_llm_redis_conf_t *rcf)
 
     for (slash = NULL; p < last; p++) {
 
-        /* nothing of it is printed: it may be a password */
+        /* the URL is not printed, because it can contain a password */
 
         if (*p == '@') {
             return "has a URL with a user or a password, they are parameters "

@@ -1,6 +1,6 @@
 /*
- * llm_require: read, and checked against the models where all of it is
- * constant.
+ * llm_require: parses the directive, and checks constant values against the
+ * models.
  */
 
 
