@@ -50,7 +50,7 @@ ngx_int_t ngx_http_llm_auth_challenge(ngx_http_request_t *r);
  */
 ngx_http_llm_operation_t *ngx_http_llm_route_operation(ngx_http_request_t *r);
 
-/* Returns the operation with a suffix that ends the path after a "/", or NULL. */
+/* Returns the operation at the end of the path, or NULL. */
 ngx_http_llm_operation_t *ngx_http_llm_route_suffix(ngx_str_t *path);
 
 /*

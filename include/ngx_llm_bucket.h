@@ -105,7 +105,7 @@ ngx_uint_t ngx_llm_bucket_correct(ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit, int64_t window, int64_t need,
     int64_t actual, int64_t now);
 
-/* After turn(): the remaining units, 0 or more; milliseconds until it is full. */
+/* After turn(): the remaining units; milliseconds until the bucket is full. */
 int64_t ngx_llm_bucket_left(const ngx_llm_bucket_t *b,
     const ngx_llm_limit_t *limit);
 int64_t ngx_llm_bucket_reset(const ngx_llm_bucket_t *b,

@@ -258,7 +258,7 @@ ngx_llm_quota_adopt(ngx_llm_quota_t *quota)
 
 /*
  * Finds holds of workers that have exited and have no successor in their slot,
- * as workers of an old generation.  A process is checked without the mutex, once
+ * as in an old generation.  A process is checked without the mutex, once
  * for all of its holds.
  */
 

@@ -2,7 +2,7 @@
  * llm_on_abort drain T: after the client has closed its connection, the
  * response is read on for its usage.  Neither a header nor a body is sent.
  * nginx checks the client's connection, and does not close an upstream
- * connection while its response is cached: u->cacheable is set during the check.
+ * connection while a response is cached: u->cacheable is set for the check.
  */
 
 
