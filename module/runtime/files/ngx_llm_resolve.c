@@ -177,6 +177,9 @@ ngx_llm_resolve_query(ngx_llm_name_t *name)
 
     name->query = ctx;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, name->resolver->log, 0,
+                   "llm resolves \"%V\"", &name->host);
+
     if (ngx_resolve_name(ctx) != NGX_OK) {
         name->query = NULL;
         return NGX_ERROR;
@@ -225,6 +228,11 @@ ngx_llm_resolve_handler(ngx_resolver_ctx_t *ctx)
             }
 
             ngx_llm_resolve_replace(name, addrs);
+
+            ngx_log_debug3(NGX_LOG_DEBUG_HTTP, ctx->resolver->log, 0,
+                           "llm resolved \"%V\", %ui addresses, valid for "
+                           "%T s", &name->host, addrs->naddrs,
+                           ctx->valid - ngx_time());
 
             name->valid = ctx->valid;
             name->retry = 0;

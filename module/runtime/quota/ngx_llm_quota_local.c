@@ -67,6 +67,8 @@ ngx_llm_quota_local_reserve(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res)
         ngx_llm_quota_local_full(quota, unknown);
     }
 
+    ngx_llm_reservation_debug(quota, res, "in shared memory", rc);
+
     return rc;
 }
 

@@ -103,6 +103,34 @@ ngx_llm_reservation_free_locked(ngx_llm_quota_t *quota,
 }
 
 
+#if (NGX_DEBUG)
+
+void
+ngx_llm_reservation_debug(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
+    const char *where, ngx_int_t rc)
+{
+    ngx_uint_t        i;
+    ngx_llm_claim_t  *claim;
+
+    static const char  *limits[] = {
+        "requests", "tokens", "cost", "concurrency", "none"
+    };
+
+    for (i = 0; i < res->nclaims; i++) {
+        claim = &res->claims[i];
+
+        ngx_log_debug6(NGX_LOG_DEBUG_HTTP, quota->log, 0,
+                       "llm quota zone \"%V\" %s: rc:%i, needs %L tokens, "
+                       "rejected by %s, wait %L ms", &claim->zone, where, rc,
+                       claim->need[NGX_LLM_QUOTA_TOKENS],
+                       claim->refuses <= NGX_LLM_QUOTA_NONE
+                       ? limits[claim->refuses] : "none", claim->wait);
+    }
+}
+
+#endif
+
+
 /*
  * The identity is known by its digest only: a value may be a secret, and is
  * not kept.

@@ -129,6 +129,9 @@ ngx_llm_redis_call(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
         || redis->calls >= NGX_LLM_REDIS_CALLS
         || redis->calls_size >= NGX_LLM_REDIS_BYTES)
     {
+        ngx_log_debug3(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                       "llm redis call not sent, down:%ui calls:%ui behind:%ui",
+                       (ngx_uint_t) redis->down, redis->calls, redis->behind);
         return NULL;
     }
 
@@ -144,6 +147,8 @@ ngx_llm_redis_call(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
     /* a worker that has just started, or lost a connection, has one soon */
 
     if (!redis->open) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                       "llm redis call waits for the connection");
         call->parked = 1;
         ngx_queue_insert_tail(&redis->backlog, &call->queue);
 
@@ -201,6 +206,9 @@ ngx_llm_redis_deliver(ngx_llm_redis_t *redis, ngx_llm_redis_script_t *script,
     call->deliver = 1;
 
     if (!redis->open || ngx_llm_redis_call_send(call) != NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                       "llm redis delivery is kept, %ui before it",
+                       redis->deliveries);
         ngx_queue_insert_tail(&redis->backlog, &call->queue);
     }
 
@@ -279,6 +287,9 @@ ngx_llm_redis_resend(ngx_llm_redis_t *redis)
             continue;
         }
 
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                       "llm redis delivery is sent again");
+
         call->again = 1;
         redis->behind++;
     }
@@ -349,6 +360,10 @@ ngx_llm_redis_good(ngx_llm_redis_call_t *call, redisReply *reply)
     redis->latency = redis->latency ? (7 * redis->latency + latency) / 8
                                     : latency;
 
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                   "llm redis reply after %uL us, faults:%ui", latency,
+                   redis->faults);
+
     /*
      * a late reply ends no doubt, nor does a PONG, nor the release of a
      * reservation that Redis has rejected: its script finds nothing to write
@@ -383,12 +398,18 @@ ngx_llm_redis_bad(ngx_llm_redis_call_t *call, redisReply *reply)
     {
         call->eval = 1;
 
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                       "llm redis does not know the script, sends its text");
+
         if (ngx_llm_redis_call_send(call) == NGX_OK) {
             return;
         }
     }
 
     fault = ngx_llm_redis_wire_fault(&code);
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                   "llm redis error reply \"%V\", fault:%ui", &code, fault);
 
     if (code.len == 8 && ngx_memcmp(code.data, "NOSCRIPT", 8) == 0
         && !call->eval)
@@ -484,6 +505,10 @@ ngx_llm_redis_closed(ngx_llm_redis_t *redis)
     /* a connection may end; that no other can be made is bad news */
 
     soon = redis->open && redis->faults < NGX_LLM_REDIS_FAULTS;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                   "llm redis connection closed, faults:%ui, reconnects %s",
+                   redis->faults, soon ? "at once" : "later");
     redis->open = 0;
 
     if (!soon) {
@@ -655,6 +680,10 @@ ngx_llm_redis_expire(ngx_llm_redis_t *redis)
         }
 
         redis->faults++;
+
+        ngx_log_debug2(NGX_LOG_DEBUG_HTTP, &redis->link.log, 0,
+                       "llm redis call timed out after %M ms, faults:%ui",
+                       redis->conf->timeout, redis->faults);
 
         handler = call->handler;
         data = call->data;

@@ -111,6 +111,8 @@ ngx_llm_redis_link_begin(ngx_llm_redis_link_t *link)
     rc = ngx_llm_resolve_check(conf->name);
 
     if (rc == NGX_AGAIN) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &link->log, 0,
+                       "llm redis waits for the addresses of its name");
         ngx_llm_resolve_wait(conf->name, &link->waiter);
         return;
     }
@@ -180,6 +182,9 @@ ngx_llm_redis_link_open(ngx_llm_redis_link_t *link)
     ngx_int_t          rc;
     ngx_connection_t  *c;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, &link->log, 0,
+                   "llm redis connects to %V", &link->name);
+
     rc = ngx_event_connect_peer(&link->peer);
 
     if (rc != NGX_OK && rc != NGX_AGAIN) {
@@ -237,6 +242,9 @@ ngx_llm_redis_link_connected(ngx_event_t *ev)
     }
 
     (void) ngx_tcp_nodelay(c);
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, &link->log, 0,
+                   "llm redis connection established");
 
 #if (NGX_SSL)
     if (link->conf->ssl) {

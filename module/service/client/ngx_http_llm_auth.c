@@ -130,6 +130,10 @@ ngx_http_llm_auth_allowed(ngx_http_request_t *r, ngx_str_t *requested,
 
         clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
 
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm auth: no consumer, satisfy any:%d",
+                       clcf->satisfy == NGX_HTTP_SATISFY_ANY);
+
         return clcf->satisfy == NGX_HTTP_SATISFY_ANY;
     }
 
@@ -166,6 +170,8 @@ ngx_http_llm_auth_key(ngx_http_request_t *r, ngx_str_t *key)
             && (key->len != value.len
                 || ngx_memcmp(key->data, value.data, value.len) != 0))
         {
+            ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "llm auth: two different keys in the request");
             return NGX_DECLINED;
         }
 

@@ -103,8 +103,14 @@ ngx_http_llm_meter_start(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
          && r->headers_out.content_encoding->value.len)
         || ngx_llm_kind_octets(charge->operation->api, type))
     {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm meter does not read a response of type \"%V\", its "
+                       "usage is unknown", type);
         return NGX_OK;
     }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm meter reads a response of type \"%V\"", type);
 
     ctx->meter.reading = 1;
     r->filter_need_in_memory = 1;

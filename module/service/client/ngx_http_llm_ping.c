@@ -60,6 +60,9 @@ ngx_http_llm_ping_start(ngx_http_request_t *r)
     ctx->ping.timer.data = r;
     ctx->ping.timer.log = r->connection->log;
 
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm ping after %M ms of silence", llcf->ping);
+
     ngx_add_timer(&ctx->ping.timer, llcf->ping);
 }
 
@@ -160,6 +163,9 @@ ngx_http_llm_ping_header(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     ctx->ping.sent = 1;
+
+    ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm ping sent status 200, no failover any more");
 
     /* nginx will send a header again, ours or an error page's */
 

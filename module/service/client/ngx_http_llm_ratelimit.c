@@ -157,6 +157,10 @@ ngx_http_llm_ratelimit_add(ngx_http_request_t *r, ngx_llm_claim_t *claim,
     value[1].len = value[2].data - value[1].data;
     value[2].len = p - value[2].data;
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm quota headers of zone \"%V\": limit %L, remaining %L",
+                   &claim->zone, claim->limits[limit].n, claim->left[limit]);
+
     for (i = 0; i < 3; i++) {
 
         if (ngx_http_llm_header_set(r, (char *) names[i].data, names[i].len,

@@ -141,8 +141,15 @@ ngx_http_llm_admin_allowed(ngx_http_request_t *r)
 
 #endif
 
-    return ngx_cidr_match(r->connection->sockaddr, llcf->admin_from)
-           == NGX_OK;
+    if (ngx_cidr_match(r->connection->sockaddr, llcf->admin_from) == NGX_OK) {
+        return 1;
+    }
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm admin: address %V is not in \"from\"",
+                   &r->connection->addr_text);
+
+    return 0;
 }
 
 

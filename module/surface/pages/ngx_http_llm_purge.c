@@ -110,6 +110,10 @@ ngx_http_llm_purge_member(ngx_http_request_t *r, const char *name,
 
     generation = ngx_llm_cache_purge(lmcf->cache.store, tag);
 
+    ngx_log_debug3(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm cache purge by %s, tag:%uD generation:%uD", name, tag,
+                   generation);
+
     if (lmcf->cache.fleet
         && ngx_llm_cache_fleet_purge(lmcf->cache.fleet, tag, generation, 1)
            != NGX_OK)
