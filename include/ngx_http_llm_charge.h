@@ -100,19 +100,19 @@ typedef struct {
     ngx_http_llm_error_t           error;         /* ours, of the last pass */
     ngx_http_llm_kept_t            kept;          /* a provider's, for later */
     ngx_llm_answer_t              *kept_answer;   /* of a kept 2xx */
+    ngx_llm_usage_t                estimate;      /* of an answer without */
     ngx_http_llm_quota_charge_t    quota;
     ngx_http_llm_cache_charge_t    cache;
     unsigned                       parsed:1;      /* facts are valid */
     unsigned                       stream:1;      /* the answer is one */
     unsigned                       unread:1;      /* a line too long */
     unsigned                       answered:1;    /* with 2xx, so has usage */
-    unsigned                       bad_answer:1;  /* it was none, see
-                                                    ngx_llm_api.h */
+    unsigned                       bad_answer:1;  /* no answer: ngx_llm_api.h */
     unsigned                       timed:1;      /* ttft is valid */
+    unsigned                       bound:1;      /* usage was checked */
     unsigned                       settled:1;
     unsigned                       ended:1;      /* counted as well */
-    unsigned                       aside:1;      /* neither is done: not the
-                                                    client's own request */
+    unsigned                       aside:1;      /* of a subrequest */
     ngx_llm_facts_t                facts;        /* the last: not zeroed */
 } ngx_http_llm_charge_t;
 

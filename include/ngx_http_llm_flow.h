@@ -7,6 +7,7 @@
 
 
 #include <ngx_http_llm.h>
+#include <ngx_http_llm_cost.h>
 
 
 /* Handles the ACCESS phase: with llm_auth a request needs a valid key. */
@@ -70,46 +71,6 @@ ngx_int_t ngx_http_llm_settle_filter(ngx_conf_t *cf);
 
 /* the cleanup handler of r->main that owns the charge */
 void ngx_http_llm_settle_cleanup(void *data);
-
-
-/* how the tokens of the answer are known */
-
-typedef enum {
-    NGX_HTTP_LLM_USAGE_NONE = 0,     /* no answer, or none that has tokens */
-    NGX_HTTP_LLM_USAGE_PROVIDER,
-    NGX_HTTP_LLM_USAGE_ESTIMATED,    /* readable, but without usable usage */
-    NGX_HTTP_LLM_USAGE_UNKNOWN,      /* it could not be read */
-    NGX_HTTP_LLM_USAGE_CACHE         /* no provider was used */
-} ngx_http_llm_usage_e;
-
-ngx_http_llm_usage_e ngx_http_llm_cost_usage(ngx_http_llm_charge_t *charge);
-
-/* Returns the cost of the counted usage in nano-USD, or ..._UNKNOWN. */
-int64_t ngx_http_llm_cost(ngx_http_llm_charge_t *charge);
-
-/* Returns the usage of the response, also of a cached one, or NULL. */
-const ngx_llm_usage_t *
-ngx_http_llm_cost_tokens_of(ngx_http_llm_charge_t *charge);
-
-/* Returns the sum of all tokens. */
-int64_t ngx_http_llm_cost_total(const ngx_llm_usage_t *usage);
-
-/* Returns the kind of response that an operation has, by its priced units. */
-ngx_llm_price_for_e ngx_http_llm_cost_kind(
-    const ngx_http_llm_operation_t *operation);
-
-/* Returns the cost at the last target's price, nano-USD, or ..._UNKNOWN. */
-int64_t ngx_http_llm_cost_price(ngx_http_llm_charge_t *charge,
-    const ngx_llm_usage_t *usage);
-
-/* what the request has used goes to its quotas; cost as counted */
-void ngx_http_llm_cost_settle(ngx_http_llm_charge_t *charge, int64_t cost);
-
-/* the same as far as it is known, should this worker die before the end */
-void ngx_http_llm_cost_progress(ngx_http_llm_charge_t *charge);
-
-/* what its tokens say about the next ones like it */
-void ngx_http_llm_cost_learn(ngx_http_llm_charge_t *charge);
 
 
 /* adds a request that has ended to the metrics, once for each charge */

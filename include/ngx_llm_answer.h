@@ -23,7 +23,7 @@
 #define NGX_LLM_ANSWER_LINES    2
 
 #define NGX_LLM_FINISH_REASON   32
-#define NGX_LLM_ANSWER_TOKENS   8    /* members of usage, from 1 */
+#define NGX_LLM_ANSWER_TOKENS   18   /* members of usage, from 1 */
 #define NGX_LLM_ANSWER_START    256  /* of an event, remembered */
 
 

@@ -51,6 +51,8 @@ typedef struct {
 
     size_t      options_pos;         /* stream_options, braces included */
     size_t      options_size;        /* 0 = absent or null */
+    size_t      usage_pos;           /* the value of include_usage */
+    size_t      usage_size;
     size_t      options_null_pos;    /* the word null of stream_options */
     size_t      options_null_size;   /* 0 = not null */
 
@@ -74,6 +76,7 @@ typedef struct {
     unsigned    empty:1;             /* the outer object has no members */
     unsigned    options_empty:1;     /* stream_options is an empty object */
     unsigned    include_usage:2;     /* true if true in any duplicate */
+    unsigned    usage_twice:1;       /* include_usage occurs twice */
     unsigned    stream:1;            /* stream is true */
     unsigned    stream_set:1;        /* stream is true or false */
     unsigned    invalid_model:1;     /* a string that is no model name */

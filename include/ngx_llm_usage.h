@@ -34,4 +34,13 @@ typedef struct {                     /* tokens; -1: not given */
 } ngx_llm_usage_t;
 
 
+/*
+ * Makes a usage of the members of a usage object, of which tokens[] has the
+ * values by slot of ngx_llm_members.h, -1 if absent.  Returns NGX_DECLINED if
+ * the object has neither tokens nor another unit.
+ */
+ngx_int_t ngx_llm_usage_normalise(ngx_llm_usage_t *usage,
+    const int64_t *tokens);
+
+
 #endif /* _NGX_LLM_USAGE_H_INCLUDED_ */

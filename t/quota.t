@@ -161,8 +161,8 @@ is(ask('/soon', 'joe', 't5')->status, 200,
    'REQ-44: who has waited so long is admitted');
 
 
-ask('/soonest', 'two', 't0', body => { max_tokens => 900 });
-ask('/soonest', 'two', 't0', body => { max_tokens => 1 });
+ask('/soonest', 'two', 't900', body => { max_tokens => 900 });
+ask('/soonest', 'two', 't5', body => { max_tokens => 1 });
 $r = ask('/soonest', 'two', 't0', body => { max_tokens => 900 });
 ok($r->header('retry-after') > 1000, 'REQ-44: of two limits that refuse the '
    . 'longer wait is told');
@@ -220,8 +220,8 @@ is(balance('fails'), $probe, 'a provider\'s error costs no tokens');
 ask('/tokens', 'dead', 'dead');
 is(balance('dead'), $probe, 'nor does one that cannot be reached');
 ask('/tokens', 'unknown', 't0', body => { max_tokens => 77 });
-cmp_ok(abs(balance('unknown') - 77 - 2 * $probe), '<=', 4,
-       'an answer without usage costs what was reserved');
+cmp_ok(balance('unknown') - 2 * $probe, '<=', 10,
+       'an answer without usage costs the prompt and the output seen');
 ($r, $log) = logged('/cheap', 'cheap', 'fails');
 is($r->status, 200, 'an internal redirect goes on with the reservation');
 is(balance('cheap'), 7 + $probe, '  and charges what was used at last, once');

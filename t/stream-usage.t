@@ -74,9 +74,13 @@ my $gw = LLM::Nginx->new(
     llm_model named { target p a/longer-name; }
     llm_model off   { target mute; }
 
+    llm_zone 1m;
+    llm_quota_zone z key=all tokens=1g/1h;
+
     server {
         listen 127.0.0.1:%%PORT%%;
         keepalive_requests 100000;
+        location /quota/ { llm_quota z; llm_pass; }
         location /v1/ { llm_pass; }
         location /named/ { llm_pass named; }
     }
@@ -96,9 +100,11 @@ sub ask {
     return $c->read_response;
 }
 
+# An estimate that adds up is "estimated".
 sub logged {
     my ($line) = $gw->wait_log(qr/^tag-$tags\|/) =~ /\|(.*)/;
-    return $line;
+    return $line =~ s{\|estimated\|(\d+)\|(\d+)\|(\d+)$}
+                     {$1 > 0 && $1 + $2 == $3 ? '|estimated' : $&}er;
 }
 
 sub sent { return ($p->requests)[-1]{body} }
@@ -112,7 +118,7 @@ sub bytes {
 my $all = join '', @event[0, 1], $usage, $event[2];
 my $less = join '', @event;
 my $known = 'complete|provider|9|4|13';
-my $guess = 'complete|estimated|-|-|-';
+my $guess = 'complete|estimated';
 
 
 # the matrix: what the client says, what a provider that streams usage is
@@ -240,7 +246,7 @@ my ($first, $finish, $done) = @event;
 
 taken('the chunk before [DONE] is taken out', $all, $less);
 taken('behind [DONE] nothing is read', $less . $usage, $less,
-      'complete|estimated|-|-|-');
+      'complete|estimated');
 taken('and where there is no [DONE]', $first . $finish . $usage,
       $first . $finish);
 taken('and as the first one', $usage . $less, $less);
@@ -297,9 +303,29 @@ taken('and what follows it is taken out', $first . $both . $usage . $done,
 }
 
 
+# Under a quota a client cannot turn the usage off.
+
+for ([ 'false', '{"include_usage": false}', '{"include_usage": true}', $less ],
+     [ 'null', '{"include_usage":null}', '{"include_usage":true}', $less ],
+     [ 'a wrong type', '{"a":1,"include_usage":[1]}',
+       '{"a":1,"include_usage":true}', $less ],
+     [ 'false, with escapes', '{"include\\u005fusage":false}',
+       '{"include\\u005fusage":true}', $less ],
+     [ 'two values', '{"include_usage":true,"include_usage":false}',
+       '{"include_usage":true}', $all ])
+{
+    my ($name, $options, $expected, $bytes) = @$_;
+    my $body = '{"model":"m","stream":true,"stream_options":%s,"x":1}';
+    my $r = ask(sprintf($body, $options), '/quota' . $CHAT);
+    is(sent(), sprintf($body, $expected), "include_usage is $name: replaced");
+    is($r->body, $bytes, '  the client gets what it has requested');
+    is(logged(), $known, '  and the usage is known');
+}
+
+
 # REQ-11
 
-my $nothing = 'complete|estimated|-|-|-';
+my $nothing = 'complete|estimated';
 
 for ([ 'beside the finish reason', 'provider|9|4|13',
        '{"choices":[{"finish_reason":"stop"}],"usage":{"prompt_tokens":9,'
@@ -312,7 +338,7 @@ for ([ 'beside the finish reason', 'provider|9|4|13',
      [ 'in x_groq', 'provider|9|4|13',
        '{"choices":[{"finish_reason":"stop"}],"x_groq":{"usage":{'
        . '"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}}' ],
-     [ 'null each time', 'estimated|-|-|-',
+     [ 'null each time', 'estimated',
        '{"choices":[{"delta":{}}],"usage":null}',
        '{"choices":[],"usage":null}' ],
      [ 'running: the last one wins', 'provider|9|4|13',
@@ -320,7 +346,8 @@ for ([ 'beside the finish reason', 'provider|9|4|13',
              . "\"completion_tokens\":$_}}" } 1 .. 4 ],
      [ 'without a total', 'provider|9|4|13',
        '{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4}}' ],
-     map({ [ "with $_", 'estimated|-|-|-', '{"choices":[],"usage":{'
+     map({ [ "with $_: the output is estimated", 'provider|9|3|12',
+             '{"choices":[],"usage":{'
              . "\"prompt_tokens\":9,\"completion_tokens\":$_}}" ] }
          -1, '4.0', '"4"', '9007199254740993', 'true', '{}'))
 {

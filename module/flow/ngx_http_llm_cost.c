@@ -1,6 +1,6 @@
 /*
- * What a request has used, and what that costs: as its provider has counted,
- * or, for quotas, what is sure to have been used where nobody has.
+ * The usage of a request and its cost: the usage of the provider, or an
+ * estimate from the bytes of prompt and output.
  */
 
 
@@ -9,9 +9,20 @@
 #include <ngx_http_llm_quota.h>
 
 
+/* the most that is believed of a usage, tokens */
+#define NGX_HTTP_LLM_COST_BYTES      4        /* for each byte of text */
+#define NGX_HTTP_LLM_COST_SLACK      4096
+#define NGX_HTTP_LLM_COST_REASONING  131072   /* is not in the answer's text */
+#define NGX_HTTP_LLM_COST_CONTEXT    2000000  /* content by reference, tools,
+                                                 earlier responses */
+
+
 static const ngx_llm_price_t *ngx_http_llm_cost_rate(
     ngx_http_llm_charge_t *charge);
 static ngx_uint_t ngx_http_llm_cost_reported(ngx_http_llm_charge_t *charge);
+static const ngx_llm_usage_t *ngx_http_llm_cost_estimate(
+    ngx_http_llm_charge_t *charge);
+static int64_t ngx_http_llm_cost_declared(ngx_llm_facts_t *facts);
 static int64_t ngx_http_llm_cost_bounded(int64_t cost);
 static int64_t ngx_http_llm_cost_uncounted(ngx_http_llm_charge_t *charge);
 static ngx_uint_t ngx_http_llm_cost_bad(ngx_http_llm_charge_t *charge);
@@ -43,7 +54,7 @@ ngx_http_llm_cost_usage(ngx_http_llm_charge_t *charge)
         return NGX_HTTP_LLM_USAGE_NONE;
     }
 
-    if (charge->answer->usage_seen && !charge->answer->usage_bad) {
+    if (charge->answer->usage_seen) {
         return NGX_HTTP_LLM_USAGE_PROVIDER;
     }
 
@@ -54,13 +65,20 @@ ngx_http_llm_cost_usage(ngx_http_llm_charge_t *charge)
 int64_t
 ngx_http_llm_cost(ngx_http_llm_charge_t *charge)
 {
+    const ngx_llm_usage_t  *usage;
+
+    if (charge->cache.replayed) {
+        return 0;
+    }
+
     switch (ngx_http_llm_cost_usage(charge)) {
 
     case NGX_HTTP_LLM_USAGE_PROVIDER:
-        return ngx_http_llm_cost_price(charge, &charge->answer->usage);
+    case NGX_HTTP_LLM_USAGE_ESTIMATED:
+        usage = ngx_http_llm_cost_tokens_of(charge);
 
-    case NGX_HTTP_LLM_USAGE_CACHE:
-        return 0;
+        return usage ? ngx_http_llm_cost_price(charge, usage)
+                     : NGX_LLM_PRICE_UNKNOWN;
 
     default:
         return NGX_LLM_PRICE_UNKNOWN;
@@ -75,9 +93,70 @@ ngx_http_llm_cost_tokens_of(ngx_http_llm_charge_t *charge)
         return &charge->cache.entry->usage;
     }
 
-    return (charge->answer && charge->answer->usage_seen
-            && !ngx_http_llm_cost_bad(charge))
-           ? &charge->answer->usage : NULL;
+    switch (ngx_http_llm_cost_usage(charge)) {
+
+    case NGX_HTTP_LLM_USAGE_PROVIDER:
+        return &charge->answer->usage;
+
+    case NGX_HTTP_LLM_USAGE_ESTIMATED:
+        return ngx_http_llm_cost_estimate(charge);
+
+    default:
+        return NULL;
+    }
+}
+
+
+/*
+ * Returns the estimated usage of a response without usage: the prompt by its
+ * bytes, the output by the bytes of text that came.  Returns NULL if the output
+ * is not text, so that its bytes tell nothing.
+ */
+
+static const ngx_llm_usage_t *
+ngx_http_llm_cost_estimate(ngx_http_llm_charge_t *charge)
+{
+    size_t            len;
+    ngx_uint_t        i;
+    ngx_llm_usage_t  *usage;
+    ngx_llm_facts_t  *facts;
+
+    usage = &charge->estimate;
+    facts = &charge->facts;
+
+    if (!charge->parsed || charge->operation == NULL
+        || (!charge->operation->generates
+            && charge->operation->api != &ngx_llm_api_embeddings
+            && charge->operation->api != &ngx_llm_api_moderations))
+    {
+        return NULL;
+    }
+
+    memset(usage, 0xff, sizeof(ngx_llm_usage_t));
+
+    usage->prompt = charge->quota.prompt;
+
+    if (usage->prompt == 0) {
+        len = facts->outside;
+
+        for (i = 0; i < NGX_LLM_CLASS_N; i++) {
+            len += (size_t) facts->counts[i];
+        }
+
+        usage->prompt = ngx_llm_estimate_prompt(NULL, facts, len);
+    }
+
+    usage->completion = 0;
+
+    if (charge->operation->generates) {
+        usage->completion = ngx_llm_estimate_seen(
+                              ngx_llm_answer_text_bytes(charge->answer),
+                              charge->stream ? charge->answer->events : 0);
+    }
+
+    usage->total = usage->prompt + usage->completion;
+
+    return usage;
 }
 
 
@@ -94,6 +173,14 @@ ngx_http_llm_cost_price(ngx_http_llm_charge_t *charge,
 
     } else {
         used = *usage;
+
+        if (used.prompt < 0 && used.completion < 0 && used.total > 0) {
+
+            /* a total only: the prompt by its estimate, the rest is output */
+
+            used.prompt = ngx_min(used.total, charge->quota.prompt);
+            used.completion = used.total - used.prompt;
+        }
 
         if (charge->answer && charge->answer->tier) {
             used.tier = charge->answer->tier - 1;
@@ -259,7 +346,89 @@ ngx_http_llm_cost_total(const ngx_llm_usage_t *usage)
 }
 
 
-/* nobody has counted */
+/*
+ * Limits a usage that the request and its answer cannot have: one wrong number
+ * of a provider must not use up a budget.  Called before the usage is charged.
+ */
+
+void
+ngx_http_llm_cost_bound(ngx_http_llm_charge_t *charge)
+{
+    int64_t           prompt, completion;
+    ngx_uint_t        i;
+    ngx_llm_usage_t  *usage;
+
+    if (charge->bound
+        || ngx_http_llm_cost_usage(charge) != NGX_HTTP_LLM_USAGE_PROVIDER
+        || !charge->parsed || charge->operation == NULL
+        || !charge->operation->generates)
+    {
+        return;
+    }
+
+    charge->bound = 1;
+    usage = &charge->answer->usage;
+
+    if (usage->prompt < 0 && usage->completion >= 0) {
+
+        /* the provider's number is absent or not usable */
+
+        usage->prompt = ngx_http_llm_cost_estimate(charge)->prompt;
+        usage->total = ngx_max(usage->total,
+                               usage->prompt + usage->completion);
+
+    } else if (usage->completion < 0 && usage->total == usage->prompt) {
+        usage->completion = ngx_http_llm_cost_estimate(charge)->completion;
+        usage->total += usage->completion;
+    }
+
+    prompt = NGX_HTTP_LLM_COST_BYTES * (int64_t) charge->facts.outside
+             + NGX_HTTP_LLM_COST_CONTEXT;
+
+    for (i = 0; i < NGX_LLM_CLASS_N; i++) {
+        prompt += NGX_HTTP_LLM_COST_BYTES * (int64_t) charge->facts.counts[i];
+    }
+
+    completion = NGX_HTTP_LLM_COST_BYTES
+                 * (int64_t) ngx_llm_answer_text_bytes(charge->answer)
+                 + ngx_http_llm_cost_declared(&charge->facts)
+                 + NGX_HTTP_LLM_COST_SLACK
+                 + ngx_min(ngx_max(usage->reasoning, 0),
+                           NGX_HTTP_LLM_COST_REASONING);
+
+    if (usage->prompt <= prompt && usage->completion <= completion
+        && usage->total <= prompt + completion)
+    {
+        return;
+    }
+
+    ngx_log_error(NGX_LOG_WARN, charge->request->connection->log, 0,
+                  "the usage of model \"%V\" is too large for its request, "
+                  "prompt:%L completion:%L total:%L, it is charged as "
+                  "prompt:%L completion:%L at most", &charge->requested,
+                  usage->prompt, usage->completion, usage->total, prompt,
+                  completion);
+
+    usage->prompt = ngx_min(usage->prompt, prompt);
+    usage->completion = ngx_min(usage->completion, completion);
+    usage->cached = ngx_min(usage->cached, usage->prompt);
+    usage->total = ngx_min(usage->total, prompt + completion);
+}
+
+
+static int64_t
+ngx_http_llm_cost_declared(ngx_llm_facts_t *facts)
+{
+    int64_t  most;
+
+    most = ngx_max(facts->max_tokens, facts->max_completion_tokens);
+    most = ngx_max(most, facts->max_output_tokens);
+
+    return ngx_max(most, 0) * ngx_max(facts->n, 1);
+}
+
+
+/* Returns the tokens to charge without the usage of a provider. */
 
 static int64_t
 ngx_http_llm_cost_uncounted(ngx_http_llm_charge_t *charge)
@@ -319,24 +488,22 @@ ngx_http_llm_cost_bad(ngx_http_llm_charge_t *charge)
 
 
 /*
- * Tokens of an answer without usage.  The text that has come so far counts by
- * its bytes: a provider may put any number of tokens into an event.  An answer
- * that could not be read to its end is charged as reserved.
+ * Returns the tokens of an answer without usage.  An answer that could not be
+ * read, or is not text, is charged as reserved.
  */
 
 static int64_t
 ngx_http_llm_cost_answered(ngx_http_llm_charge_t *charge)
 {
-    if (!charge->stream || charge->answer == NULL || charge->unread
-        || charge->end == NGX_HTTP_LLM_END_COMPLETE
-        || charge->end == NGX_HTTP_LLM_END_DRAINED)
-    {
+    const ngx_llm_usage_t  *usage;
+
+    if (charge->answer == NULL || charge->unread) {
         return NGX_LLM_QUOTA_AS_RESERVED;
     }
 
-    return charge->quota.prompt
-           + ngx_llm_estimate_seen(ngx_llm_answer_text_bytes(charge->answer),
-                                   charge->answer->events);
+    usage = ngx_http_llm_cost_estimate(charge);
+
+    return usage ? usage->total : NGX_LLM_QUOTA_AS_RESERVED;
 }
 
 

@@ -169,6 +169,8 @@ ngx_http_llm_settle_closed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 static void
 ngx_http_llm_settle_charge(ngx_http_llm_charge_t *charge)
 {
+    ngx_http_llm_cost_bound(charge);
+
     if (charge->settled || charge->quota.reserve.nclaims == 0) {
         return;
     }

@@ -129,8 +129,8 @@ static const cost_t  cases[] = {
     { "reasoning beside completion, as the total tells, is output",
       { M, 2 * M, -1, -1 }, { 10, 5, 22, -1, -1, 7 }, 34000 },
 
-    { "  a total that does not add up tells nothing",
-      { M, 2 * M, -1, -1 }, { 10, 5, 23, -1, -1, 7 }, 20000 },
+    { "  and so is the rest of a larger total",
+      { M, 2 * M, -1, -1 }, { 10, 5, 23, -1, -1, 7 }, 36000 },
 
     { "the prompt is not given: not known",
       { M, M, -1, -1 }, { -1, 5, 5, -1, -1, -1 }, -1 },

@@ -349,15 +349,9 @@ ngx_llm_price_cost_output(const ngx_llm_usage_t *usage)
         return rest;
     }
 
-    /* xAI counts reasoning beside the completion, the total includes it */
+    /* tokens of the total that are neither prompt nor completion are output */
 
-    if (usage->reasoning > 0 && rest > usage->completion
-        && rest - usage->completion == usage->reasoning)
-    {
-        return rest;
-    }
-
-    return usage->completion;
+    return ngx_max(rest, usage->completion);
 }
 
 

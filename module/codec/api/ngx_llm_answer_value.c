@@ -190,9 +190,9 @@ ngx_llm_answer_remember(ngx_llm_answer_t *a, u_char *p, u_char *last)
 
 
 /*
- * A count in usage: a plain integer, or nothing of this usage is taken.
- * Relays are known to send both families of names with zeros in one of them,
- * so the larger of two aliases counts.
+ * A count in usage.  A value that is not an integer below 2^31 is ignored, the
+ * rest of the object counts.  Relays are known to send both families of names
+ * with zeros in one of them, so the larger of two aliases counts.
  */
 
 static void
@@ -206,7 +206,7 @@ ngx_llm_answer_token(ngx_llm_answer_t *a)
 
     n = (pl->type == NGX_LLM_READER_NUMBER)
         ? ngx_llm_members_integer(&pl->value) : -1;
-    if (n < 0) {
+    if (n < 0 || n > INT32_MAX) {
         a->draft.tokens_bad = 1;
 
     } else if (n > *token) {
@@ -218,12 +218,11 @@ ngx_llm_answer_token(ngx_llm_answer_t *a)
 static void
 ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
 {
-    int64_t                 *n;
     ngx_uint_t               i;
+    ngx_llm_usage_t          usage;
     ngx_llm_answer_draft_t  *d;
 
     d = &a->draft;
-    n = a->tokens;
 
     if (a->reader.type == NGX_LLM_READER_OBJECT) {
 
@@ -240,37 +239,22 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
         return;
     }
 
-    if (d->tokens_bad) {
-        d->usage_bad = 1;
-        d->usage_given = 0;
-        return;
-    }
-
-    if (n[ngx_llm_members_prompt] < 0 && n[ngx_llm_members_completion] < 0
-        && n[ngx_llm_members_total] < 0)
-    {
+    if (ngx_llm_usage_normalise(&usage, a->tokens) != NGX_OK) {
+        d->usage_bad |= d->tokens_bad;
         return;
     }
 
     d->usage_bad = 0;
     d->usage_given = 1;
+    a->pending = usage;
 
-    memset(&a->pending, 0xff, sizeof(ngx_llm_usage_t));
+    /* embeddings and rerank of some providers have a total only */
 
-    a->pending.prompt = n[ngx_llm_members_prompt];
-    a->pending.completion = n[ngx_llm_members_completion];
-    a->pending.total = n[ngx_llm_members_total];
-    a->pending.cached = n[ngx_llm_members_cached];
-    a->pending.cache_write = n[ngx_llm_members_cache_write];
-    a->pending.reasoning = n[ngx_llm_members_reasoning];
-    a->pending.cost = n[ngx_llm_members_cost];
-
-    if (a->pending.total < 0) {
-        a->pending.total = (a->pending.prompt < 0) ? 0 : a->pending.prompt;
-
-        if (a->pending.completion > 0) {
-            a->pending.total += a->pending.completion;
-        }
+    if (usage.prompt < 0 && usage.completion < 0
+        && a->api != &ngx_llm_api_chat && a->api != &ngx_llm_api_completions
+        && a->api != &ngx_llm_api_responses)
+    {
+        a->pending.prompt = usage.total;
     }
 }
 

@@ -53,7 +53,7 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
         ngx_llm_members_twin(9, "audio", audio, any),
         ngx_llm_members_key(10, "object", object, none),
         ngx_llm_members_twin(11, "status", root_status, none),
-        ngx_llm_members_twin(12, "output", output, any),
+        ngx_llm_members_twin(12, "output", output, items),
         ngx_llm_members_twin(13, "x_groq", none, groq),
         ngx_llm_members_twin(14, "detail", complaint, any),
         ngx_llm_members_key(15, "choices", choices, choices),
@@ -66,30 +66,54 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
         ngx_llm_members_key(22, "service_tier", tier, none)
     },
 
-    /* in OpenAI's shape what a cache has to do with is part of prompt */
+    /* by length; ngx_llm_usage.c knows how providers count */
 
     ngx_llm_members_node(usage) = {
-        ngx_llm_members_key(1, "total_tokens", total, none),
-        ngx_llm_members_twin(2, "input_tokens", prompt, none),
-        ngx_llm_members_key(3, "prompt_tokens", prompt, none),
-        ngx_llm_members_twin(4, "output_tokens", completion, none),
-        ngx_llm_members_key(5, "completion_tokens", completion, none),
-        ngx_llm_members_key(6, "input_tokens_details", none, details),
-        ngx_llm_members_key(7, "prompt_tokens_details", none, details),
-        ngx_llm_members_twin(8, "output_tokens_details", none, details),
-        ngx_llm_members_key(9, "prompt_cache_hit_tokens", cached, none),
-        ngx_llm_members_twin(10, "cache_read_input_tokens", cached, none),
-        ngx_llm_members_key(11, "completion_tokens_details", none, details),
-        ngx_llm_members_key(12, "cache_creation_input_tokens", cache_write,
-                            none),
-        ngx_llm_members_key(13, "cost", cost, none)
+        ngx_llm_members_key(1, "cost", cost, none),
+        ngx_llm_members_key(2, "seconds", seconds, none),
+        ngx_llm_members_key(3, "total_tokens", total, none),
+        ngx_llm_members_twin(4, "input_tokens", input, none),
+        ngx_llm_members_key(5, "prompt_tokens", prompt, none),
+        ngx_llm_members_twin(6, "output_tokens", completion, none),
+        ngx_llm_members_twin(7, "cached_tokens", cached, none),
+        ngx_llm_members_key(8, "cache_creation", none, creation),
+        ngx_llm_members_key(9, "reasoning_tokens", reasoning, none),
+        ngx_llm_members_key(10, "completion_tokens", completion, none),
+        ngx_llm_members_twin(11, "num_cached_tokens", cached, none),
+        ngx_llm_members_key(12, "input_token_details", none, details),
+        ngx_llm_members_key(13, "input_tokens_details", none, details),
+        ngx_llm_members_twin(14, "prompt_token_details", none, details),
+        ngx_llm_members_twin(15, "output_token_details", none, out_details),
+        ngx_llm_members_key(16, "prompt_tokens_details", none, details),
+        ngx_llm_members_twin(17, "output_tokens_details", none, out_details),
+        ngx_llm_members_key(18, "prompt_cache_hit_tokens", cached, none),
+        ngx_llm_members_twin(19, "cache_read_input_tokens", cache_read, none),
+        ngx_llm_members_key(20, "completion_token_details", none, out_details),
+        ngx_llm_members_key(21, "completion_tokens_details", none,
+                            out_details),
+        ngx_llm_members_key(22, "cache_creation_input_tokens",
+                            cache_creation, none)
     },
 
     ngx_llm_members_node(details) = {
-        ngx_llm_members_key(1, "cached_tokens", cached, none),
-        ngx_llm_members_key(2, "reasoning_tokens", reasoning, none),
-        ngx_llm_members_key(3, "cache_write_tokens", cache_write, none),
-        ngx_llm_members_key(4, "cache_creation_tokens", cache_write, none)
+        ngx_llm_members_key(1, "audio_tokens", audio_in, none),
+        ngx_llm_members_twin(2, "image_tokens", image_in, none),
+        ngx_llm_members_key(3, "cached_tokens", cached, none),
+        ngx_llm_members_key(4, "cache_write_tokens", cache_write, none),
+        ngx_llm_members_key(5, "cache_creation_tokens", cache_write, none),
+        ngx_llm_members_key(6, "cache_creation_input_tokens", cache_write,
+                            none)
+    },
+
+    ngx_llm_members_node(out_details) = {
+        ngx_llm_members_key(1, "audio_tokens", audio_out, none),
+        ngx_llm_members_twin(2, "image_tokens", image_out, none),
+        ngx_llm_members_key(3, "reasoning_tokens", reasoning, none)
+    },
+
+    ngx_llm_members_node(creation) = {
+        ngx_llm_members_key(1, "ephemeral_1h_input_tokens", cache_write_1h,
+                            none)
     },
 
     ngx_llm_members_node(groq) = {
@@ -112,8 +136,9 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
         ngx_llm_members_key(2, "index", index, none),
         ngx_llm_members_twin(3, "delta", none, message),
         ngx_llm_members_twin(4, "error", choice_error, error),
-        ngx_llm_members_key(5, "message", none, message),
-        ngx_llm_members_key(6, "finish_reason", finish, none)
+        ngx_llm_members_twin(5, "usage", inner_usage, usage),
+        ngx_llm_members_key(6, "message", none, message),
+        ngx_llm_members_key(7, "finish_reason", finish, none)
     },
 
     ngx_llm_members_node(message) = {
@@ -127,7 +152,19 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
         ngx_llm_members_twin(8, "reasoning_details", choice_thought, any)
     },
 
-    /* a thinking part of Mistral has parts of its own */
+    /* the output of a Responses document */
+
+    ngx_llm_members_node(items) = {
+        ngx_llm_members_element(none, item)
+    },
+
+    ngx_llm_members_node(item) = {
+        ngx_llm_members_key(1, "content", none, parts),
+        ngx_llm_members_twin(2, "summary", none, parts),
+        ngx_llm_members_key(3, "arguments", piece, none)
+    },
+
+    /* a thinking part of Mistral contains parts */
 
     ngx_llm_members_node(parts) = {
         ngx_llm_members_element(none, part)

@@ -1,6 +1,5 @@
 /*
- * ngx_llm_members.h: what the values are called that the answer reader
- * reads; the paths to them are in ngx_llm_members.c.
+ * ngx_llm_members.h: the values of a response; their paths are in the .c file.
  */
 
 #ifndef _NGX_LLM_MEMBERS_H_INCLUDED_
@@ -15,11 +14,20 @@
 enum {
     ngx_llm_members_none = 0,
     ngx_llm_members_prompt,
+    ngx_llm_members_input,           /* input_tokens */
     ngx_llm_members_completion,
     ngx_llm_members_total,
     ngx_llm_members_cached,
+    ngx_llm_members_cache_read,      /* in the way of Anthropic */
     ngx_llm_members_cache_write,
+    ngx_llm_members_cache_creation,  /* the same */
+    ngx_llm_members_cache_write_1h,
     ngx_llm_members_reasoning,
+    ngx_llm_members_audio_in,
+    ngx_llm_members_image_in,
+    ngx_llm_members_audio_out,
+    ngx_llm_members_image_out,
+    ngx_llm_members_seconds,
     ngx_llm_members_cost,
 
     ngx_llm_members_tier,
@@ -54,17 +62,20 @@ enum {
     ngx_llm_members_complaint
 };
 
-
 enum {
     ngx_llm_members_none_node = 0,
     ngx_llm_members_root_node,
     ngx_llm_members_usage_node,
     ngx_llm_members_details_node,
+    ngx_llm_members_out_details_node,
+    ngx_llm_members_creation_node,
     ngx_llm_members_groq_node,
     ngx_llm_members_response_node,
     ngx_llm_members_choices_node,
     ngx_llm_members_choice_node,
     ngx_llm_members_message_node,
+    ngx_llm_members_items_node,
+    ngx_llm_members_item_node,
     ngx_llm_members_parts_node,
     ngx_llm_members_part_node,
     ngx_llm_members_calls_node,

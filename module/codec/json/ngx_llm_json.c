@@ -462,6 +462,12 @@ ngx_llm_json_options(ngx_llm_json_t *j, const u_char *p)
             return NULL;
         }
 
+        if (usage) {
+            facts->usage_twice = (facts->usage_size != 0);
+            facts->usage_pos = v - j->lexer.string.start;
+            facts->usage_size = p - v;
+        }
+
         if (usage && facts->include_usage != NGX_LLM_USAGE_TRUE) {
             facts->include_usage = (*v == 't') ? NGX_LLM_USAGE_TRUE
                                                : NGX_LLM_USAGE_FALSE;

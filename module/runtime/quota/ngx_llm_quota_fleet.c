@@ -226,8 +226,8 @@ ngx_llm_quota_fleet_reserved(void *data, ngx_int_t rc, redisReply *reply)
          */
 
         ngx_log_debug1(NGX_LOG_DEBUG_HTTP, quota->log, 0,
-                       "llm quota: no decision of redis, rc:%i, the reservation "
-                       "is released", rc);
+                       "llm quota: no decision of redis, rc:%i, the "
+                       "reservation is released", rc);
 
         rc = NGX_ERROR;
         ngx_llm_quota_fleet_undo(quota, ctx->hold);

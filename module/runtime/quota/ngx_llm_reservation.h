@@ -103,15 +103,11 @@ void ngx_llm_reservation_free_locked(ngx_llm_quota_t *quota,
     ngx_llm_reservation_t *hold);
 
 #if (NGX_DEBUG)
-
 /* Logs the decision rc of a store for each claim; where names the store. */
 void ngx_llm_reservation_debug(ngx_llm_quota_t *quota, ngx_llm_reserve_t *res,
     const char *where, ngx_int_t rc);
-
 #else
-
 #define ngx_llm_reservation_debug(quota, res, where, rc)
-
 #endif
 
 /* thresholds of a budget were crossed, NGX_LLM_ALERT_...: log and counter */

@@ -105,7 +105,8 @@ ngx_http_llm_splice_quirks(ngx_http_llm_ctx_t *ctx, ngx_uint_t quirks,
 /*
  * Providers send the usage of a stream only on request.  The member is inserted
  * if the client does not set it, and the usage chunk is dropped from the
- * response then.
+ * response then.  Under a quota the client cannot turn the usage off: another
+ * value than true is replaced, and an object with two of them.
  */
 
 static void
@@ -119,21 +120,33 @@ ngx_http_llm_splice_options(ngx_http_llm_ctx_t *ctx,
     static ngx_str_t  value = ngx_string("{\"include_usage\":true}");
     static ngx_str_t  first = ngx_string("\"include_usage\":true,");
     static ngx_str_t  only = ngx_string("\"include_usage\":true");
+    static ngx_str_t  on = ngx_string("true");
 
     facts = &ctx->charge->facts;
 
-    ctx->include_usage = (facts->stream
-                          && facts->include_usage == NGX_LLM_USAGE_UNSET
-                          && ctx->charge->operation->usage
-                          && provider->stream_usage
-                          && !(provider->quirks
-                               & NGX_HTTP_LLM_QUIRK_NO_STREAM_OPTIONS));
-
-    if (!ctx->include_usage) {
+    if (!facts->stream || !ctx->charge->operation->usage
+        || !provider->stream_usage
+        || (provider->quirks & NGX_HTTP_LLM_QUIRK_NO_STREAM_OPTIONS)
+        || (facts->include_usage != NGX_LLM_USAGE_UNSET
+            && ctx->charge->quota.reserve.nclaims == 0))
+    {
         return;
     }
 
-    if (facts->options_null_size) {
+    ctx->include_usage = (facts->include_usage != NGX_LLM_USAGE_TRUE);
+
+    if (facts->usage_twice) {
+        ngx_http_llm_splice_edit(call, facts->options_pos,
+                                 facts->options_size, &value);
+
+    } else if (facts->include_usage == NGX_LLM_USAGE_TRUE) {
+        return;
+
+    } else if (facts->usage_size) {
+        ngx_http_llm_splice_edit(call, facts->usage_pos, facts->usage_size,
+                                 &on);
+
+    } else if (facts->options_null_size) {
         ngx_http_llm_splice_edit(call, facts->options_null_pos,
                                  facts->options_null_size, &value);
 
