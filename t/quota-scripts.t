@@ -610,7 +610,8 @@ sub random_operations {
             my @names = rand() < 0.6 ? qw(x y) : rand() < 0.5 ? 'x' : 'y';
             my $fits = !grep {
                 my $z = $_;
-                grep { $sum{$z}{$_} + $need{$_} > $n{$_} } qw(t c)
+                grep { $need{$_} && $sum{$z}{$_} + $need{$_} > $n{$_} }
+                    qw(t c)
             } @names;
             my $status = reserve("o$i", [ map {
                 zone($_, t => [ $n{t}, STILL, $need{t} ],
