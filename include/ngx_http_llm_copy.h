@@ -32,6 +32,13 @@ void ngx_http_llm_copy_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_chain_t *in);
 
 /*
+ * Returns 1 if the body is longer than llm_max_response_size of this location,
+ * which limits llm_pass only.
+ */
+ngx_uint_t ngx_http_llm_copy_oversize(const ngx_http_llm_loc_conf_t *llcf,
+    const ngx_llm_entry_t *entry);
+
+/*
  * body is all of the answer, and stream says in which form: is it whole?
  * Then usage, its place and finish are set, the last in the buffer of
  * NGX_LLM_FINISH_REASON bytes.  NGX_OK, or NGX_DECLINED: it is dropped.

@@ -140,8 +140,10 @@ ngx_http_llm_cache_lookup_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 {
     ngx_llm_entry_t              *entry;
     ngx_http_llm_cache_e          found;
+    ngx_http_llm_loc_conf_t      *llcf;
     ngx_http_llm_cache_charge_t  *cache;
 
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
     cache = &ctx->charge->cache;
 
     entry = ngx_palloc(r->pool, sizeof(ngx_llm_entry_t));
@@ -155,7 +157,9 @@ ngx_http_llm_cache_lookup_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     found = ngx_http_llm_cache_lookup_age(cache, entry);
 
-    if (ngx_http_llm_replay_fit(r, ctx, entry) != NGX_OK) {
+    if (ngx_http_llm_replay_fit(r, ctx, entry) != NGX_OK
+        || ngx_http_llm_copy_oversize(llcf, entry))
+    {
         return NGX_DECLINED;
     }
 

@@ -55,7 +55,7 @@ ngx_http_llm_cache_store_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
             return "unread";
         }
 
-        /* a part of it may be cut out before we see it, one that looks whole */
+        /* a part that the range filter has cut out may look whole */
 
         if (r->headers_in.range && r->allow_ranges) {
             return "partial";
@@ -80,7 +80,14 @@ ngx_http_llm_cache_store_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return "backup";
     }
 
-    return ngx_http_llm_copy_refused(&r->upstream->headers_in.headers);
+    /*
+     * Set-Cookie and Cache-Control of a provider are those of its edge, which
+     * adds them to every answer
+     */
+
+    return llcf->cache.honor
+           ? ngx_http_llm_copy_refused(&r->upstream->headers_in.headers)
+           : NULL;
 }
 
 

@@ -271,6 +271,11 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       ngx_http_set_predicate_slot,
       ngx_http_llm_loc_offset(cache.bypass) },
 
+    { ngx_string("llm_cache_honor_headers"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_loc_offset(cache.honor) },
+
     { ngx_string("llm_cache_stale_if_error"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,
       ngx_conf_set_msec_slot,

@@ -139,6 +139,15 @@ ngx_http_llm_copy_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
+ngx_uint_t
+ngx_http_llm_copy_oversize(const ngx_http_llm_loc_conf_t *llcf,
+    const ngx_llm_entry_t *entry)
+{
+    return llcf->pass && llcf->max_size
+           && (off_t) entry->body.len > llcf->max_size;
+}
+
+
 ngx_int_t
 ngx_http_llm_copy_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_llm_entry_t *entry, u_char *finish)
@@ -154,7 +163,9 @@ ngx_http_llm_copy_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     charge = ctx->charge;
     operation = charge->operation;
 
-    if (entry->body.len > llcf->cache.max_size) {
+    if (entry->body.len > llcf->cache.max_size
+        || ngx_http_llm_copy_oversize(llcf, entry))
+    {
         ngx_http_llm_copy_drop(ctx, "size");
         return NGX_DECLINED;
     }
