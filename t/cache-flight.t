@@ -101,7 +101,7 @@ CONF
 
 my %OPTIONS = (
     vars => { P => $p, DOWN => LLM::Fake->refused }, workers => 4,
-    access_format => '$http_x_tag|$pid|$status|$llm_cache_status|'
+    access_format => '$http_x_request_id|$pid|$status|$llm_cache_status|'
         . '$llm_usage_source|$llm_attempts',
     http => $HTTP);
 
@@ -118,7 +118,7 @@ sub begin {
           content => 'Hi' } ], %$data },
         timeout => 20,
         headers => [ [ 'Authorization', 'Bearer ' . ($opt{key} || 'k1') ],
-                     [ 'X-Tag', 'tag-' . ($opt{tag} // $tag) ],
+                     [ 'X-Request-Id', 'tag-' . ($opt{tag} // $tag) ],
                      @{ $opt{headers} || [] } ]));
     $c->flush;
     return $c;

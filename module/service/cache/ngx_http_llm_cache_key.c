@@ -38,11 +38,12 @@ static void ngx_http_llm_cache_key_headers(ngx_http_request_t *r,
     ngx_llm_digest_t *digest);
 static void ngx_http_llm_cache_key_location(ngx_http_request_t *r,
     ngx_llm_digest_t *digest);
+static ngx_uint_t ngx_http_llm_cache_key_neutral(ngx_table_elt_t *h);
 static ngx_uint_t ngx_http_llm_cache_key_named(ngx_str_t *names,
     ngx_str_t *name);
 
 
-/* who pays is not what is asked */
+/* credentials are not part of the key, the scope tells clients apart */
 
 static ngx_str_t  ngx_http_llm_cache_key_credentials[] = {
     ngx_string("authorization"),
@@ -52,7 +53,76 @@ static ngx_str_t  ngx_http_llm_cache_key_credentials[] = {
 };
 
 
-/* behind the last one of a list, where another one would have its name */
+/*
+ * Headers of a client that proxy_pass forwards and that do not change an
+ * answer: framing and the connection, caching, tracing, the SDK and the hop
+ * before nginx.  Every other header is part of the key.
+ */
+
+static ngx_str_t  ngx_http_llm_cache_key_neutrals[] = {
+    ngx_string("host"),
+    ngx_string("connection"),
+    ngx_string("keep-alive"),
+    ngx_string("proxy-connection"),
+    ngx_string("proxy-authorization"),
+    ngx_string("te"),
+    ngx_string("trailer"),
+    ngx_string("transfer-encoding"),
+    ngx_string("upgrade"),
+    ngx_string("expect"),
+    ngx_string("content-length"),
+    ngx_string("content-type"),
+    ngx_string("accept"),
+    ngx_string("accept-encoding"),
+    ngx_string("user-agent"),
+    ngx_string("origin"),
+    ngx_string("referer"),
+    ngx_string("dnt"),
+    ngx_string("priority"),
+    ngx_string("date"),
+    ngx_string("range"),
+    ngx_string("if-range"),
+    ngx_string("if-match"),
+    ngx_string("if-none-match"),
+    ngx_string("if-modified-since"),
+    ngx_string("if-unmodified-since"),
+    ngx_string("cache-control"),
+    ngx_string("pragma"),
+    ngx_string("idempotency-key"),
+    ngx_string("x-client-request-id"),
+    ngx_string("x-request-id"),
+    ngx_string("x-correlation-id"),
+    ngx_string("traceparent"),
+    ngx_string("tracestate"),
+    ngx_string("baggage"),
+    ngx_string("b3"),
+    ngx_string("sentry-trace"),
+    ngx_string("uber-trace-id"),
+    ngx_string("x-amzn-trace-id"),
+    ngx_string("x-cloud-trace-context"),
+    ngx_string("via"),
+    ngx_string("forwarded"),
+    ngx_string("x-real-ip"),
+    ngx_string("cf-ray"),
+    ngx_string("cf-connecting-ip"),
+    ngx_string("true-client-ip"),
+    ngx_null_string
+};
+
+
+/* headers with these prefixes do not change an answer either */
+
+static ngx_str_t  ngx_http_llm_cache_key_neutral_prefixes[] = {
+    ngx_string("x-stainless-"),
+    ngx_string("x-forwarded-"),
+    ngx_string("x-b3-"),
+    ngx_string("x-datadog-"),
+    ngx_string("sec-"),
+    ngx_null_string
+};
+
+
+/* ends a list of names in the digest, as no name is empty */
 
 static ngx_str_t  ngx_http_llm_cache_key_end = ngx_string("");
 
@@ -422,7 +492,10 @@ ngx_http_llm_cache_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* the client's own headers that may change the answer */
+/*
+ * Adds the headers of the client that may change the answer.  llm_pass forwards
+ * a fixed set and the headers of llm_pass_header, proxy_pass forwards all.
+ */
 
 static void
 ngx_http_llm_cache_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
@@ -443,8 +516,9 @@ ngx_http_llm_cache_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
             return;
         }
 
-        if (ngx_http_llm_travels(&llcf->travel, h)
-            == NGX_HTTP_LLM_TRAVELS_KEYED)
+        if (llcf->pass ? (ngx_http_llm_travels(&llcf->travel, h)
+                          == NGX_HTTP_LLM_TRAVELS_KEYED)
+                       : !ngx_http_llm_cache_key_neutral(h))
         {
             name.data = h->lowcase_key;
             name.len = h->key.len;
@@ -456,7 +530,37 @@ ngx_http_llm_cache_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 }
 
 
-/* proxy_pass: where it goes is known by the place, and what the URI says */
+/* Returns 1 if the header does not change the answer under proxy_pass. */
+
+static ngx_uint_t
+ngx_http_llm_cache_key_neutral(ngx_table_elt_t *h)
+{
+    ngx_str_t  *prefix, name;
+
+    name.data = h->lowcase_key;
+    name.len = h->key.len;
+
+    for (prefix = ngx_http_llm_cache_key_neutral_prefixes;
+         prefix->len;
+         prefix++)
+    {
+        if (name.len > prefix->len
+            && ngx_memcmp(name.data, prefix->data, prefix->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return ngx_http_llm_cache_key_named(ngx_http_llm_cache_key_neutrals, &name)
+           || ngx_http_llm_cache_key_named(ngx_http_llm_cache_key_credentials,
+                                           &name);
+}
+
+
+/*
+ * Adds the server, the location and the URI of a request under proxy_pass.  The
+ * upstream is not known yet: proxy_pass evaluates its variables later.
+ */
 
 static void
 ngx_http_llm_cache_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
@@ -472,6 +576,8 @@ ngx_http_llm_cache_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
     ngx_llm_digest_add_text(digest, &r->headers_in.server);
     ngx_llm_digest_add_text(digest, &clcf->name);
     ngx_llm_digest_add_text(digest, &r->unparsed_uri);
+
+    ngx_http_llm_cache_key_headers(r, digest);
 }
 
 
