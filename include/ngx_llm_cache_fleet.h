@@ -63,9 +63,13 @@ typedef struct {
 } ngx_llm_cache_fleet_sync_t;
 
 
-/* while the configuration is read; both are kept by reference.  NULL: memory */
+/*
+ * Creates the client while the configuration is read.  redis and prefix are
+ * kept by reference.  kind: a letter in the names of the keys, so that two
+ * clients of one Redis do not share them.  Returns NULL if memory is short.
+ */
 ngx_llm_cache_fleet_t *ngx_llm_cache_fleet_create(ngx_conf_t *cf,
-    ngx_llm_redis_t *redis, ngx_str_t *prefix);
+    ngx_llm_redis_t *redis, ngx_str_t *prefix, u_char kind);
 
 /*
  * Asks for an entry.  NGX_AGAIN: ask->handler is called once and later, within

@@ -7,6 +7,7 @@
 
 #include <ngx_http_llm_flow.h>
 #include "ngx_http_llm_flow_cache.h"
+#include "ngx_http_llm_flow_state.h"
 #include <ngx_http_llm_client.h>
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_dialect.h>
@@ -56,6 +57,7 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
     ngx_http_llm_admit_allowed,
     ngx_http_llm_admit_policy,
     ngx_http_llm_admit_fits,
+    ngx_http_llm_state,
     ngx_http_llm_cache_lookup,
     ngx_http_llm_reserve,
     ngx_http_llm_cache_wait,
