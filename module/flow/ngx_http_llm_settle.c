@@ -224,7 +224,7 @@ ngx_http_llm_settle_end(ngx_http_llm_charge_t *charge)
     ngx_http_llm_meter_done(charge->request, charge);
 
     if (ctx->copy.active) {
-        ngx_http_llm_copy_drop(ctx, "partial");
+        ngx_http_llm_copy_drop(charge->request, ctx, "partial");
     }
 
     ngx_http_llm_cache_release(charge->request, charge);

@@ -1,8 +1,8 @@
 /*
- * What makes two requests the same question.  Everything that can change the
- * answer is in the key: who asks, the operation, which targets might answer
- * and what they would be sent beside the body, and the body by its meaning.
- * What cannot be told to be safe is not cached.
+ * The key of a cached response.  Everything that can change the response is
+ * part of the key: the scope (consumer or credential), the operation, the
+ * targets and the headers they would receive, and the canonical body.  A
+ * request whose response might depend on anything else bypasses the cache.
  */
 
 
@@ -12,7 +12,7 @@
 #include <ngx_llm_canon.h>
 
 
-/* of a body: for most, on the stack; and before it is given up */
+/* nodes of a canonical body: on the stack, and at most */
 #define NGX_HTTP_LLM_CACHE_KEY_NODES  128
 #define NGX_HTTP_LLM_CACHE_KEY_MOST   65536
 
@@ -27,7 +27,7 @@ static void ngx_http_llm_cache_key_tags(ngx_http_llm_main_conf_t *lmcf,
 static ngx_int_t ngx_http_llm_cache_key_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static void ngx_http_llm_cache_key_put(void *data, const u_char *p, size_t len);
-static ngx_uint_t ngx_http_llm_cache_key_cacheable(ngx_http_request_t *r,
+static const char *ngx_http_llm_cache_key_uncacheable(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_llm_canon_t *canon);
 static ngx_int_t ngx_http_llm_cache_key_targets(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
@@ -169,8 +169,9 @@ ngx_http_llm_cache_key_make(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
 
 /*
- * A letter for where it comes from, and whose it is: a credential that spells
- * a consumer's name shares nothing with him.
+ * Sets the scope: a letter for its source, then the consumer, the credential or
+ * the value of llm_cache_scope.  The letter keeps a credential apart that is
+ * spelled as the name of a consumer.  Returns NGX_DECLINED if it is empty.
  */
 
 static ngx_int_t
@@ -222,8 +223,8 @@ ngx_http_llm_cache_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
 
 
 /*
- * The tag of a scope, and the key of all its keys.  A worker knows some; that
- * of a scope with a long name is in *own.
+ * Sets the tag of the scope and returns the HMAC key of the scope's keys.  The
+ * worker keeps the HMAC keys of some scopes; another one is computed in *own.
  */
 
 static const ngx_llm_digest_key_t *
@@ -304,7 +305,7 @@ ngx_http_llm_cache_key_tags(ngx_http_llm_main_conf_t *lmcf,
 }
 
 
-/* who makes names collide has one more purged than was asked for */
+/* Names with one tag are purged together, which only costs a miss. */
 
 uint32_t
 ngx_http_llm_cache_key_tag(u_char kind, ngx_str_t *name)
@@ -314,7 +315,7 @@ ngx_http_llm_cache_key_tag(u_char kind, ngx_str_t *name)
 
     p = name->data;
 
-    /* a key is an HMAC: any bytes of it are a hash */
+    /* any bytes of an HMAC are a hash */
 
     hash = (kind == NGX_HTTP_LLM_TAG_KEY)
            ? (uint32_t) p[4] << 8 | p[5]
@@ -328,6 +329,7 @@ static ngx_int_t
 ngx_http_llm_cache_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_int_t                  rc;
+    const char                *why;
     ngx_llm_canon_t            canon;
     ngx_llm_canon_node_t       nodes[NGX_HTTP_LLM_CACHE_KEY_NODES];
     ngx_http_llm_main_conf_t  *lmcf;
@@ -363,11 +365,22 @@ ngx_http_llm_cache_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (rc != NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache bypass: body is refused, reason %ui "
+                       "(1 duplicate key, 2 lone surrogate, 3 too deep)",
+                       canon.refused);
         return rc;
     }
 
-    return ngx_http_llm_cache_key_cacheable(r, ctx->charge, &canon) ? NGX_OK
-                                                              : NGX_DECLINED;
+    why = ngx_http_llm_cache_key_uncacheable(r, ctx->charge, &canon);
+
+    if (why) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache bypass: %s", why);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -380,34 +393,54 @@ ngx_http_llm_cache_key_put(void *data, const u_char *p, size_t len)
 }
 
 
-static ngx_uint_t
-ngx_http_llm_cache_key_cacheable(ngx_http_request_t *r,
+/* Returns NULL if the response may be cached, otherwise the reason. */
+
+static const char *
+ngx_http_llm_cache_key_uncacheable(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_llm_canon_t *canon)
 {
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (canon->stateful || canon->hosted || canon->reference
-        || canon->stored)
-    {
-        return 0;
+    if (canon->stateful) {
+        return "request refers to state of the provider";
+    }
+
+    if (canon->hosted) {
+        return "request asks the provider for live data or tools";
+    }
+
+    if (canon->reference) {
+        return "request refers to a file or a remote URL";
+    }
+
+    if (canon->stored) {
+        return "\"store\" is true";
     }
 
     if (charge->operation->api == &ngx_llm_api_responses
         && !canon->unstored)
     {
-        /* to be stored is what a response is by default */
-        return 0;
+        /* the Responses API stores a response unless "store" is false */
+
+        return "\"store\" is not false";
     }
 
-    return llcf->cache.sampling == NGX_HTTP_LLM_CACHE_ANY
-           || canon->zero
-           || charge->operation->cached == NGX_HTTP_LLM_CACHED_FIXED;
+    if (llcf->cache.sampling != NGX_HTTP_LLM_CACHE_ANY && !canon->zero
+        && charge->operation->cached != NGX_HTTP_LLM_CACHED_FIXED)
+    {
+        return "\"temperature\" is not 0";
+    }
+
+    return NULL;
 }
 
 
-/* all who might answer, backups aside: what those say is not kept */
+/*
+ * Adds the operation and all candidates but backups, whose responses are not
+ * stored; or the location under proxy_pass.
+ */
 
 static ngx_int_t
 ngx_http_llm_cache_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
