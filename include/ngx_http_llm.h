@@ -41,6 +41,8 @@ typedef struct {
     uint64_t                       allowed;      /* targets, by llm_require */
     ngx_http_llm_target_t         *target;       /* chosen last */
     ngx_http_llm_credential_t     *credential;
+    uint64_t                       owner;        /* of the state, or 0 */
+    uint64_t                       affinity;     /* hash of a key, or 0 */
     unsigned                       held:1;       /* in flight there */
     unsigned                       forced:1;     /* although it rests */
 } ngx_http_llm_balance_ctx_t;
@@ -186,6 +188,7 @@ typedef struct {
     ngx_http_llm_relay_ctx_t       relay;
     ngx_http_llm_copy_ctx_t        copy;
     ngx_http_llm_cache_wait_t     *cache_wait;   /* while it waits for one */
+    ngx_http_llm_state_wait_t     *state_wait;   /* Redis was asked */
     ngx_uint_t                     step;         /* of admit, the next */
     unsigned                       read:1;       /* the body is there */
     unsigned                       reserving:1;  /* the store was asked */

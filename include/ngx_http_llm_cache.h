@@ -100,10 +100,9 @@ typedef struct {
     ngx_flag_t                     shared;       /* scope is everybody's */
     ngx_uint_t                     sampling;     /* ..._DETERMINISTIC, _ANY */
     ngx_array_t                   *bypass;       /* of predicates, or NULL */
+    ngx_flag_t                     honor;        /* llm_cache_honor_headers */
     ngx_msec_t                     stale;        /* llm_cache_stale_if_error */
     ngx_msec_t                     lock;         /* to wait for a leader */
-    ngx_flag_t                     honor;        /* response headers forbid it,
-                                                    with llm_pass, too */
 } ngx_http_llm_cache_conf_t;
 
 #define NGX_HTTP_LLM_CACHE_DETERMINISTIC  0

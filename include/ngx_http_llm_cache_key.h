@@ -12,25 +12,24 @@
 /* ngx_http_llm_cache_key.c */
 
 /*
- * Computes the key of the request and what its entry can be purged by: who
- * asks (scope), which targets might answer, and the canonical body; a fixed
- * order, each length-prefixed, under a key of the scope's.  consumer: name of
- * who asks, or NULL.
+ * Computes the cache key of the request and the tags of its entry.  The key is
+ * an HMAC, under a key of the scope, of the operation, the targets, the headers
+ * and the canonical body, each with its length.  consumer: its name, or NULL.
  *
- * NGX_OK: charge->cache is keyed.  NGX_DECLINED: no answer to it is cached.
- * NGX_ERROR: no memory.
+ * Returns NGX_OK if charge->cache is set, NGX_DECLINED if the request bypasses
+ * the cache, NGX_ERROR if memory is short.
  */
 ngx_int_t ngx_http_llm_cache_key_make(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_str_t *consumer, ngx_str_t *credential);
 
-/* the tag that entries are purged by; kind is one of the letters below */
+/* Returns the tag of a name; kind is one of the letters below. */
 uint32_t ngx_http_llm_cache_key_tag(u_char kind, ngx_str_t *name);
 
 #define NGX_HTTP_LLM_TAG_MODEL  'm'
 #define NGX_HTTP_LLM_TAG_SCOPE  's'
 #define NGX_HTTP_LLM_TAG_KEY    'k'
 
-/* unlike all others: of a request whose cache is bypassed; 32 bytes */
+/* Computes a key unlike any other, for a request that bypasses the cache. */
 void ngx_http_llm_cache_key_unique(ngx_http_request_t *r, ngx_str_t *id,
     u_char *key);
 
@@ -46,17 +45,17 @@ typedef struct {
     unsigned      only_if_cached:1;
 } ngx_http_llm_control_t;
 
-/* of all its lines; what is not understood is passed over */
+/* Reads all lines of the header; unknown directives are ignored. */
 void ngx_http_llm_control(ngx_http_request_t *r,
     ngx_http_llm_control_t *control);
 
-/* ms since 1970, as entries have it */
+/* Returns milliseconds since 1970, the clock of entries. */
 int64_t ngx_http_llm_control_now(void);
 
-/* ms the entry has been there, 0 at least */
+/* Returns the age of the entry in milliseconds, 0 or more. */
 int64_t ngx_http_llm_control_age(const ngx_llm_entry_t *entry);
 
-/* puts the filter that adds Cache-Status (RFC 9211) and Age into the chain */
+/* Installs the header filter that adds Cache-Status (RFC 9211) and Age. */
 ngx_int_t ngx_http_llm_control_init(ngx_conf_t *cf);
 
 

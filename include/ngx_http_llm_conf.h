@@ -13,6 +13,7 @@
 #include <ngx_http_llm_model.h>
 #include <ngx_http_llm_cache.h>
 #include <ngx_http_llm_next.h>
+#include <ngx_http_llm_state.h>
 #include <ngx_http_llm_travel.h>
 #include <ngx_http_llm_hide.h>
 
@@ -47,6 +48,7 @@ typedef struct {
     ngx_llm_quota_t               *quota;        /* NULL: no llm_quota */
     ngx_llm_learn_t               *learn;        /* the same */
     ngx_http_llm_cache_main_t      cache;
+    ngx_http_llm_state_main_t      state;        /* kept by providers */
     unsigned                       count:1;      /* there is a page for it */
     unsigned                       charged:1;    /* there is an llm_quota */
     unsigned                       priced:1;     /* a target has a price */

@@ -12,8 +12,8 @@
 /* ngx_http_llm_copy.c */
 
 /*
- * May an answer with these headers be kept?  NULL: it may; else why not, a
- * static word.  headers: as they came from upstream.
+ * Returns NULL if a response with these headers may be stored, otherwise the
+ * reason, a static word.  headers: those of the upstream's response.
  */
 const char *ngx_http_llm_copy_refused(ngx_list_t *headers);
 
@@ -21,26 +21,36 @@ const char *ngx_http_llm_copy_refused(ngx_list_t *headers);
 void ngx_http_llm_copy_start(ngx_http_llm_ctx_t *ctx);
 
 /* Drops the copy; why is a static string.  The memory stays in r->pool. */
-void ngx_http_llm_copy_drop(ngx_http_llm_ctx_t *ctx, const char *why);
+void ngx_http_llm_copy_drop(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    const char *why);
 
-/* copies; an answer longer than llm_cache_max_size is dropped */
+/* Copies bytes; drops a response longer than llm_cache_max_size. */
 void ngx_http_llm_copy_feed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     u_char *pos, u_char *last);
 
-/* the same of all that is in memory of a chain */
+/* Copies the buffers of a chain; a buffer in a file drops the response. */
 void ngx_http_llm_copy_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_chain_t *in);
 
 /*
- * body is all of the answer, and stream says in which form: is it whole?
- * Then usage, its place and finish are set, the last in the buffer of
- * NGX_LLM_FINISH_REASON bytes.  NGX_OK, or NGX_DECLINED: it is dropped.
+ * Returns 1 if the body is longer than llm_max_response_size of this location,
+ * which limits llm_pass only.
+ */
+ngx_uint_t ngx_http_llm_copy_oversize(const ngx_http_llm_loc_conf_t *llcf,
+    const ngx_llm_entry_t *entry);
+
+/*
+ * Returns NGX_OK if entry->body is a complete response, and sets the usage, its
+ * position and the finish reason; finish is a buffer of NGX_LLM_FINISH_REASON
+ * bytes.  Returns NGX_DECLINED otherwise, and drops the copy.
  */
 ngx_int_t ngx_http_llm_copy_prove(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry, u_char *finish);
 
-/* keeps it, with the names and the cost that are in entry; NGX_OK, or
-   NGX_DECLINED: dropped */
+/*
+ * Stores the entry, with the names and the cost the caller has set.  Returns
+ * NGX_OK, or NGX_DECLINED if the copy is dropped.
+ */
 ngx_int_t ngx_http_llm_copy_store(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry);
 
@@ -57,13 +67,14 @@ ngx_int_t ngx_http_llm_replay_fit(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_llm_entry_t *entry);
 
 /*
- * What of the entry this client gets: one or two buffers, the last one marked.
- * NGX_OK or NGX_ERROR.
+ * Creates the buffers of the entry for this client, without the usage chunk
+ * unless the client requested it; the last buffer is marked.  Returns NGX_OK or
+ * NGX_ERROR.
  */
 ngx_int_t ngx_http_llm_replay_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_chain_t **out, off_t *size);
 
-/* a content handler: charge->cache.entry is the answer */
+/* Content handler: sends charge->cache.entry. */
 ngx_int_t ngx_http_llm_replay(ngx_http_request_t *r);
 
 

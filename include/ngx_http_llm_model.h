@@ -89,6 +89,10 @@ struct ngx_http_llm_policy_s {
     ngx_uint_t                   (*pick)(ngx_http_request_t *r,
                                          ngx_http_llm_model_t *model,
                                          uint64_t set);
+
+    /* NULL: keys are used in turn; else the hash that chooses a key, or 0 */
+    uint64_t                     (*affinity)(ngx_http_request_t *r,
+                                             ngx_http_llm_model_t *model);
 };
 
 

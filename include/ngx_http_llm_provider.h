@@ -44,6 +44,7 @@ typedef struct {
     ngx_str_t                      secret;       /* "": none is sent */
     ngx_str_t                      head;         /* constant header lines */
     ngx_llm_health_record_t       *health;       /* NULL: not used */
+    uint64_t                       owner;        /* of state made with it */
 } ngx_http_llm_credential_t;
 
 

@@ -8,6 +8,10 @@
  * 10e-1 as 1, -0 as 0, never through a double.  JSON values delimit themselves,
  * so ["ab","c"] and ["a","bc"] differ without a length.
  *
+ * Members of an object that is the value of "properties" keep their order: in a
+ * JSON schema, of an answer or of a tool's parameters, it is the order in which
+ * a model generates them.
+ *
  * Left out of the outer object: user, metadata, safety_identifier,
  * prompt_cache_key, prompt_cache_retention, prompt_cache_options,
  * service_tier, stream, stream_options, store; n that is 1; null of model,
@@ -68,9 +72,13 @@ typedef struct {
     unsigned                stateful:1;  /* previous_response_id, conversation
                                             or container not null; prompt an
                                             object; background true */
-    unsigned                hosted:1;    /* web_search_options or mcp_servers
-                                            not null; a tool that is neither
-                                            "function" nor "custom" by type,
+    unsigned                hosted:1;    /* a member that asks the provider
+                                            for live data: web_search...,
+                                            search_..., enable_search,
+                                            mcp_servers, plugins, connectors,
+                                            data_sources, extra_body, neither
+                                            null nor false; a tool whose type
+                                            is neither "function" nor "custom",
                                             or tools that are no array */
     unsigned                reference:1; /* content that is not in the body:
                                             a file_id; a remote URL as

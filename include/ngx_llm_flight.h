@@ -1,7 +1,8 @@
 /*
- * ngx_llm_flight.h: the keys that a provider is asked for right now, over all
- * workers.  Of requests with one key the first one leads, the others may wait
- * for its answer, and are woken when there is something to look at.
+ * ngx_llm_flight.h: the cache keys that are requested from providers right now,
+ * in all workers.  Of the requests with one key the first one leads; the others
+ * may wait for its response, and are woken when it has been stored, or when the
+ * leader has ended without one.
  */
 
 #ifndef _NGX_LLM_FLIGHT_H_INCLUDED_
@@ -22,7 +23,7 @@ typedef struct {                     /* a request, the caller sets the first */
     ngx_llm_flight_handler_pt   handler;
     void                       *data;
     ngx_queue_t                 queue;
-    uint32_t                    seen;    /* changes of the key's place */
+    uint32_t                    seen;    /* changes of the key's set */
     unsigned                    queued:1;
 } ngx_llm_flight_wait_t;
 
@@ -32,7 +33,7 @@ typedef struct ngx_llm_flight_row_s  ngx_llm_flight_row_t;
 typedef struct {                     /* of one generation, in one worker */
     ngx_llm_zone_t             *zone;
     ngx_llm_flight_sh_t        *sh;
-    ngx_llm_flight_row_t       *rows;    /* of waits, one for each place */
+    ngx_llm_flight_row_t       *rows;    /* of waits, one for each set */
     ngx_queue_t                 used;    /* rows that are not empty */
     ngx_queue_t                 woken;   /* waits */
     ngx_event_t                 tick;

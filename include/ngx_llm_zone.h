@@ -21,6 +21,7 @@ typedef enum {
     NGX_LLM_ZONE_QUOTA,
     NGX_LLM_ZONE_CACHE,
     NGX_LLM_ZONE_FLIGHTS,
+    NGX_LLM_ZONE_STATE,
     NGX_LLM_ZONE_PARTS               /* how many there are */
 } ngx_llm_zone_part_e;
 

@@ -152,7 +152,7 @@ my $p = LLM::Fake->new(answer => sub {
 });
 
 my $gw = LLM::Nginx->new(
-    vars => { P => $p }, access_format => '$http_x_tag|$llm_cache_key',
+    vars => { P => $p }, access_format => '$http_x_request_id|$llm_cache_key',
     http => <<'CONF');
     llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
     llm_model m { target p; }
@@ -201,7 +201,7 @@ sub ask {
     return post_json($port, "$where/v1/chat/completions", { model => 'm',
         temperature => 0.5, messages => [ { role => 'user',
         content => "Hi" } ], %{ $data || {} } },
-        headers => [ [ 'X-Tag', "tag-$tag" ], @headers ]);
+        headers => [ [ 'X-Request-Id', "tag-$tag" ], @headers ]);
 }
 
 sub key {

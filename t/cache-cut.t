@@ -92,7 +92,7 @@ my $second = LLM::Fake->new(answer => sub { whole('document', 9) });
 
 my $gw = LLM::Nginx->new(
     vars => { P => $p, S => $second },
-    access_format => '$http_x_tag|$status|$llm_stream_end|$llm_cache_status',
+    access_format => '$http_x_request_id|$status|$llm_stream_end|$llm_cache_status',
     http => <<'CONF');
     llm_cache_zone 8m;
     llm_provider p { endpoint http://127.0.0.1:%%P%%/v1; }
@@ -106,6 +106,7 @@ my $gw = LLM::Nginx->new(
         llm_cache_scope shared;
         location /pass/ { llm_pass; }
         location /honor/ { llm_cache_honor_headers on; llm_pass; }
+        location /limit/ { llm_max_response_size 120; llm_pass; }
         location /drain/ { llm_on_abort drain 10s; llm_pass; }
         location /plain/ { proxy_pass http://127.0.0.1:%%P%%; }
         location /direct/ {
@@ -128,6 +129,7 @@ CONF
 # what the operator is told of a cut
 $gw->expect_error(qr/llm_provider "p" cut its answer short/,
                   qr/llm_provider "p" sent an? /,
+                  qr/llm_provider "p" sent more than llm_max_response_size/,
                   qr/upstream prematurely closed connection/,
                   qr/upstream sent (?:invalid|no valid)/,
                   qr/recv\(\) failed \(104: Connection reset by peer\)/,
@@ -140,7 +142,7 @@ sub question {
     my $model = $where =~ s/^two:// ? 'two' : 'm';
     return (method => 'POST', path => "$where$CHAT",
             headers => [ [ 'Content-Type', 'application/json' ],
-                         [ 'X-Tag', 'tag-' . ++$tags ] ],
+                         [ 'X-Request-Id', 'tag-' . ++$tags ] ],
             body => canon({ model => $model, temperature => 0,
                             $form ne 'stream' ? () : (
                                 stream => JSON::PP::true, stream_options => {
@@ -257,6 +259,35 @@ sub kept_not {
     my $r = ask(@question);
     like(cache_status($r), qr/^llm; fwd=miss/, '  nor is it a hit');
     like(content($r), qr/^n[29]$/, '  the provider is asked again');
+}
+
+for my $form ('document', 'stream') {
+    for ([ 'Set-Cookie', '__cf_bm=x; path=/; HttpOnly' ],
+         [ 'Cache-Control', 'private, max-age=0, no-store, no-cache' ])
+    {
+        my @question = ('/pass', $form, 'head', @$_);
+        ask(@question);
+        like(cache_status(ask(@question)), qr/^llm; hit/, "llm_pass, a $form "
+             . "with $_->[0] of the provider's edge is cached");
+    }
+
+    my @limited = ($form, 'said',
+                   $form eq 'stream' ? stream(1) : document(1));
+    my $count = $p->count;
+    my $r = ask('/limit', @limited);
+    logged();
+    is($r->body =~ /finish_reason.*"usage"/s ? 1 : 0, 0, "a $form longer than "
+       . 'llm_max_response_size is cut');
+    like(cache_status(ask('/pass', @limited)), qr/^llm; fwd=miss/,
+         '  and is not cached');
+    like(cache_status(ask('/pass', @limited)), qr/^llm; hit/,
+         '  a location without the limit caches it');
+    $r = ask('/limit', @limited);
+    unlike(cache_status($r), qr/hit/,
+         '  where the limit applies the cached answer is not used');
+    is($r->body =~ /finish_reason.*"usage"/s ? 1 : 0, 0,
+       '  and the answer is cut again');
+    is($p->count, $count + 3, '  so the provider has sent it three times');
 }
 
 for my $where ('/pass', '/plain') {

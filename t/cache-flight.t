@@ -101,7 +101,7 @@ CONF
 
 my %OPTIONS = (
     vars => { P => $p, DOWN => LLM::Fake->refused }, workers => 4,
-    access_format => '$http_x_tag|$pid|$status|$llm_cache_status|'
+    access_format => '$http_x_request_id|$pid|$status|$llm_cache_status|'
         . '$llm_usage_source|$llm_attempts',
     http => $HTTP);
 
@@ -118,7 +118,7 @@ sub begin {
           content => 'Hi' } ], %$data },
         timeout => 20,
         headers => [ [ 'Authorization', 'Bearer ' . ($opt{key} || 'k1') ],
-                     [ 'X-Tag', 'tag-' . ($opt{tag} // $tag) ],
+                     [ 'X-Request-Id', 'tag-' . ($opt{tag} // $tag) ],
                      @{ $opt{headers} || [] } ]));
     $c->flush;
     return $c;
@@ -225,7 +225,24 @@ sub wakes {
 }
 
 {
-    # two keys in one place of the table: the second one goes alone
+    # with one place for each hash a fifth of these keys had none
+    my $before = $p->count;
+    my @keys = map { "dense$_" } 1 .. 300;
+    my @first = map { begin('', { gate => $_ }) } @keys;
+    $p->wait_requests($before + @keys);
+    my @second = map { begin('', { gate => $_ }) } @keys;
+    wait_for(sub { get($gw, '/stub')->body =~ /Writing: (\d+)/
+                   && $1 - 1 + $p->count - $before >= 3 * @keys }, 30,
+             'followers of 300 keys');
+    cmp_ok($p->count - $before, '<=', 1.01 * @keys,
+           '300 keys in flight: at most 1 % of their followers go alone');
+    $p->open_gate($_) for @keys;
+    is((grep { whole(end($_)) } @first, @second), 2 * @keys,
+       '  all are answered');
+}
+
+{
+    # keys that share a set of the table are woken together
     my $before = $p->count;
     my @keys = map { "many$_" } 1 .. 60;
     my %c;

@@ -19,7 +19,7 @@ sub gateway {
         $ENV{LLM_STATIC} ? ()
             : (modules => [ "$build/ngx_http_llm_simulator_module.so" ]),
         env => { SECRET => $opt{secret} // 'a secret of sixteen' },
-        workers => 2, access_format => '$http_x_tag $llm_cache_status '
+        workers => 2, access_format => '$http_x_request_id $llm_cache_status '
                                        . '$llm_cache_key', http => http());
 }
 
@@ -68,7 +68,7 @@ sub keys_of {
             PeerAddr => '127.0.0.1:' . $gw->port) or die "connect: $@";
         my $out = join '', map {
             my ($path, $body, %header) = @$_;
-            text($path, $body, %header, 'X-Tag' => 'tag-' . ++$tags)
+            text($path, $body, %header, 'X-Request-Id' => 'tag-' . ++$tags)
         } @some;
         my ($in, $answers) = ('', 0);
         while ($answers < @some) {

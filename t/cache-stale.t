@@ -63,7 +63,7 @@ my ($p, $q, $spare) = map { provider($_) } qw(p q spare);
 
 my $gw = LLM::Nginx->new(
     vars => { P => $p, Q => $q, SPARE => $spare }, workers => 2,
-    access_format => '$http_x_tag|$status|$llm_cache_status|'
+    access_format => '$http_x_request_id|$status|$llm_cache_status|'
         . '$llm_usage_source|$llm_cost|$llm_total_tokens|$llm_attempts',
     http => <<'CONF');
     llm_cache_zone 1m;
@@ -118,7 +118,7 @@ sub start {
           messages => [ { role => 'user', content => 'Hi' } ],
           %{ $data || {} } },
         headers => [ [ 'Authorization', 'Bearer k' ],
-                     [ 'X-Tag', "tag-$tag" ], @{ $opt{headers} || [] } ]));
+                     [ 'X-Request-Id', "tag-$tag" ], @{ $opt{headers} || [] } ]));
     return $c;
 }
 

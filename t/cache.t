@@ -43,7 +43,7 @@ my $p = LLM::Fake->new(answer => sub {
 
 my $gw = LLM::Nginx->new(
     vars => { P => $p }, workers => 2,
-    access_format => '$http_x_tag|$llm_cache_status|$llm_provider|'
+    access_format => '$http_x_request_id|$llm_cache_status|$llm_provider|'
         . '$llm_target_model|$llm_usage_source|$llm_prompt_tokens|'
         . '$llm_total_tokens|$llm_cost|$llm_finish_reason|$llm_attempts|'
         . '$llm_cache_key',
@@ -90,7 +90,7 @@ sub ask {
         { model => 'm', temperature => 0, messages => [ { role => 'user',
           content => 'Hi' } ], %{ $data || {} } },
         headers => [ [ 'Authorization', 'Bearer ' . ($opt{key} || 'k1') ],
-                     [ 'X-Tag', 'tag-' . ++$tags ],
+                     [ 'X-Request-Id', 'tag-' . ++$tags ],
                      @{ $opt{headers} || [] } ]);
 }
 
@@ -297,6 +297,67 @@ for my $form (0, 1) {
     like(cache_status($b), qr/^llm; hit; ttl=\d+$/, '  as a hit');
     is($b->header('content-type'), $r->header('content-type'),
        '  of the same type');
+}
+
+
+# Headers of the client under proxy_pass
+
+for (map { [ $_, 1 ] } 'OpenAI-Beta', 'OpenAI-Organization',
+                       'anthropic-version', 'Anthropic-Beta', 'Cookie',
+                       'Accept-Language', 'X-Custom')
+{
+    my ($name) = @$_;
+    my ($one, $two) = map { [ headers => [ [ $name, $_ ] ] ] } 'one', 'two';
+    $r = ask('/plain', { frob => $name }, @$one);
+    isnt(ask('/plain', { frob => $name }, @$two)->body, $r->body,
+         "proxy_pass: a request with another $name is another question");
+    is(ask('/plain', { frob => $name }, @$one)->body, $r->body,
+       '  with an equal one it is a hit');
+}
+
+for my $name ('User-Agent', 'traceparent', 'X-Stainless-Retry-Count',
+              'Idempotency-Key', 'X-Forwarded-For')
+{
+    $r = ask('/plain', { frob => $name }, headers => [ [ $name, 'one' ] ]);
+    is(ask('/plain', { frob => $name }, headers => [ [ $name, 'two' ] ])->body,
+       $r->body, "proxy_pass: a request with another $name is a hit");
+}
+
+
+# Live data, and the order of a schema's properties
+
+for ([ search_parameters => { mode => 'on' } ], [ plugins => [ {} ] ],
+     [ enable_search => JSON::PP::true ], [ web_search => JSON::PP::true ],
+     [ extra_body => { search => 1 } ], [ search_mode => 'web' ])
+{
+    my ($name, $value) = @$_;
+    is(cache_status(ask('', { $name => $value })), 'llm; fwd=bypass',
+       "a request with $name asks for live data and bypasses the cache");
+}
+
+sub schema_key {
+    my ($member) = @_;
+    my $tag = 'tag-' . ++$tags;
+    request($gw, method => 'POST', path => $CHAT,
+            headers => [ [ 'Content-Type', 'application/json' ],
+                         [ 'Authorization', 'Bearer k1' ],
+                         [ 'X-Request-Id', $tag ] ],
+            body => '{"model":"m","temperature":0,"messages":[],' . $member
+                    . '}');
+    return logged() =~ /\|(\w+)$/;
+}
+
+for my $schema ('"response_format":{"json_schema":{"schema":%s}}',
+                '"tools":[{"type":"function","function":{"parameters":%s}}]')
+{
+    my ($name) = $schema =~ /(\w+)/;
+    my ($one, $other, $around) = map { schema_key(sprintf $schema, $_) }
+        '{"type":"object","properties":{"a":{"x":1,"y":2},"b":{}}}',
+        '{"type":"object","properties":{"b":{},"a":{"x":1,"y":2}}}',
+        '{"properties":{"a":{"y":2,"x":1},"b":{}},"type":"object"}';
+    isnt($other, $one, "$name: properties of a schema in another order are "
+         . 'another question');
+    is($around, $one, '  members of the schema itself are not');
 }
 
 

@@ -9,6 +9,7 @@
 #include "ngx_http_llm_flow_cache.h"
 #include "ngx_http_llm_admit_operation.h"
 #include "ngx_http_llm_admit_targets.h"
+#include "ngx_http_llm_flow_state.h"
 #include <ngx_http_llm_client.h>
 #include <ngx_http_llm_body.h>
 #include <ngx_http_llm_dialect.h>
@@ -60,6 +61,7 @@ static ngx_http_llm_step_pt  ngx_http_llm_admit_steps[] = {
     ngx_http_llm_admit_targets_require,
     ngx_http_llm_admit_targets_fit,
     ngx_http_llm_admit_targets_context,
+    ngx_http_llm_state,
     ngx_http_llm_cache_lookup,
     ngx_http_llm_reserve,
     ngx_http_llm_cache_wait,

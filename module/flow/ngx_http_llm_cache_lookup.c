@@ -1,7 +1,6 @@
 /*
- * The step of admission that looks for an answer that is there already: its
- * key, then the cache in shared memory.  Trouble of the cache is a miss, never
- * an error.
+ * The step of admission that computes the cache key and looks up the response
+ * in shared memory.  An error of the cache is a miss, never a failed request.
  */
 
 
@@ -12,7 +11,7 @@
 #include <ngx_http_llm_copy.h>
 
 
-static ngx_uint_t ngx_http_llm_cache_lookup_wanted(ngx_http_request_t *r,
+static const char *ngx_http_llm_cache_lookup_bypass(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_control_t *control);
 static ngx_int_t ngx_http_llm_cache_lookup_key(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
@@ -25,6 +24,7 @@ static ngx_uint_t ngx_http_llm_cache_lookup_purged(ngx_http_request_t *r,
 ngx_int_t
 ngx_http_llm_cache_lookup(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
+    const char                   *why;
     ngx_http_llm_charge_t        *charge;
     ngx_http_llm_control_t        control;
     ngx_http_llm_loc_conf_t      *llcf;
@@ -39,7 +39,7 @@ ngx_http_llm_cache_lookup(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return NGX_OK;
     }
 
-    /* of the pass before nothing is left but what it has stored */
+    /* only stored entries outlive the pass before an internal redirect */
 
     ngx_http_llm_cache_release(r, charge);
     ngx_memzero(cache, sizeof(ngx_http_llm_cache_charge_t));
@@ -53,9 +53,15 @@ ngx_http_llm_cache_lookup(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     cache->status = NGX_HTTP_LLM_CACHE_BYPASS;
     cache->max_age = -1;
 
-    if (!ngx_http_llm_cache_lookup_wanted(r, ctx, &control)
-        || ngx_http_llm_cache_lookup_key(r, ctx) != NGX_OK)
-    {
+    why = ngx_http_llm_cache_lookup_bypass(r, ctx, &control);
+
+    if (why) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache bypass: %s", why);
+        return NGX_OK;
+    }
+
+    if (ngx_http_llm_cache_lookup_key(r, ctx) != NGX_OK) {
         return NGX_OK;
     }
 
@@ -64,20 +70,30 @@ ngx_http_llm_cache_lookup(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     cache->max_age = control.max_age;
 
     if (control.no_cache) {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache bypass: Cache-Control is no-cache, the "
+                       "response may be stored");
         return NGX_OK;
     }
 
     cache->read = 1;
     cache->status = NGX_HTTP_LLM_CACHE_MISS;
 
-    (void) ngx_http_llm_cache_lookup_local(r, ctx);
+    if (ngx_http_llm_cache_lookup_local(r, ctx) != NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache %s",
+                       cache->status == NGX_HTTP_LLM_CACHE_EXPIRED
+                       ? "entry is expired" : "miss");
+    }
 
     return NGX_OK;
 }
 
 
-static ngx_uint_t
-ngx_http_llm_cache_lookup_wanted(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+/* Returns NULL if the cache may be used, otherwise the reason. */
+
+static const char *
+ngx_http_llm_cache_lookup_bypass(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_control_t *control)
 {
     ngx_http_llm_charge_t    *charge;
@@ -88,10 +104,27 @@ ngx_http_llm_cache_lookup_wanted(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     ngx_http_llm_control(r, control);
 
-    return charge->parsed && !charge->facts.form && !ctx->stateful
-           && charge->operation->cached != NGX_HTTP_LLM_CACHED_NEVER
-           && !control->no_store
-           && ngx_http_test_predicates(r, llcf->cache.bypass) == NGX_OK;
+    if (!charge->parsed || charge->facts.form) {
+        return "request body is not JSON";
+    }
+
+    if (ctx->stateful) {
+        return "request refers to state of the provider";
+    }
+
+    if (charge->operation->cached == NGX_HTTP_LLM_CACHED_NEVER) {
+        return "operation is not cached";
+    }
+
+    if (control->no_store) {
+        return "Cache-Control is no-store";
+    }
+
+    if (ngx_http_test_predicates(r, llcf->cache.bypass) != NGX_OK) {
+        return "llm_cache_bypass";
+    }
+
+    return NULL;
 }
 
 
@@ -140,8 +173,10 @@ ngx_http_llm_cache_lookup_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 {
     ngx_llm_entry_t              *entry;
     ngx_http_llm_cache_e          found;
+    ngx_http_llm_loc_conf_t      *llcf;
     ngx_http_llm_cache_charge_t  *cache;
 
+    llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
     cache = &ctx->charge->cache;
 
     entry = ngx_palloc(r->pool, sizeof(ngx_llm_entry_t));
@@ -150,12 +185,19 @@ ngx_http_llm_cache_lookup_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         || ngx_llm_entry_read(entry, value->data, value->len) != NGX_OK
         || ngx_http_llm_cache_lookup_purged(r, cache, entry))
     {
+        ngx_log_debug0(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache entry is purged or of another version");
         return NGX_DECLINED;
     }
 
     found = ngx_http_llm_cache_lookup_age(cache, entry);
 
-    if (ngx_http_llm_replay_fit(r, ctx, entry) != NGX_OK) {
+    if (ngx_http_llm_replay_fit(r, ctx, entry) != NGX_OK
+        || ngx_http_llm_copy_oversize(llcf, entry))
+    {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache entry of %uz bytes is not used: another "
+                       "form, or llm_max_response_size", entry->body.len);
         return NGX_DECLINED;
     }
 
@@ -175,7 +217,10 @@ ngx_http_llm_cache_lookup_value(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* fresh; stale, but better than nothing; or expired */
+/*
+ * Returns HIT for a fresh entry, STALE for one that llm_cache_stale_if_error
+ * may use, and EXPIRED.
+ */
 
 static ngx_http_llm_cache_e
 ngx_http_llm_cache_lookup_age(ngx_http_llm_cache_charge_t *cache,
@@ -200,7 +245,7 @@ ngx_http_llm_cache_lookup_age(ngx_http_llm_cache_charge_t *cache,
 }
 
 
-/* by any of its tags, since it was asked for */
+/* Returns 1 if a tag of the entry was purged after the entry's request. */
 
 static ngx_uint_t
 ngx_http_llm_cache_lookup_purged(ngx_http_request_t *r,
@@ -233,6 +278,11 @@ ngx_http_llm_cache_lookup_found(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_main_conf_t  *lmcf;
 
     charge = ctx->charge;
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm cache %s, entry of %uz bytes",
+                   status == NGX_HTTP_LLM_CACHE_STALE ? "stale" : "hit",
+                   entry->body.len);
 
     charge->cache.entry = entry;
     charge->cache.status = status;

@@ -1,8 +1,8 @@
 /*
- * Which answers are kept in the cache: those of a target that is no backup,
- * whole, and in a form that can be read.  A document that is held complete
- * before its header goes out is stored then, so that the header can say so;
- * everything else once it has ended well.
+ * Stores responses in the cache: complete responses with status 200 of targets
+ * that are not backups, in a form that this module reads.  A document that is
+ * held complete before its header is sent is stored before the header, so that
+ * Cache-Status says "stored"; any other response is stored at its end.
  */
 
 
@@ -29,7 +29,7 @@ ngx_http_llm_cache_store_begin(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     why = ngx_http_llm_cache_store_refused(r, ctx);
 
     if (why) {
-        ngx_http_llm_copy_drop(ctx, why);
+        ngx_http_llm_copy_drop(r, ctx, why);
         ngx_http_llm_cache_release(r, ctx->charge);
         return;
     }
@@ -55,7 +55,7 @@ ngx_http_llm_cache_store_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
             return "unread";
         }
 
-        /* a part of it may be cut out before we see it, one that looks whole */
+        /* a part that the range filter has cut out may look whole */
 
         if (r->headers_in.range && r->allow_ranges) {
             return "partial";
@@ -80,7 +80,10 @@ ngx_http_llm_cache_store_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         return "backup";
     }
 
-    /* these headers of an API speak of browsers and of the CDN before it */
+    /*
+     * with llm_pass, Set-Cookie and Cache-Control come from the provider's edge,
+     * which adds them to every response
+     */
 
     return llcf->cache.honor
            ? ngx_http_llm_copy_refused(&r->upstream->headers_in.headers)
@@ -121,14 +124,15 @@ ngx_http_llm_cache_store_end(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
         if (charge->end != NGX_HTTP_LLM_END_COMPLETE
             && charge->end != NGX_HTTP_LLM_END_DRAINED)
         {
-            ngx_http_llm_copy_drop(ctx, charge->end == NGX_HTTP_LLM_END_ERROR
-                                        ? "error" : "partial");
+            ngx_http_llm_copy_drop(r, ctx,
+                                   charge->end == NGX_HTTP_LLM_END_ERROR
+                                   ? "error" : "partial");
 
         } else if (charge->answer == NULL) {
 
             /* the body is of another kind than its Content-Type */
 
-            ngx_http_llm_copy_drop(ctx, "unread");
+            ngx_http_llm_copy_drop(r, ctx, "unread");
 
         } else {
             ngx_memzero(&entry, sizeof(ngx_llm_entry_t));
@@ -160,7 +164,7 @@ ngx_http_llm_cache_store_put(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         if (!ctx->include_usage
             && charge->facts.include_usage != NGX_LLM_USAGE_TRUE)
         {
-            /* nobody has asked for it: it is part of what they always say */
+            /* the provider sends usage unasked: it is part of the response */
             entry->usage_len = 0;
         }
 
@@ -179,7 +183,7 @@ ngx_http_llm_cache_store_put(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         (void) ngx_http_llm_copy_store(r, ctx, entry);
     }
 
-    /* who waits finds it there, or goes */
+    /* waiting requests find the entry, or go to a provider */
 
     ngx_http_llm_cache_release(r, charge);
 }

@@ -1,9 +1,9 @@
 /*
- * The step of admission that waits for another request's answer.  First for
- * one that another node has stored in Redis; then, of requests with the same
- * key, one leads, the others look for the answer that it has stored, and go on
- * their own if there is none for them, or it takes too long.  They are woken
- * when there is something to look at.
+ * The step of admission that waits for the response of another request.  First
+ * it looks up Redis, where another node may have stored the response.  Then one
+ * request of those with an equal key leads and goes to its provider; the others
+ * wait until the leader has stored its response, has none that can be stored,
+ * or llm_cache_lock_timeout is over, and go to a provider if there is no entry.
  */
 
 
@@ -64,7 +64,7 @@ ngx_http_llm_cache_wait(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 }
 
 
-/* nobody has it: may a provider be asked? */
+/* Refuses a request with only-if-cached that has no entry. */
 
 static ngx_int_t
 ngx_http_llm_cache_wait_alone(ngx_http_llm_ctx_t *ctx)
@@ -162,7 +162,10 @@ ngx_http_llm_cache_wait_answered(void *data, ngx_int_t rc, ngx_str_t *value)
 }
 
 
-/* what does not open was not stored by us, for this question and this scope */
+/*
+ * Decrypts an entry of Redis.  An entry that was stored under another key, in
+ * another scope or by another secret does not decrypt, and is deleted.
+ */
 
 static ngx_int_t
 ngx_http_llm_cache_wait_open(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
@@ -192,7 +195,7 @@ ngx_http_llm_cache_wait_open(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
     if (rc == NGX_DECLINED) {
         ngx_log_error(NGX_LOG_WARN, r->connection->log, 0,
-                      "llm_cache_redis: an entry does not open, it is "
+                      "llm_cache_redis: an entry cannot be decrypted, it is "
                       "deleted");
 
         ngx_llm_cache_fleet_forget(lmcf->cache.fleet, cache->key);
@@ -236,7 +239,7 @@ ngx_http_llm_cache_wait_lead(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     case NGX_OK:
         cache->leading = 1;
 
-        /* the one before may have landed since we have looked */
+        /* the leader before may have stored its response meanwhile */
 
         if (cache->status == NGX_HTTP_LLM_CACHE_MISS
             && ngx_http_llm_cache_lookup_local(r, ctx) == NGX_OK)
@@ -262,6 +265,10 @@ ngx_http_llm_cache_wait_follow(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     ngx_http_llm_loc_conf_t    *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
+
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm cache: waits for the response of an equal request, "
+                   "at most %M ms", llcf->cache.lock);
 
     wait = ctx->cache_wait;
     wait->followed = 1;
@@ -309,13 +316,13 @@ ngx_http_llm_cache_wait_look(void *data)
 
     ngx_http_set_log_request(r->connection->log, r);
 
-    /* in this order: a leader stores, then lands */
+    /* in this order: a leader stores its entry before it ends the lead */
 
     led = (ngx_llm_flight_led(lmcf->cache.flight, cache->key)
            && !wait->timedout);
     stamp = ngx_llm_cache_stamp(lmcf->cache.store, cache->key);
 
-    /* a recall copies the entry: once for each that there is */
+    /* a look-up copies the entry, so each entry is looked up once */
 
     if (stamp != wait->stamp
         && ngx_http_llm_cache_lookup_local(r, ctx) == NGX_OK)
@@ -336,6 +343,12 @@ ngx_http_llm_cache_wait_look(void *data)
 static void
 ngx_http_llm_cache_wait_resume(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm cache: wait is over, %s",
+                   ctx->charge->cache.replayed ? "entry was found"
+                   : ctx->cache_wait->timedout ? "llm_cache_lock_timeout"
+                                               : "no entry");
+
     ngx_http_llm_cache_wait_done(r, ctx);
 
     if (ctx->charge->cache.replayed) {

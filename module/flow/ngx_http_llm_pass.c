@@ -8,6 +8,7 @@
 
 #include <ngx_http_llm_flow.h>
 #include "ngx_http_llm_flow_cache.h"
+#include "ngx_http_llm_flow_state.h"
 #include "ngx_http_llm_finish.h"
 #include <ngx_http_llm_attempt.h>
 #include <ngx_http_llm_request.h>
@@ -321,6 +322,9 @@ ngx_http_llm_pass_process_header(ngx_http_request_t *r)
     ngx_http_llm_timeouts_arm(r, 0);
 
     ngx_http_llm_health_report_answered(r, ngx_http_llm_pass_attempt(ctx));
+
+    ngx_http_llm_state_made(r, ctx, r->upstream->buffer.pos,
+                            ctx->framing.held);
 
     ngx_http_llm_cache_store_begin(r, ctx);
 

@@ -6,6 +6,7 @@
 
 #include <ngx_http_llm_flow.h>
 #include "ngx_http_llm_flow_cache.h"
+#include "ngx_http_llm_flow_state.h"
 #include <ngx_http_llm_filter.h>
 #include <ngx_http_llm_endpoint.h>
 #include <ngx_http_llm_relay.h>
@@ -219,12 +220,13 @@ ngx_http_llm_settle_end(ngx_http_llm_charge_t *charge)
     charge->ended = 1;
 
     ngx_http_llm_cache_wait_done(charge->request, ctx);
+    ngx_http_llm_state_done(ctx);
     ngx_http_llm_peer_done(ctx);
     ngx_http_llm_ping_stop(ctx);
     ngx_http_llm_meter_done(charge->request, charge);
 
     if (ctx->copy.active) {
-        ngx_http_llm_copy_drop(ctx, "partial");
+        ngx_http_llm_copy_drop(charge->request, ctx, "partial");
     }
 
     ngx_http_llm_cache_release(charge->request, charge);

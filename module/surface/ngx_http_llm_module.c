@@ -297,15 +297,15 @@ static ngx_command_t  ngx_http_llm_commands[] = {
       offsetof(ngx_http_llm_loc_conf_t, cache.sampling),
       &ngx_http_llm_cache_samplings },
 
-    { ngx_string("llm_cache_honor_headers"),
-      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
-      ngx_conf_set_flag_slot,
-      ngx_http_llm_loc_offset(cache.honor) },
-
     { ngx_string("llm_cache_bypass"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_1MORE,
       ngx_http_set_predicate_slot,
       ngx_http_llm_loc_offset(cache.bypass) },
+
+    { ngx_string("llm_cache_honor_headers"),
+      NGX_HTTP_LLM_ANY_CONF|NGX_CONF_FLAG,
+      ngx_conf_set_flag_slot,
+      ngx_http_llm_loc_offset(cache.honor) },
 
     { ngx_string("llm_cache_stale_if_error"),
       NGX_HTTP_LLM_ANY_CONF|NGX_CONF_TAKE1,

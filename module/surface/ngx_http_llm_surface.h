@@ -58,6 +58,11 @@ ngx_int_t ngx_http_llm_health_conf_init(ngx_conf_t *cf,
     ngx_http_llm_main_conf_t *lmcf);
 
 
+/* state_conf: the table of llm_zone, and Redis's; NGX_OK or NGX_ERROR */
+ngx_int_t ngx_http_llm_state_conf_init(ngx_conf_t *cf,
+    ngx_http_llm_main_conf_t *lmcf);
+
+
 /* redis_conf: after http {} is parsed, checks that llm_cache_redis has a secret
    and sets the resolver of both servers.  Returns NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_llm_redis_conf_init(ngx_conf_t *cf,

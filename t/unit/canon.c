@@ -231,6 +231,23 @@ static const struct {
       "{\"stop\":null,\"temperature\":null,\"tools\":null,\"top_p\":null}" },
     { "{\"max_tokens\":0,\"model\":\"\"}", "{\"max_tokens\":0,\"model\":\"\"}" },
     { "{\"User\":1,\"users\":2}", "{\"User\":1,\"users\":2}" },
+
+    /* the properties of a schema keep their order, all around is sorted */
+    { "{\"s\":{\"type\":1,\"properties\":{\"b\" : {\"y\":[1],\"x\":{}},"
+      "\"a\":2, \"c\":[{\"z\":1,\"k\":1}]},\"a\":0}}",
+      "{\"s\":{\"a\":0,\"properties\":{\"b\":{\"x\":{},\"y\":[1]},"
+      "\"a\":2,\"c\":[{\"k\":1,\"z\":1}]},\"type\":1}}" },
+    { "{\"a\":[{\"properti\\u0065s\":{\"b\":{\"properties\":{\"d\":1,"
+      "\"c\":1}},\"a\":{}}}]}",
+      "{\"a\":[{\"properties\":{\"b\":{\"properties\":{\"d\":1,"
+      "\"c\":1}},\"a\":{}}}]}" },
+    { "{\"properties\":{},\"a\":1}", "{\"a\":1,\"properties\":{}}" },
+    { "{\"properties\":{\"b\":[]},\"a\":1}",
+      "{\"a\":1,\"properties\":{\"b\":[]}}" },
+    { "{\"properties\":[{\"b\":1,\"a\":1}]}",
+      "{\"properties\":[{\"a\":1,\"b\":1}]}" },
+    { "{\"properties\":{\"n\":1,\"model\":null,\"d\":0,\"c\":0,\"b\":0}}",
+      "{\"properties\":{\"n\":1,\"model\":null,\"d\":0,\"c\":0,\"b\":0}}" },
 };
 
 
@@ -331,6 +348,20 @@ static const struct {
     { "{\"web_search_options\":{}}", "h" },
     { "{\"web_search_options\":null}", "" },
     { "{\"mcp_servers\":[]}", "h" },
+    { "{\"search_parameters\":{\"mode\":\"on\"}}", "h" },
+    { "{\"search_recency_filter\":\"day\"}", "h" },
+    { "{\"plugins\":[{\"id\":\"web\"}]}", "h" },
+    { "{\"enable_search\":true}", "h" },
+    { "{\"enable_search\":false}", "" },
+    { "{\"web_search\":true}", "h" },
+    { "{\"web_se\\u0061rch\":true}", "h" },
+    { "{\"web_search_of_a_very_long_name\":1}", "h" },
+    { "{\"extra_body\":{\"search\":true}}", "h" },
+    { "{\"extra_body\":null}", "" },
+    { "{\"connectors\":[{}]}", "h" },
+    { "{\"data_sources\":[{}],\"a\":1}", "h" },
+    { "{\"a\":{\"plugins\":1,\"web_search\":1,\"search_b\":1}}", "" },
+    { "{\"search\":1,\"research_depth\":1}", "" },
     { "{\"tools\":[]}", "" },
     { "{\"tools\":null}", "" },
     { "{\"tools\":[{\"type\":\"function\",\"function\":{\"type\":1}},"
@@ -433,6 +464,8 @@ static const struct {
       NGX_LLM_CANON_DUPLICATE },
     { "{\"b\":1,\"a\":1,\"a\":1}", NGX_LLM_CANON_DUPLICATE },
     { "{\"x\":[{\"\":1,\"\":2}]}", NGX_LLM_CANON_DUPLICATE },
+    { "{\"properties\":{\"c\":1,\"a\":1,\"b\":1,\"a\":2}}",
+      NGX_LLM_CANON_DUPLICATE },
     { "{\"\\n\":1,\"\\u000A\":2}", NGX_LLM_CANON_DUPLICATE },
     { "{\"\\ud83d\\ude00\":1,\"\xf0\x9f\x98\x80\":2}",
       NGX_LLM_CANON_DUPLICATE },

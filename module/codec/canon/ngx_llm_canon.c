@@ -18,6 +18,8 @@ static ngx_int_t ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s,
 static ngx_int_t ngx_llm_canon_write_elements(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_out_t *out, ngx_llm_canon_frame_t *f,
     const ngx_llm_canon_node_t **v);
+static uint32_t ngx_llm_canon_write_after(ngx_llm_canon_pass_t *s,
+    ngx_llm_canon_frame_t *f, uint32_t k);
 static ngx_int_t ngx_llm_canon_write_node(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_out_t *out, const ngx_llm_canon_node_t *v);
 
@@ -111,7 +113,10 @@ ngx_llm_canon_write_all(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out)
         f->member = 0;
 
         if (ngx_llm_canon_type(v) == NGX_LLM_CANON_OBJECT) {
-            f->key = v->pos;
+            f->ordered = (v->type & NGX_LLM_CANON_ORDERED) ? 1 : 0;
+            f->key = (f->ordered && v->pos) ? (uint32_t) (v - s->nodes) + 1
+                                            : v->pos;
+            f->last = v->next;
             f->closer = '}';
             ngx_llm_canon_write_char(out, '{');
 
@@ -146,9 +151,9 @@ ngx_llm_canon_write_all(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out)
 
 
 /*
- * Writes members from f->key on, the next one in order, up to the end (NGX_OK)
- * or to a value that is a container (NGX_AGAIN), which goes to *v.  f->member
- * tells that there is one before.
+ * Writes the members of an object from f->key to its end and returns NGX_OK.
+ * If a value is a container, stores it in *v and the next key in f->key, and
+ * returns NGX_AGAIN.  f->member is 1 if a member has been written.
  */
 
 static ngx_int_t
@@ -158,7 +163,7 @@ ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
     uint32_t                     k;
     const ngx_llm_canon_node_t  *key, *value;
 
-    for (k = f->key; k; k = key->next) {
+    for (k = f->key; k; k = ngx_llm_canon_write_after(s, f, k)) {
         key = &s->nodes[k];
         value = key + 1;
 
@@ -175,7 +180,7 @@ ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
         if (!((key->type | value->type) & NGX_LLM_CANON_REWRITTEN)
             && value->pos == key->pos + key->len + 1)
         {
-            /* as it should be in the text, with nothing but the colon */
+            /* the text is canonical, only the colon is between the two */
 
             ngx_llm_canon_write(out, s->body + key->pos,
                                 key->len + 1 + value->len);
@@ -189,7 +194,7 @@ ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
         ngx_llm_canon_write_char(out, ':');
 
         if (ngx_llm_canon_container(value)) {
-            f->key = key->next;
+            f->key = ngx_llm_canon_write_after(s, f, k);
             *v = value;
             return NGX_AGAIN;
         }
@@ -203,7 +208,29 @@ ngx_llm_canon_write_members(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,
 }
 
 
-/* the same for elements of an array, from f->key to f->last */
+/*
+ * Returns the key after k: the next one by name, or the next one of the text
+ * if the object is ordered; 0 after the last one.
+ */
+
+static ngx_inline uint32_t
+ngx_llm_canon_write_after(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
+    uint32_t k)
+{
+    const ngx_llm_canon_node_t  *value;
+
+    if (!f->ordered) {
+        return s->nodes[k].next;
+    }
+
+    value = &s->nodes[k + 1];
+    k = ngx_llm_canon_container(value) ? value->next : k + 2;
+
+    return (k < f->last) ? k : 0;
+}
+
+
+/* Writes the elements of an array, f->key to f->last, in the same way. */
 
 static ngx_int_t
 ngx_llm_canon_write_elements(ngx_llm_canon_pass_t *s,
@@ -237,7 +264,7 @@ ngx_llm_canon_write_elements(ngx_llm_canon_pass_t *s,
 }
 
 
-/* a key or a value that is no container */
+/* Writes a key, or a value that is not a container. */
 
 static ngx_int_t
 ngx_llm_canon_write_node(ngx_llm_canon_pass_t *s, ngx_llm_canon_out_t *out,

@@ -25,11 +25,14 @@
 
 /* NGX_LLM_CANON_ESCAPED, NGX_LLM_CANON_REWRITTEN: 0x10, 0x20 */
 #define NGX_LLM_CANON_LEFT_OUT   0x40   /* a key: with its value */
+#define NGX_LLM_CANON_ORDERED    0x80   /* an object: its members keep their
+                                           order */
 
 /* roles of containers; ngx_llm_canon_role.c has the roles of other values */
 #define NGX_LLM_CANON_OUTER      0x0001   /* it is the outer object */
 #define NGX_LLM_CANON_TOOLS      0x0400   /* an array of TOOL */
 #define NGX_LLM_CANON_TOOL       0x0800   /* an object that has a type */
+#define NGX_LLM_CANON_SCHEMA     0x20000  /* properties of a JSON schema */
 
 
 /* a container that is open */
@@ -43,6 +46,7 @@ typedef struct {
     uint32_t                 member;    /* role of its next value */
     u_char                   closer;
     u_char                   unsorted;
+    u_char                   ordered;   /* members are written as they came */
     u_char                   typed;     /* a TOOL: it has a type we know */
 } ngx_llm_canon_frame_t;
 

@@ -16,7 +16,7 @@
 #define NGX_LLM_CANON_STATE      0x0040   /* "stateful" unless null */
 #define NGX_LLM_CANON_TEMPLATE   0x0080   /* "stateful" if an object */
 #define NGX_LLM_CANON_BACK       0x0100   /* "stateful" if true */
-#define NGX_LLM_CANON_HOSTED     0x0200   /* "hosted" unless null */
+#define NGX_LLM_CANON_HOSTED     0x0200   /* "hosted" unless null or false */
 #define NGX_LLM_CANON_TYPE       0x1000   /* of a TOOL: which one it is */
 #define NGX_LLM_CANON_CONTENT    0x2000   /* a LINK, or an object with one */
 #define NGX_LLM_CANON_LINK       0x4000   /* "reference" if a remote URL */
@@ -30,8 +30,8 @@
 /* the longest name in the table, and a final NUL */
 #define NGX_LLM_CANON_NAME       24
 
-/* of one length, and an end */
-#define NGX_LLM_CANON_NAMES      5
+/* the most names of one length, and an end */
+#define NGX_LLM_CANON_NAMES      6
 
 
 typedef struct {
@@ -45,6 +45,7 @@ static ngx_int_t ngx_llm_canon_role_leave_out(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_frame_t *f, const ngx_llm_canon_node_t *v);
 static void ngx_llm_canon_role_learn(ngx_llm_canon_pass_t *s,
     ngx_llm_canon_frame_t *f, const ngx_llm_canon_node_t *v);
+static ngx_uint_t ngx_llm_canon_role_search(const u_char *text, size_t len);
 static ngx_uint_t ngx_llm_canon_role_typed(ngx_llm_canon_pass_t *s,
     const ngx_llm_canon_node_t *v);
 static size_t ngx_llm_canon_role_begin(ngx_llm_canon_pass_t *s,
@@ -88,12 +89,17 @@ static const ngx_llm_canon_name_t
     ngx_llm_canon_top(0, "container", NGX_LLM_CANON_STATE),
     ngx_llm_canon_top(1, "prompt", NGX_LLM_CANON_TEMPLATE),
     ngx_llm_canon_top(1, "background", NGX_LLM_CANON_BACK),
-    ngx_llm_canon_top(0, "web_search_options", NGX_LLM_CANON_HOSTED),
     ngx_llm_canon_top(1, "mcp_servers", NGX_LLM_CANON_HOSTED),
+    ngx_llm_canon_top(1, "plugins", NGX_LLM_CANON_HOSTED),
+    ngx_llm_canon_top(2, "extra_body", NGX_LLM_CANON_HOSTED),
+    ngx_llm_canon_top(3, "connectors", NGX_LLM_CANON_HOSTED),
+    ngx_llm_canon_top(2, "dataSources", NGX_LLM_CANON_HOSTED),
+    ngx_llm_canon_top(3, "data_sources", NGX_LLM_CANON_HOSTED),
 
     ngx_llm_canon_in(NGX_LLM_CANON_CONTENT, 0, "url", NGX_LLM_CANON_LINK),
     ngx_llm_canon_in(NGX_LLM_CANON_AUDIO, 0, "id", NGX_LLM_CANON_ID),
     ngx_llm_canon_in(NGX_LLM_CANON_TOOL, 1, "type", NGX_LLM_CANON_TYPE),
+    ngx_llm_canon_in(0, 4, "properties", NGX_LLM_CANON_SCHEMA),
     ngx_llm_canon_in(0, 0, "file_id", NGX_LLM_CANON_ID),
     ngx_llm_canon_in(0, 3, "audio", NGX_LLM_CANON_AUDIO),
     ngx_llm_canon_in(0, 1, "image_url", NGX_LLM_CANON_CONTENT),
@@ -105,11 +111,46 @@ static const ngx_llm_canon_name_t
 };
 
 
+/*
+ * Returns 1 if the member asks for live data by its name: web_search...,
+ * search_..., enable_search, enable_web_search.
+ */
+
+static ngx_uint_t
+ngx_llm_canon_role_search(const u_char *text, size_t len)
+{
+    ngx_uint_t        i;
+    const ngx_str_t  *s;
+
+    static const ngx_str_t  starts[] = {
+        ngx_string("web_search"),
+        ngx_string("search_"),
+        ngx_string("enable_search"),
+        ngx_string("enable_web_search")
+    };
+
+    for (i = 0; i < sizeof(starts) / sizeof(starts[0]); i++) {
+        s = &starts[i];
+
+        if (len >= s->len && ngx_memcmp(text, s->data, s->len) == 0) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
 uint32_t
 ngx_llm_canon_role(uint32_t within, const u_char *text, size_t len)
 {
     size_t                       n;
     const ngx_llm_canon_name_t  *name;
+
+    if ((within & NGX_LLM_CANON_OUTER) && ngx_llm_canon_role_search(text, len))
+    {
+        return NGX_LLM_CANON_HOSTED;
+    }
 
     if (len >= NGX_LLM_CANON_NAME) {
         return 0;
@@ -228,7 +269,8 @@ ngx_llm_canon_role_learn(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
         c->stateful = 1;
     }
 
-    if (((role & NGX_LLM_CANON_HOSTED) && type != NGX_LLM_CANON_NULL)
+    if (((role & NGX_LLM_CANON_HOSTED) && type != NGX_LLM_CANON_NULL
+         && type != NGX_LLM_CANON_FALSE)
         || ((role & NGX_LLM_CANON_TOOLS) && type != NGX_LLM_CANON_NULL
             && type != NGX_LLM_CANON_ARRAY)
         || ((role & NGX_LLM_CANON_TOOL) && type > NGX_LLM_CANON_ARRAY))

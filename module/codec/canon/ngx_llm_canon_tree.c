@@ -235,6 +235,10 @@ ngx_llm_canon_tree_open(ngx_llm_canon_pass_t *s, ngx_llm_canon_frame_t *f,
     type = (ch == '{') ? NGX_LLM_CANON_OBJECT : NGX_LLM_CANON_ARRAY;
     type |= NGX_LLM_CANON_REWRITTEN;
 
+    if (ch == '{' && (f->role & NGX_LLM_CANON_SCHEMA)) {
+        type |= NGX_LLM_CANON_ORDERED;
+    }
+
     if (ngx_llm_canon_tree_node(s, s->body, s->body, type) == NULL) {
         return NULL;
     }

@@ -22,6 +22,7 @@
 struct ngx_llm_cache_fleet_s {
     ngx_llm_redis_t       *redis;
     ngx_str_t             *prefix;
+    u_char                 kind;     /* of its keys: PREFIXkind:KEY */
     uint64_t               calls;    /* the id of the next one */
 };
 
@@ -84,7 +85,7 @@ static ngx_llm_redis_script_t  ngx_llm_cache_fleet_sync_script = {
 
 ngx_llm_cache_fleet_t *
 ngx_llm_cache_fleet_create(ngx_conf_t *cf, ngx_llm_redis_t *redis,
-    ngx_str_t *prefix)
+    ngx_str_t *prefix, u_char kind)
 {
     ngx_llm_cache_fleet_t  *fleet;
 
@@ -95,6 +96,7 @@ ngx_llm_cache_fleet_create(ngx_conf_t *cf, ngx_llm_redis_t *redis,
 
     fleet->redis = redis;
     fleet->prefix = prefix;
+    fleet->kind = kind;
 
     return fleet;
 }
@@ -399,7 +401,7 @@ ngx_llm_cache_fleet_word(u_char **p, u_char *last)
 }
 
 
-/* PREFIXc: and the key; the id of the call */
+/* Begins args with the name PREFIXkind:KEY and the id of the call. */
 
 static void
 ngx_llm_cache_fleet_entry(ngx_llm_cache_fleet_t *fleet,
@@ -409,7 +411,7 @@ ngx_llm_cache_fleet_entry(ngx_llm_cache_fleet_t *fleet,
     ngx_str_t   from, to;
 
     p = ngx_cpymem(args->buf, fleet->prefix->data, fleet->prefix->len);
-    *p++ = 'c';
+    *p++ = fleet->kind;
     *p++ = ':';
 
     from.data = (u_char *) key;

@@ -1,22 +1,24 @@
 /*
- * Flights: a table of keys that a provider is being asked for, and of the
- * processes that ask.  A key has one place in the table; a second key of the
- * same place goes alone, which costs a call and nothing else.
+ * Flights: a table of the keys that are requested from a provider, and of the
+ * workers that request them.  A key belongs to one set of four places; a fifth
+ * key of the set has no place, and each of its requests goes to the provider.
  *
- * Requests that wait for a leader do not poll.  Each place has a counter of
- * changes, the table has one of all; a worker with waits compares the latter
- * in one timer, however many the waits are, and wakes those of the places that
- * have changed.  The timer runs every 20 ms, and less often the longer the
- * youngest wait has lasted.  A change made by the worker itself is looked at
- * in the same iteration of its event loop.  Leaders of workers that have died
- * change nothing: the timer looks for them, too.
+ * Requests that wait for a leader do not poll.  Each set has a counter of
+ * changes, and the table has a counter of all changes.  One timer in each
+ * worker compares the latter, however many requests wait, and wakes the waits
+ * of the sets that have changed.  The timer runs every 20 ms, and less often
+ * the longer the youngest wait has lasted.  A change that the worker makes
+ * itself is handled in the same iteration of its event loop.  A worker that
+ * dies changes no counter: the timer looks for dead leaders, too.
  */
 
 
 #include <ngx_llm_flight.h>
 
 
-#define NGX_LLM_FLIGHT_PLACES  1024
+#define NGX_LLM_FLIGHT_SETS    1024
+#define NGX_LLM_FLIGHT_WAYS    4     /* places of a set */
+#define NGX_LLM_FLIGHT_ID      16    /* bytes of a key that are compared */
 #define NGX_LLM_FLIGHT_TICK    20    /* ms, at first */
 #define NGX_LLM_FLIGHT_SLOW    100   /* ms, at last */
 #define NGX_LLM_FLIGHT_PART    16    /* of the wait so far is a tick */
@@ -29,16 +31,16 @@
 
 
 typedef struct {
-    u_char                   key[NGX_LLM_FLIGHT_KEY];
+    u_char                   key[NGX_LLM_FLIGHT_ID];
     ngx_pid_t                pid;        /* 0: the place is free */
-    ngx_msec_t               start;      /* ngx_current_msec */
+    uint32_t                 start;      /* ngx_current_msec, its low bits */
 } ngx_llm_flight_place_t;
 
 
 struct ngx_llm_flight_sh_s {
-    ngx_llm_flight_place_t   places[NGX_LLM_FLIGHT_PLACES];
-    uint32_t                 changes[NGX_LLM_FLIGHT_PLACES];
-    uint32_t                 total;      /* changed after the place's own */
+    ngx_llm_flight_place_t   places[NGX_LLM_FLIGHT_SETS][NGX_LLM_FLIGHT_WAYS];
+    uint32_t                 changes[NGX_LLM_FLIGHT_SETS];
+    uint32_t                 total;      /* changed after the set's own */
 };
 
 
@@ -57,15 +59,22 @@ static void ngx_llm_flight_tick(ngx_event_t *ev);
 static void ngx_llm_flight_collect(ngx_llm_flight_t *flight);
 static void ngx_llm_flight_wake(ngx_llm_flight_t *flight,
     ngx_llm_flight_row_t *row, uint32_t changes);
+static ngx_llm_flight_place_t *ngx_llm_flight_choose(ngx_llm_flight_t *flight,
+    const u_char *key, const ngx_pid_t *gone, ngx_msec_t longest,
+    ngx_uint_t *led);
+static ngx_llm_flight_place_t *ngx_llm_flight_find(ngx_llm_flight_t *flight,
+    const u_char *key);
+static ngx_uint_t ngx_llm_flight_bury(ngx_llm_flight_t *flight, ngx_uint_t i);
+static void ngx_llm_flight_changed(ngx_llm_flight_t *flight, ngx_uint_t i);
 static ngx_uint_t ngx_llm_flight_alive(ngx_pid_t pid);
 
 
-/* keys are HMACs: any bytes of them are a hash */
+/* Returns the set of a key.  Any bytes of an HMAC are a hash. */
 
 static ngx_inline ngx_uint_t
 ngx_llm_flight_index(const u_char *key)
 {
-    return (key[0] << 8 | key[1]) % NGX_LLM_FLIGHT_PLACES;
+    return (key[0] << 8 | key[1]) % NGX_LLM_FLIGHT_SETS;
 }
 
 
@@ -80,13 +89,13 @@ ngx_llm_flight_create(ngx_conf_t *cf, ngx_llm_zone_t *zone)
         return NULL;
     }
 
-    flight->rows = ngx_pcalloc(cf->pool, NGX_LLM_FLIGHT_PLACES
+    flight->rows = ngx_pcalloc(cf->pool, NGX_LLM_FLIGHT_SETS
                                          * sizeof(ngx_llm_flight_row_t));
     if (flight->rows == NULL) {
         return NULL;
     }
 
-    for (i = 0; i < NGX_LLM_FLIGHT_PLACES; i++) {
+    for (i = 0; i < NGX_LLM_FLIGHT_SETS; i++) {
         ngx_queue_init(&flight->rows[i].waits);
     }
 
@@ -131,7 +140,7 @@ ngx_llm_flight_init(ngx_llm_zone_t *zone, void **root, void *data)
 void
 ngx_llm_flight_prefetch(ngx_llm_flight_t *flight, const u_char *key)
 {
-    __builtin_prefetch(&flight->sh->places[ngx_llm_flight_index(key)], 1);
+    __builtin_prefetch(flight->sh->places[ngx_llm_flight_index(key)], 1);
 }
 
 
@@ -140,41 +149,42 @@ ngx_llm_flight_lead(ngx_llm_flight_t *flight, ngx_llm_flight_wait_t *wait,
     ngx_msec_t longest)
 {
     ngx_int_t                rc;
-    ngx_pid_t                pid;
-    ngx_uint_t               gone, i;
+    ngx_pid_t                pid, gone[NGX_LLM_FLIGHT_WAYS];
+    ngx_uint_t               i, n, led;
     ngx_llm_flight_place_t  *place;
 
     i = ngx_llm_flight_index(wait->key);
-    place = &flight->sh->places[i];
 
-    /* not under the lock: it is a system call */
+    /* before the lock: ngx_llm_flight_alive() makes a system call */
 
-    pid = place->pid;
-    gone = (pid != 0 && !ngx_llm_flight_alive(pid));
+    for (n = 0; n < NGX_LLM_FLIGHT_WAYS; n++) {
+        pid = flight->sh->places[i][n].pid;
+        gone[n] = (pid && !ngx_llm_flight_alive(pid)) ? pid : 0;
+    }
 
     ngx_shmtx_lock(&flight->zone->pool->mutex);
 
-    if (place->pid == 0
-        || (gone && place->pid == pid)
-        || (ngx_msec_int_t) (ngx_current_msec - place->start)
-           > (ngx_msec_int_t) longest)
-    {
+    place = ngx_llm_flight_choose(flight, wait->key, gone, longest, &led);
+
+    if (led) {
+        rc = NGX_AGAIN;
+
+    } else if (place) {
+
         if (place->pid) {
 
-            /* followers of the former leader */
+            /* releases the followers of the former leader */
 
-            ngx_llm_flight_add(flight->sh->changes[i]);
-            ngx_llm_flight_add(flight->sh->total);
+            ngx_llm_flight_changed(flight, i);
         }
 
-        ngx_memcpy(place->key, wait->key, NGX_LLM_FLIGHT_KEY);
+        ngx_memcpy(place->key, wait->key, NGX_LLM_FLIGHT_ID);
         place->pid = ngx_pid;
-        place->start = ngx_current_msec;
+        place->start = (uint32_t) ngx_current_msec;
         rc = NGX_OK;
 
     } else {
-        rc = ngx_memcmp(place->key, wait->key, NGX_LLM_FLIGHT_KEY) == 0
-             ? NGX_AGAIN : NGX_DECLINED;
+        rc = NGX_DECLINED;
     }
 
     /* the leader cannot land between this value and its lead */
@@ -188,6 +198,47 @@ ngx_llm_flight_lead(ngx_llm_flight_t *flight, ngx_llm_flight_wait_t *wait,
     }
 
     return rc;
+}
+
+
+/*
+ * Returns the place of the key's leader and sets *led to 1; or returns a place
+ * that the key may take, or NULL if all are in use.  gone: leaders that are
+ * dead, by place, or 0.  Called under the lock.
+ */
+
+static ngx_llm_flight_place_t *
+ngx_llm_flight_choose(ngx_llm_flight_t *flight, const u_char *key,
+    const ngx_pid_t *gone, ngx_msec_t longest, ngx_uint_t *led)
+{
+    uint32_t                 held;
+    ngx_uint_t               n, idle;
+    ngx_llm_flight_place_t  *place, *unused;
+
+    *led = 0;
+    unused = NULL;
+    place = flight->sh->places[ngx_llm_flight_index(key)];
+
+    for (n = 0; n < NGX_LLM_FLIGHT_WAYS; n++, place++) {
+
+        held = (uint32_t) ngx_current_msec - place->start;
+
+        idle = (place->pid == 0 || place->pid == gone[n]
+                || (held < 0x80000000 && held > longest));
+
+        if (place->pid
+            && ngx_memcmp(place->key, key, NGX_LLM_FLIGHT_ID) == 0)
+        {
+            *led = !idle;
+            return place;
+        }
+
+        if (idle && unused == NULL) {
+            unused = place;
+        }
+    }
+
+    return unused;
 }
 
 
@@ -284,13 +335,12 @@ ngx_llm_flight_tick(ngx_event_t *ev)
 }
 
 
-/* moves the waits of changed places, and of dead leaders, to woken */
+/* Moves the waits of changed sets, and of dead leaders, to woken. */
 
 static void
 ngx_llm_flight_collect(ngx_llm_flight_t *flight)
 {
     uint32_t               total, changes;
-    ngx_pid_t              pid, alive;
     ngx_uint_t             i, check;
     ngx_queue_t           *q, *next;
     ngx_llm_flight_row_t  *row;
@@ -303,7 +353,6 @@ ngx_llm_flight_collect(ngx_llm_flight_t *flight)
     }
 
     flight->seen = total;
-    alive = ngx_pid;
 
     if (check) {
         flight->checked = ngx_current_msec;
@@ -321,16 +370,11 @@ ngx_llm_flight_collect(ngx_llm_flight_t *flight)
 
         if (changes == row->seen) {
 
-            pid = check ? flight->sh->places[i].pid : alive;
-
-            if (pid == alive) {
+            if (!check || !ngx_llm_flight_bury(flight, i)) {
                 continue;
             }
 
-            if (pid != 0 && ngx_llm_flight_alive(pid)) {
-                alive = pid;
-                continue;
-            }
+            changes = ngx_llm_flight_get(flight->sh->changes[i]);
         }
 
         ngx_llm_flight_wake(flight, row, changes);
@@ -361,22 +405,90 @@ ngx_llm_flight_wake(ngx_llm_flight_t *flight, ngx_llm_flight_row_t *row,
 }
 
 
+/* Frees the places of dead leaders in a set.  Returns 1 if there was one. */
+
+static ngx_uint_t
+ngx_llm_flight_bury(ngx_llm_flight_t *flight, ngx_uint_t i)
+{
+    ngx_pid_t                pid;
+    ngx_uint_t               n, found;
+    ngx_llm_flight_place_t  *place;
+
+    found = 0;
+
+    for (n = 0; n < NGX_LLM_FLIGHT_WAYS; n++) {
+        place = &flight->sh->places[i][n];
+        pid = place->pid;
+
+        if (pid == 0 || ngx_llm_flight_alive(pid)) {
+            continue;
+        }
+
+        ngx_shmtx_lock(&flight->zone->pool->mutex);
+
+        if (place->pid == pid) {
+            place->pid = 0;
+            found = 1;
+        }
+
+        ngx_shmtx_unlock(&flight->zone->pool->mutex);
+    }
+
+    if (found) {
+        ngx_llm_flight_changed(flight, i);
+    }
+
+    return found;
+}
+
+
+/* the set's counter first: a worker that sees the total looks at the sets */
+
+static void
+ngx_llm_flight_changed(ngx_llm_flight_t *flight, ngx_uint_t i)
+{
+    ngx_llm_flight_add(flight->sh->changes[i]);
+    ngx_llm_flight_add(flight->sh->total);
+}
+
+
 ngx_uint_t
 ngx_llm_flight_led(ngx_llm_flight_t *flight, const u_char *key)
 {
     ngx_pid_t                pid;
     ngx_llm_flight_place_t  *place;
 
-    place = &flight->sh->places[ngx_llm_flight_index(key)];
-
     ngx_shmtx_lock(&flight->zone->pool->mutex);
 
-    pid = ngx_memcmp(place->key, key, NGX_LLM_FLIGHT_KEY) == 0 ? place->pid
-                                                              : 0;
+    place = ngx_llm_flight_find(flight, key);
+    pid = place ? place->pid : 0;
 
     ngx_shmtx_unlock(&flight->zone->pool->mutex);
 
     return pid != 0 && ngx_llm_flight_alive(pid);
+}
+
+
+/* Returns the place of the key's leader, or NULL.  Called under the lock. */
+
+static ngx_llm_flight_place_t *
+ngx_llm_flight_find(ngx_llm_flight_t *flight, const u_char *key)
+{
+    ngx_uint_t               n;
+    ngx_llm_flight_place_t  *place;
+
+    place = flight->sh->places[ngx_llm_flight_index(key)];
+
+    for (n = 0; n < NGX_LLM_FLIGHT_WAYS; n++, place++) {
+
+        if (place->pid
+            && ngx_memcmp(place->key, key, NGX_LLM_FLIGHT_ID) == 0)
+        {
+            return place;
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -392,13 +504,11 @@ ngx_llm_flight_land(ngx_llm_flight_t *flight, const u_char *key)
 {
     ngx_llm_flight_place_t  *place;
 
-    place = &flight->sh->places[ngx_llm_flight_index(key)];
-
     ngx_shmtx_lock(&flight->zone->pool->mutex);
 
-    if (place->pid == ngx_pid
-        && ngx_memcmp(place->key, key, NGX_LLM_FLIGHT_KEY) == 0)
-    {
+    place = ngx_llm_flight_find(flight, key);
+
+    if (place && place->pid == ngx_pid) {
         place->pid = 0;
     }
 
@@ -411,10 +521,9 @@ ngx_llm_flight_land(ngx_llm_flight_t *flight, const u_char *key)
 void
 ngx_llm_flight_stored(ngx_llm_flight_t *flight, const u_char *key)
 {
-    ngx_llm_flight_add(flight->sh->changes[ngx_llm_flight_index(key)]);
-    ngx_llm_flight_add(flight->sh->total);
+    ngx_llm_flight_changed(flight, ngx_llm_flight_index(key));
 
-    /* not called from here: a request is being worked on */
+    /* not called from here: a request is being processed */
 
     if (!ngx_queue_empty(&flight->used)) {
         ngx_post_event(&flight->tick, &ngx_posted_events);

@@ -7,6 +7,7 @@
 
 
 #include <ngx_http_llm_attempt.h>
+#include <ngx_http_llm_draw.h>
 
 
 /* in the order in which they are asked */
@@ -43,6 +44,8 @@ static ngx_http_llm_credential_t *ngx_http_llm_balance_credential(
     ngx_uint_t any);
 static ngx_uint_t ngx_http_llm_balance_tried(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_http_llm_credential_t *credential);
+static ngx_uint_t ngx_http_llm_balance_owns(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_provider_t *provider);
 static ngx_uint_t ngx_http_llm_balance_rested(ngx_http_llm_model_t *model,
     uint64_t set);
 static ngx_int_t ngx_http_llm_balance_take(ngx_http_request_t *r,
@@ -71,6 +74,8 @@ ngx_http_llm_balance_next(ngx_http_request_t *r)
     model = ctx->charge->model;
     policy = ctx->stateful ? &ngx_http_llm_policy_state : model->policy;
     target = model->targets.elts;
+
+    ctx->balance.affinity = policy->affinity ? policy->affinity(r, model) : 0;
 
     ngx_http_llm_balance_sort(r, ctx, &candidates);
 
@@ -210,6 +215,13 @@ ngx_http_llm_balance_sort(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         provider = target[i].provider;
 
         if (!(ctx->balance.allowed & bit)) {
+            continue;
+        }
+
+        if (ctx->balance.owner && !ngx_http_llm_balance_owns(ctx, provider)) {
+            ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                           "llm balance: provider \"%V\" is passed over, "
+                           "another one has the state", &provider->name);
             continue;
         }
 
@@ -354,14 +366,43 @@ ngx_http_llm_balance_rests(ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* one not tried with that target: in turns; any: also one that rests */
+/*
+ * Returns 1 if one of the provider's keys made the state that the request
+ * refers to.
+ */
+
+static ngx_uint_t
+ngx_http_llm_balance_owns(ngx_http_llm_ctx_t *ctx,
+    ngx_http_llm_provider_t *provider)
+{
+    ngx_uint_t                  i;
+    ngx_http_llm_credential_t  *credential;
+
+    credential = provider->credentials.elts;
+
+    for (i = 0; i < provider->credentials.nelts; i++) {
+        if (credential[i].owner == ctx->balance.owner) {
+            return 1;
+        }
+    }
+
+    return 0;
+}
+
+
+/*
+ * Returns a key that was not tried with the target, or NULL: the key that made
+ * the state, the highest one by affinity, or the next one in turn.  any: also a
+ * key in cooldown if there is no other.
+ */
 
 static ngx_http_llm_credential_t *
 ngx_http_llm_balance_credential(ngx_http_llm_ctx_t *ctx,
     ngx_http_llm_target_t *target, ngx_msec_t now, ngx_uint_t any)
 {
+    uint64_t                    drawn, highest;
     ngx_uint_t                  i, n, turn;
-    ngx_http_llm_credential_t  *credential, *best;
+    ngx_http_llm_credential_t  *credential, *best, *nearest;
     ngx_http_llm_provider_t    *provider;
 
     provider = target->provider;
@@ -369,6 +410,8 @@ ngx_http_llm_balance_credential(ngx_http_llm_ctx_t *ctx,
     n = provider->credentials.nelts;
     turn = provider->turn;
     best = NULL;
+    nearest = NULL;
+    highest = 0;
 
     for (i = 0; i < n; i++, turn++) {
 
@@ -380,8 +423,27 @@ ngx_http_llm_balance_credential(ngx_http_llm_ctx_t *ctx,
             continue;
         }
 
+        if (ctx->balance.owner
+            && credential[turn].owner != ctx->balance.owner)
+        {
+            continue;
+        }
+
         if (ngx_llm_health_record_left(credential[turn].health, now) == 0) {
-            return &credential[turn];
+
+            if (ctx->balance.affinity == 0) {
+                return &credential[turn];
+            }
+
+            drawn = ngx_http_llm_draw(ctx->balance.affinity,
+                                      credential[turn].owner);
+
+            if (nearest == NULL || drawn > highest) {
+                nearest = &credential[turn];
+                highest = drawn;
+            }
+
+            continue;
         }
 
         if (any
@@ -393,7 +455,7 @@ ngx_http_llm_balance_credential(ngx_http_llm_ctx_t *ctx,
         }
     }
 
-    return best;
+    return nearest ? nearest : best;
 }
 
 

@@ -297,7 +297,10 @@ ngx_http_llm_health_report_overload(ngx_http_request_t *r,
 }
 
 
-/* a name that the client has chosen says nothing about the target */
+/*
+ * A name that the client has chosen says nothing about the target, and neither
+ * does an id of a response or a conversation that this provider does not have.
+ */
 
 static void
 ngx_http_llm_health_report_not_found(ngx_http_llm_ctx_t *ctx,
@@ -307,7 +310,8 @@ ngx_http_llm_health_report_not_found(ngx_http_llm_ctx_t *ctx,
 
     target = attempt->target;
 
-    if (!target->wildcard && (target->model.len || ctx->charge->model->exact))
+    if (!ctx->stateful && !target->wildcard
+        && (target->model.len || ctx->charge->model->exact))
     {
         ngx_llm_health_record_mark(target->health, ngx_current_msec);
     }

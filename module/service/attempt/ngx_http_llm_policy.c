@@ -7,6 +7,7 @@
 #include <ngx_http_llm.h>
 #include <ngx_http_llm_dialect.h>
 #include <ngx_http_llm_value.h>
+#include <ngx_http_llm_draw.h>
 
 
 /* tokens of output a request asks for that does not say how many */
@@ -37,23 +38,29 @@ static ngx_uint_t ngx_http_llm_policy_by_state(ngx_http_request_t *r,
 static ngx_uint_t ngx_http_llm_policy_highest(ngx_http_llm_model_t *model,
     uint64_t set, u_char *data, size_t len);
 static ngx_uint_t ngx_http_llm_policy_heaviest(ngx_http_llm_model_t *model);
-static uint64_t ngx_http_llm_policy_mix(uint64_t x);
+static uint64_t ngx_http_llm_policy_hash_affinity(ngx_http_request_t *r,
+    ngx_http_llm_model_t *model);
+static uint64_t ngx_http_llm_policy_state_affinity(ngx_http_request_t *r,
+    ngx_http_llm_model_t *model);
+static uint64_t ngx_http_llm_policy_digest(u_char *data, size_t len);
 
 
 const ngx_http_llm_policy_t  ngx_http_llm_policies[] = {
-    { ngx_string("round_robin"), 0, ngx_http_llm_policy_round_robin },
-    { ngx_string("latency"), 0, ngx_http_llm_policy_latency },
-    { ngx_string("cost"), 0, ngx_http_llm_policy_cost },
-    { ngx_string("least_busy"), 0, ngx_http_llm_policy_least_busy },
-    { ngx_string("hash"), 1, ngx_http_llm_policy_hash },
-    { ngx_null_string, 0, NULL }
+    { ngx_string("round_robin"), 0, ngx_http_llm_policy_round_robin, NULL },
+    { ngx_string("latency"), 0, ngx_http_llm_policy_latency, NULL },
+    { ngx_string("cost"), 0, ngx_http_llm_policy_cost, NULL },
+    { ngx_string("least_busy"), 0, ngx_http_llm_policy_least_busy, NULL },
+    { ngx_string("hash"), 1, ngx_http_llm_policy_hash,
+      ngx_http_llm_policy_hash_affinity },
+    { ngx_null_string, 0, NULL, NULL }
 };
 
 
 /* of a request that goes on with what a provider has kept of it */
 
 const ngx_http_llm_policy_t  ngx_http_llm_policy_state = {
-    ngx_null_string, 0, ngx_http_llm_policy_by_state
+    ngx_null_string, 0, ngx_http_llm_policy_by_state,
+    ngx_http_llm_policy_state_affinity
 };
 
 
@@ -332,8 +339,7 @@ ngx_http_llm_policy_highest(ngx_http_llm_model_t *model, uint64_t set,
     target = model->targets.elts;
     most = ngx_http_llm_policy_heaviest(model);
 
-    hash = (uint64_t) ngx_murmur_hash2(data, len) << 32
-           | ngx_crc32_long(data, len);
+    hash = ngx_http_llm_policy_digest(data, len);
 
     highest = 0;
     best = __builtin_ctzll(set);
@@ -349,7 +355,7 @@ ngx_http_llm_policy_highest(ngx_http_llm_model_t *model, uint64_t set,
         }
 
         for (n = 0; n < points; n++) {
-            drawn = ngx_http_llm_policy_mix(hash ^ (target[i].seed + n));
+            drawn = ngx_http_llm_draw(hash, target[i].seed + n);
 
             if (drawn > highest) {
                 highest = drawn;
@@ -380,13 +386,40 @@ ngx_http_llm_policy_heaviest(ngx_http_llm_model_t *model)
 }
 
 
-/* the finalizer of SplitMix64 (Steele, Lea, Flood: OOPSLA 2014) */
+static uint64_t
+ngx_http_llm_policy_hash_affinity(ngx_http_request_t *r,
+    ngx_http_llm_model_t *model)
+{
+    ngx_str_t  value;
+
+    if (ngx_http_llm_value(r, model->value, &value) != NGX_OK
+        || value.len == 0)
+    {
+        return 0;
+    }
+
+    return ngx_http_llm_policy_digest(value.data, value.len);
+}
+
 
 static uint64_t
-ngx_http_llm_policy_mix(uint64_t x)
+ngx_http_llm_policy_state_affinity(ngx_http_request_t *r,
+    ngx_http_llm_model_t *model)
 {
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
-    x = (x ^ x >> 27) * 0x94d049bb133111eb;
+    ngx_llm_facts_t     *facts;
+    ngx_http_llm_ctx_t  *ctx;
 
-    return x ^ x >> 31;
+    ctx = ngx_http_get_module_ctx(r, ngx_http_llm_module);
+    facts = &ctx->charge->facts;
+
+    return ngx_http_llm_policy_digest(ctx->view.data + facts->state_pos,
+                                      facts->state_size);
+}
+
+
+static uint64_t
+ngx_http_llm_policy_digest(u_char *data, size_t len)
+{
+    return (uint64_t) ngx_murmur_hash2(data, len) << 32
+           | ngx_crc32_long(data, len);
 }

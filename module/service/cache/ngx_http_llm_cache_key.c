@@ -1,8 +1,8 @@
 /*
- * What makes two requests the same question.  Everything that can change the
- * answer is in the key: who asks, the operation, which targets might answer
- * and what they would be sent beside the body, and the body by its meaning.
- * What cannot be told to be safe is not cached.
+ * The key of a cached response.  Everything that can change the response is
+ * part of the key: the scope (consumer or credential), the operation, the
+ * targets and the headers they would receive, and the canonical body.  A
+ * request whose response might depend on anything else bypasses the cache.
  */
 
 
@@ -13,7 +13,7 @@
 #include <ngx_http_llm_value.h>
 
 
-/* of a body: for most, on the stack; and before it is given up */
+/* nodes of a canonical body: on the stack, and at most */
 #define NGX_HTTP_LLM_CACHE_KEY_NODES  128
 #define NGX_HTTP_LLM_CACHE_KEY_MOST   65536
 
@@ -28,7 +28,7 @@ static void ngx_http_llm_cache_key_tags(ngx_http_llm_main_conf_t *lmcf,
 static ngx_int_t ngx_http_llm_cache_key_body(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
 static void ngx_http_llm_cache_key_put(void *data, const u_char *p, size_t len);
-static ngx_uint_t ngx_http_llm_cache_key_cacheable(ngx_http_request_t *r,
+static const char *ngx_http_llm_cache_key_uncacheable(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_llm_canon_t *canon);
 static ngx_int_t ngx_http_llm_cache_key_targets(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx);
@@ -39,11 +39,12 @@ static void ngx_http_llm_cache_key_headers(ngx_http_request_t *r,
     ngx_llm_digest_t *digest);
 static void ngx_http_llm_cache_key_location(ngx_http_request_t *r,
     ngx_llm_digest_t *digest);
+static ngx_uint_t ngx_http_llm_cache_key_neutral(ngx_table_elt_t *h);
 static ngx_uint_t ngx_http_llm_cache_key_named(ngx_str_t *names,
     ngx_str_t *name);
 
 
-/* who pays is not what is asked */
+/* credentials are not part of the key, the scope tells clients apart */
 
 static ngx_str_t  ngx_http_llm_cache_key_credentials[] = {
     ngx_string("authorization"),
@@ -53,7 +54,76 @@ static ngx_str_t  ngx_http_llm_cache_key_credentials[] = {
 };
 
 
-/* behind the last one of a list, where another one would have its name */
+/*
+ * Headers of a client that proxy_pass forwards and that do not change an
+ * answer: framing and the connection, caching, tracing, the SDK and the hop
+ * before nginx.  Every other header is part of the key.
+ */
+
+static ngx_str_t  ngx_http_llm_cache_key_neutrals[] = {
+    ngx_string("host"),
+    ngx_string("connection"),
+    ngx_string("keep-alive"),
+    ngx_string("proxy-connection"),
+    ngx_string("proxy-authorization"),
+    ngx_string("te"),
+    ngx_string("trailer"),
+    ngx_string("transfer-encoding"),
+    ngx_string("upgrade"),
+    ngx_string("expect"),
+    ngx_string("content-length"),
+    ngx_string("content-type"),
+    ngx_string("accept"),
+    ngx_string("accept-encoding"),
+    ngx_string("user-agent"),
+    ngx_string("origin"),
+    ngx_string("referer"),
+    ngx_string("dnt"),
+    ngx_string("priority"),
+    ngx_string("date"),
+    ngx_string("range"),
+    ngx_string("if-range"),
+    ngx_string("if-match"),
+    ngx_string("if-none-match"),
+    ngx_string("if-modified-since"),
+    ngx_string("if-unmodified-since"),
+    ngx_string("cache-control"),
+    ngx_string("pragma"),
+    ngx_string("idempotency-key"),
+    ngx_string("x-client-request-id"),
+    ngx_string("x-request-id"),
+    ngx_string("x-correlation-id"),
+    ngx_string("traceparent"),
+    ngx_string("tracestate"),
+    ngx_string("baggage"),
+    ngx_string("b3"),
+    ngx_string("sentry-trace"),
+    ngx_string("uber-trace-id"),
+    ngx_string("x-amzn-trace-id"),
+    ngx_string("x-cloud-trace-context"),
+    ngx_string("via"),
+    ngx_string("forwarded"),
+    ngx_string("x-real-ip"),
+    ngx_string("cf-ray"),
+    ngx_string("cf-connecting-ip"),
+    ngx_string("true-client-ip"),
+    ngx_null_string
+};
+
+
+/* headers with these prefixes do not change an answer either */
+
+static ngx_str_t  ngx_http_llm_cache_key_neutral_prefixes[] = {
+    ngx_string("x-stainless-"),
+    ngx_string("x-forwarded-"),
+    ngx_string("x-b3-"),
+    ngx_string("x-datadog-"),
+    ngx_string("sec-"),
+    ngx_null_string
+};
+
+
+/* ends a list of names in the digest, as no name is empty */
 
 static ngx_str_t  ngx_http_llm_cache_key_end = ngx_string("");
 
@@ -100,8 +170,9 @@ ngx_http_llm_cache_key_make(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
 
 /*
- * A letter for where it comes from, and whose it is: a credential that spells
- * a consumer's name shares nothing with him.
+ * Sets the scope: a letter for its source, then the consumer, the credential or
+ * the value of llm_cache_scope.  The letter keeps a credential apart that is
+ * spelled as the name of a consumer.  Returns NGX_DECLINED if it is empty.
  */
 
 static ngx_int_t
@@ -153,8 +224,8 @@ ngx_http_llm_cache_key_scope(ngx_http_request_t *r, ngx_str_t *consumer,
 
 
 /*
- * The tag of a scope, and the key of all its keys.  A worker knows some; that
- * of a scope with a long name is in *own.
+ * Sets the tag of the scope and returns the HMAC key of the scope's keys.  The
+ * worker keeps the HMAC keys of some scopes; another one is computed in *own.
  */
 
 static const ngx_llm_digest_key_t *
@@ -235,7 +306,7 @@ ngx_http_llm_cache_key_tags(ngx_http_llm_main_conf_t *lmcf,
 }
 
 
-/* who makes names collide has one more purged than was asked for */
+/* Names with one tag are purged together, which only costs a miss. */
 
 uint32_t
 ngx_http_llm_cache_key_tag(u_char kind, ngx_str_t *name)
@@ -245,7 +316,7 @@ ngx_http_llm_cache_key_tag(u_char kind, ngx_str_t *name)
 
     p = name->data;
 
-    /* a key is an HMAC: any bytes of it are a hash */
+    /* any bytes of an HMAC are a hash */
 
     hash = (kind == NGX_HTTP_LLM_TAG_KEY)
            ? (uint32_t) p[4] << 8 | p[5]
@@ -259,6 +330,7 @@ static ngx_int_t
 ngx_http_llm_cache_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 {
     ngx_int_t                  rc;
+    const char                *why;
     ngx_llm_canon_t            canon;
     ngx_llm_canon_node_t       nodes[NGX_HTTP_LLM_CACHE_KEY_NODES];
     ngx_http_llm_main_conf_t  *lmcf;
@@ -294,11 +366,22 @@ ngx_http_llm_cache_key_body(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     if (rc != NGX_OK) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache bypass: body is refused, reason %ui "
+                       "(1 duplicate key, 2 lone surrogate, 3 too deep)",
+                       canon.refused);
         return rc;
     }
 
-    return ngx_http_llm_cache_key_cacheable(r, ctx->charge, &canon) ? NGX_OK
-                                                              : NGX_DECLINED;
+    why = ngx_http_llm_cache_key_uncacheable(r, ctx->charge, &canon);
+
+    if (why) {
+        ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                       "llm cache bypass: %s", why);
+        return NGX_DECLINED;
+    }
+
+    return NGX_OK;
 }
 
 
@@ -311,34 +394,54 @@ ngx_http_llm_cache_key_put(void *data, const u_char *p, size_t len)
 }
 
 
-static ngx_uint_t
-ngx_http_llm_cache_key_cacheable(ngx_http_request_t *r,
+/* Returns NULL if the response may be cached, otherwise the reason. */
+
+static const char *
+ngx_http_llm_cache_key_uncacheable(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, ngx_llm_canon_t *canon)
 {
     ngx_http_llm_loc_conf_t  *llcf;
 
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
-    if (canon->stateful || canon->hosted || canon->reference
-        || canon->stored)
-    {
-        return 0;
+    if (canon->stateful) {
+        return "request refers to state of the provider";
+    }
+
+    if (canon->hosted) {
+        return "request asks the provider for live data or tools";
+    }
+
+    if (canon->reference) {
+        return "request refers to a file or a remote URL";
+    }
+
+    if (canon->stored) {
+        return "\"store\" is true";
     }
 
     if (charge->operation->api == &ngx_llm_api_responses
         && !canon->unstored)
     {
-        /* to be stored is what a response is by default */
-        return 0;
+        /* the Responses API stores a response unless "store" is false */
+
+        return "\"store\" is not false";
     }
 
-    return llcf->cache.sampling == NGX_HTTP_LLM_CACHE_ANY
-           || canon->zero
-           || charge->operation->cached == NGX_HTTP_LLM_CACHED_FIXED;
+    if (llcf->cache.sampling != NGX_HTTP_LLM_CACHE_ANY && !canon->zero
+        && charge->operation->cached != NGX_HTTP_LLM_CACHED_FIXED)
+    {
+        return "\"temperature\" is not 0";
+    }
+
+    return NULL;
 }
 
 
-/* all who might answer, backups aside: what those say is not kept */
+/*
+ * Adds the operation and all candidates but backups, whose responses are not
+ * stored; or the location under proxy_pass.
+ */
 
 static ngx_int_t
 ngx_http_llm_cache_key_targets(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -423,7 +526,10 @@ ngx_http_llm_cache_key_target(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* the client's own headers that may change the answer */
+/*
+ * Adds the headers of the client that may change the answer.  llm_pass forwards
+ * a fixed set and the headers of llm_pass_header, proxy_pass forwards all.
+ */
 
 static void
 ngx_http_llm_cache_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
@@ -444,8 +550,9 @@ ngx_http_llm_cache_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
             return;
         }
 
-        if (ngx_http_llm_travels(&llcf->travel, h)
-            == NGX_HTTP_LLM_TRAVELS_KEYED)
+        if (llcf->pass ? (ngx_http_llm_travels(&llcf->travel, h)
+                          == NGX_HTTP_LLM_TRAVELS_KEYED)
+                       : !ngx_http_llm_cache_key_neutral(h))
         {
             name.data = h->lowcase_key;
             name.len = h->key.len;
@@ -457,7 +564,37 @@ ngx_http_llm_cache_key_headers(ngx_http_request_t *r, ngx_llm_digest_t *digest)
 }
 
 
-/* proxy_pass: where it goes is known by the place, and what the URI says */
+/* Returns 1 if the header does not change the answer under proxy_pass. */
+
+static ngx_uint_t
+ngx_http_llm_cache_key_neutral(ngx_table_elt_t *h)
+{
+    ngx_str_t  *prefix, name;
+
+    name.data = h->lowcase_key;
+    name.len = h->key.len;
+
+    for (prefix = ngx_http_llm_cache_key_neutral_prefixes;
+         prefix->len;
+         prefix++)
+    {
+        if (name.len > prefix->len
+            && ngx_memcmp(name.data, prefix->data, prefix->len) == 0)
+        {
+            return 1;
+        }
+    }
+
+    return ngx_http_llm_cache_key_named(ngx_http_llm_cache_key_neutrals, &name)
+           || ngx_http_llm_cache_key_named(ngx_http_llm_cache_key_credentials,
+                                           &name);
+}
+
+
+/*
+ * Adds the server, the location and the URI of a request under proxy_pass.  The
+ * upstream is not known yet: proxy_pass evaluates its variables later.
+ */
 
 static void
 ngx_http_llm_cache_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
@@ -473,6 +610,8 @@ ngx_http_llm_cache_key_location(ngx_http_request_t *r, ngx_llm_digest_t *digest)
     ngx_llm_digest_add_text(digest, &r->headers_in.server);
     ngx_llm_digest_add_text(digest, &clcf->name);
     ngx_llm_digest_add_text(digest, &r->unparsed_uri);
+
+    ngx_http_llm_cache_key_headers(r, digest);
 }
 
 

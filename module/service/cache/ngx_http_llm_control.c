@@ -1,6 +1,5 @@
 /*
- * What a client says about the cache, Cache-Control, and what it is told:
- * Cache-Status and Age.
+ * Reads Cache-Control of a request; adds Cache-Status and Age to a response.
  */
 
 
@@ -8,7 +7,7 @@
 #include <ngx_http_llm_header_set.h>
 
 
-/* a year, in seconds: no max-age means more */
+/* a year in seconds, the longest max-age */
 #define NGX_HTTP_LLM_CONTROL_YEAR  31536000
 
 
@@ -181,7 +180,7 @@ ngx_http_llm_control_status(ngx_http_request_t *r,
             return NGX_ERROR;
         }
 
-        /* what is left of a second counts as one; what is over, too */
+        /* a part of a second counts as a second, before and after the end */
 
         left = cache->entry->ttl - ngx_http_llm_control_age(cache->entry);
         left = (left > 0) ? (left + 999) / 1000 : -((999 - left) / 1000);

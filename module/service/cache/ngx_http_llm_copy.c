@@ -1,7 +1,7 @@
 /*
- * A copy of the answer on its way to the client, and the decision to keep it.
- * The transfer has ended well when this file is asked to store; whether the
- * answer itself is whole is read off its bytes once more, all by themselves.
+ * Copies a response while it is sent to the client, and stores it in the cache.
+ * The flow stores only after a transfer without error; this file reads the
+ * copied bytes again and proves that they are a complete response.
  */
 
 
@@ -11,8 +11,8 @@
 
 #define NGX_HTTP_LLM_COPY_FIRST  4096    /* bytes, then twice as many */
 
-/* a part of the lifetime, so that not all that came together goes together */
-#define NGX_HTTP_LLM_COPY_JITTER  10     /* of a hundred, to both sides */
+/* percent of the lifetime, more or less: entries do not expire at once */
+#define NGX_HTTP_LLM_COPY_JITTER  10
 
 
 static void ngx_http_llm_copy_share(ngx_http_request_t *r,
@@ -67,8 +67,12 @@ ngx_http_llm_copy_start(ngx_http_llm_ctx_t *ctx)
 
 
 void
-ngx_http_llm_copy_drop(ngx_http_llm_ctx_t *ctx, const char *why)
+ngx_http_llm_copy_drop(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
+    const char *why)
 {
+    ngx_log_debug1(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm cache: response is not stored: %s", why);
+
     ctx->copy.active = 0;
     ctx->charge->cache.write = 0;
     ctx->charge->cache.refused = why;
@@ -94,7 +98,7 @@ ngx_http_llm_copy_feed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     llcf = ngx_http_get_module_loc_conf(r, ngx_http_llm_module);
 
     if (len > llcf->cache.max_size - copy->len) {
-        ngx_http_llm_copy_drop(ctx, "size");
+        ngx_http_llm_copy_drop(r, ctx, "size");
         return;
     }
 
@@ -105,7 +109,7 @@ ngx_http_llm_copy_feed(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 
         p = ngx_palloc(r->pool, size);
         if (p == NULL) {
-            ngx_http_llm_copy_drop(ctx, "memory");
+            ngx_http_llm_copy_drop(r, ctx, "memory");
             return;
         }
 
@@ -133,9 +137,18 @@ ngx_http_llm_copy_chain(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             ngx_http_llm_copy_feed(r, ctx, in->buf->pos, in->buf->last);
 
         } else if (ngx_buf_size(in->buf)) {
-            ngx_http_llm_copy_drop(ctx, "file");
+            ngx_http_llm_copy_drop(r, ctx, "file");
         }
     }
+}
+
+
+ngx_uint_t
+ngx_http_llm_copy_oversize(const ngx_http_llm_loc_conf_t *llcf,
+    const ngx_llm_entry_t *entry)
+{
+    return llcf->pass && llcf->max_size
+           && (off_t) entry->body.len > llcf->max_size;
 }
 
 
@@ -154,14 +167,16 @@ ngx_http_llm_copy_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
     charge = ctx->charge;
     operation = charge->operation;
 
-    if (entry->body.len > llcf->cache.max_size) {
-        ngx_http_llm_copy_drop(ctx, "size");
+    if (entry->body.len > llcf->cache.max_size
+        || ngx_http_llm_copy_oversize(llcf, entry))
+    {
+        ngx_http_llm_copy_drop(r, ctx, "size");
         return NGX_DECLINED;
     }
 
     usage = (operation->cached != NGX_HTTP_LLM_CACHED_UNCOUNTED);
 
-    /* of a stream it has to be known where its usage stands */
+    /* the replay of a stream needs the position of its usage chunk */
 
     rc = entry->stream
          ? ngx_llm_entry_prove(entry, operation->api, charge->facts.n, usage,
@@ -172,7 +187,7 @@ ngx_http_llm_copy_prove(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         return NGX_OK;
     }
 
-    ngx_http_llm_copy_drop(ctx, why);
+    ngx_http_llm_copy_drop(r, ctx, why);
 
     return NGX_DECLINED;
 }
@@ -205,9 +220,13 @@ ngx_http_llm_copy_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
                              r->connection->log)
            != NGX_OK)
     {
-        ngx_http_llm_copy_drop(ctx, "size");
+        ngx_http_llm_copy_drop(r, ctx, "size");
         return NGX_DECLINED;
     }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm cache: response of %uz bytes is stored for %L ms",
+                   entry->body.len, entry->ttl);
 
     ctx->copy.active = 0;
     cache->write = 0;
@@ -223,7 +242,7 @@ ngx_http_llm_copy_store(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* the same for other nodes; whether it arrives is of no matter to the client */
+/* Sends the entry to Redis, and does not wait for the reply. */
 
 static void
 ngx_http_llm_copy_share(ngx_http_request_t *r,
@@ -257,7 +276,7 @@ ngx_http_llm_copy_share(ngx_http_request_t *r,
 }
 
 
-/* each key has its own part of the jitter, on every node the same */
+/* Sets the times of the entry; the jitter of a key is equal on all nodes. */
 
 static void
 ngx_http_llm_copy_lifetime(ngx_http_request_t *r,

@@ -91,8 +91,8 @@ ngx_http_llm_cache_conf_create(ngx_http_llm_cache_conf_t *conf)
     conf->max_size = NGX_CONF_UNSET_SIZE;
     conf->shared = NGX_CONF_UNSET;
     conf->sampling = NGX_CONF_UNSET_UINT;
-    conf->honor = NGX_CONF_UNSET;
     conf->bypass = NGX_CONF_UNSET_PTR;
+    conf->honor = NGX_CONF_UNSET;
     conf->stale = NGX_CONF_UNSET_MSEC;
     conf->lock = NGX_CONF_UNSET_MSEC;
 }
@@ -105,10 +105,10 @@ ngx_http_llm_cache_conf_merge(ngx_http_llm_cache_conf_t *prev,
     ngx_conf_merge_value(conf->on, prev->on, 0);
     ngx_conf_merge_msec_value(conf->ttl, prev->ttl, 3600000);
     ngx_conf_merge_size_value(conf->max_size, prev->max_size, 256 * 1024);
-    ngx_conf_merge_value(conf->honor, prev->honor, 0);
     ngx_conf_merge_uint_value(conf->sampling, prev->sampling,
                               NGX_HTTP_LLM_CACHE_DETERMINISTIC);
     ngx_conf_merge_ptr_value(conf->bypass, prev->bypass, NULL);
+    ngx_conf_merge_value(conf->honor, prev->honor, 0);
     ngx_conf_merge_msec_value(conf->stale, prev->stale, 0);
     ngx_conf_merge_msec_value(conf->lock, prev->lock, 60000);
 

@@ -167,7 +167,11 @@ ngx_http_llm_conf_zone(ngx_conf_t *cf, ngx_http_llm_main_conf_t *lmcf)
         return NGX_ERROR;
     }
 
-    return ngx_http_llm_health_conf_init(cf, lmcf);
+    if (ngx_http_llm_health_conf_init(cf, lmcf) != NGX_OK) {
+        return NGX_ERROR;
+    }
+
+    return lmcf->pass_line ? ngx_http_llm_state_conf_init(cf, lmcf) : NGX_OK;
 }
 
 

@@ -158,7 +158,7 @@ ngx_http_llm_redis_conf_cache_redis(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     lmcf->cache.fleet = ngx_llm_cache_fleet_create(cf, lmcf->cache.redis,
-                                                   &rcf->conf.prefix);
+                                                   &rcf->conf.prefix, 'c');
 
     return lmcf->cache.fleet ? NGX_CONF_OK : NGX_CONF_ERROR;
 }
