@@ -51,13 +51,13 @@ typedef enum {
     NGX_HTTP_LLM_QUOTA_SHADOW        /* would have been refused */
 } ngx_http_llm_quota_e;
 
-
 /* service/client/ngx_http_llm_quota.c: the reserved amounts */
 
 typedef struct {
     ngx_llm_reserve_t              reserve;
     ngx_http_llm_quota_zone_t    **zones;        /* one for each claim */
-    ngx_llm_ratios_t              *ratios;       /* learned, or NULL */
+    ngx_llm_ratios_t              *ratios;       /* of the identity, or NULL */
+    ngx_llm_ratios_t              *others;       /* of all, or NULL */
     ngx_llm_outputs_t             *outputs;      /* the same */
     int64_t                        prompt;       /* tokens, estimated */
     int64_t                        cost;         /* nano-USD, of the prompt */

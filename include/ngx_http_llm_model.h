@@ -58,7 +58,6 @@ typedef struct {
 
 #define NGX_HTTP_LLM_TARGETS       64
 
-
 typedef struct ngx_http_llm_model_s     ngx_http_llm_model_t;
 typedef struct ngx_http_llm_policy_s    ngx_http_llm_policy_t;
 
@@ -69,8 +68,7 @@ struct ngx_http_llm_model_s {
     ngx_uint_t                     line;
     ngx_array_t                    targets;      /* target_t, in file order */
     ngx_array_t                    aliases;      /* ngx_str_t */
-    ngx_array_t                    list;         /* ngx_str_t, for GET models
-                                                    beside exact and aliases */
+    ngx_array_t                    list;         /* ngx_str_t, GET models */
     const ngx_http_llm_policy_t   *policy;       /* balance */
     ngx_http_complex_value_t      *value;        /* balance hash VALUE */
     unsigned                       wildcard:1;   /* a target is "*" */

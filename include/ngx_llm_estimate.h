@@ -40,13 +40,15 @@ typedef struct {                     /* of one key and model */
 
 
 /*
- * Tokens of a prompt with these facts, from 1 to NGX_LLM_ESTIMATE_MAX: by the
- * 90th percentile of what was learned of each class, or what is known of it
- * anyway; ratios may be NULL.  Facts that say nothing of text (all counts 0)
- * are charged by len, the bytes of the body.
+ * Returns the tokens of a prompt with these facts, from 1 to
+ * NGX_LLM_ESTIMATE_MAX: for each class of bytes the 90th percentile of the
+ * ratios that this identity has had with the model ("own"), otherwise of all
+ * identities ("others"), otherwise a constant.  Others raise the constant by a
+ * half at most, and never lower it.  Both may be NULL.  Facts without text (all
+ * counts 0) are estimated by len, the bytes of the body.
  */
-int64_t ngx_llm_estimate_prompt(const ngx_llm_ratios_t *ratios,
-    const ngx_llm_facts_t *facts, size_t len);
+int64_t ngx_llm_estimate_prompt(const ngx_llm_ratios_t *own,
+    const ngx_llm_ratios_t *others, const ngx_llm_facts_t *facts, size_t len);
 
 /*
  * Tokens of the output, from 0 (an operation that has none) to
@@ -58,6 +60,9 @@ int64_t ngx_llm_estimate_prompt(const ngx_llm_ratios_t *ratios,
  */
 int64_t ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
     const ngx_llm_facts_t *facts, ngx_uint_t *declared);
+
+/* Returns the tokens of n pictures, by the usage that was learned. */
+int64_t ngx_llm_estimate_images(const ngx_llm_outputs_t *outputs, int64_t n);
 
 /*
  * Returns the tokens of an output without usage, from the bytes of its text and

@@ -20,7 +20,7 @@
 /*
  * ngx_llm_facts_t.counts: raw bytes inside of strings and keys.  An escape
  * counts by its raw bytes: \n is one byte of PUNCT and one of PROSE.  The four
- * counts and .outside add up to the length of the body.
+ * counts, .outside and the bytes of media are the length of the body.
  */
 #define NGX_LLM_CLASS_PROSE     0     /* A-Z a-z 0-9 and space */
 #define NGX_LLM_CLASS_PUNCT     1     /* all other ASCII */
@@ -70,7 +70,8 @@ typedef struct {
     ngx_int_t   n;
 
     uint64_t    counts[NGX_LLM_CLASS_N];   /* bytes inside of strings */
-    size_t      outside;             /* all other bytes, quotes included */
+    size_t      outside;             /* all other bytes but those of media */
+    int64_t     media;               /* tokens of media, estimated */
 
     unsigned    form:1;              /* multipart/form-data, not JSON */
     unsigned    empty:1;             /* the outer object has no members */

@@ -18,8 +18,11 @@ typedef struct ngx_llm_learn_s       ngx_llm_learn_t;
 /* while the configuration is read; NULL: out of memory */
 ngx_llm_learn_t *ngx_llm_learn_create(ngx_conf_t *cf, ngx_llm_zone_t *zone);
 
-/* of a model, by the name asked for; never NULL */
-ngx_llm_ratios_t *ngx_llm_learn_ratios(ngx_llm_learn_t *learn,
+/*
+ * Returns the ratios of an identity (16 bytes of a digest) with a model, or of
+ * all identities if key is NULL.  Never returns NULL.
+ */
+ngx_llm_ratios_t *ngx_llm_learn_ratios(ngx_llm_learn_t *learn, u_char *key,
     ngx_str_t *model);
 
 /* of a key (16 bytes of a digest) and a model; never NULL */

@@ -84,9 +84,12 @@ ngx_uint_t ngx_llm_price_covers(const ngx_llm_price_t *price,
 int64_t ngx_llm_price_cost(const ngx_llm_price_t *price,
     const ngx_llm_usage_t *usage);
 
-/* Returns the same for tokens in the default tier, none of them cached. */
+/*
+ * Returns the same for tokens in the default tier, none of them cached, and for
+ * a number of pictures in the response, 0 if it has none.
+ */
 int64_t ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
-    int64_t completion);
+    int64_t completion, int64_t images);
 
 /*
  * Writes an amount, nano-USD from 0, as USD with nine decimals: at most

@@ -21,7 +21,7 @@ my @cc = (qw(cc -std=gnu11 -O1 -Wall -Werror -DNGX_LLM_STANDALONE),
           "-I$Bin/../include", '-o', $program, "$Bin/tools/shape.c",
           map { glob "$Bin/../module/codec/*/ngx_llm_$_.c" }
               qw(shape shape_out shape_stream to_document to_stream sse
-                 lexer string string_avx2));
+                 lexer media string string_avx2));
 is(system(@cc), 0, 'the program compiles') or BAIL_OUT("@cc");
 
 

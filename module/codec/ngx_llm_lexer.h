@@ -21,6 +21,10 @@ typedef struct {
     const u_char            *key;          /* raw key of the last member, */
     const u_char            *key_end;      /* without quotes; NULL: none */
 
+    uint64_t                 media;        /* bytes of strings that are media,
+                                              which are not in the counts */
+    int64_t                  media_tokens; /* the estimate for them */
+
     const u_char            *error;        /* the wrong byte, end if missing */
     const char              *reason;       /* static text */
 

@@ -148,11 +148,11 @@ ngx_http_llm_admit_targets_context(ngx_http_request_t *r,
         context = ngx_http_llm_admit_targets_limit(ctx, lmcf, &target[i]);
 
         if (context && prompt < 0) {
-            ratios = lmcf->learn ? ngx_llm_learn_ratios(lmcf->learn,
+            ratios = lmcf->learn ? ngx_llm_learn_ratios(lmcf->learn, NULL,
                                                         &charge->requested)
                                  : NULL;
 
-            prompt = ngx_llm_estimate_prompt(ratios, &charge->facts,
+            prompt = ngx_llm_estimate_prompt(NULL, ratios, &charge->facts,
                                              ctx->view.len);
         }
 

@@ -81,8 +81,8 @@ ngx_http_llm_cache_store_refused(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
     }
 
     /*
-     * with llm_pass, Set-Cookie and Cache-Control come from the provider's edge,
-     * which adds them to every response
+     * with llm_pass, Set-Cookie and Cache-Control come from the edge of the
+     * provider, which adds them to every response
      */
 
     return llcf->cache.honor

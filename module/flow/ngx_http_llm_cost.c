@@ -143,7 +143,7 @@ ngx_http_llm_cost_estimate(ngx_http_llm_charge_t *charge)
             len += (size_t) facts->counts[i];
         }
 
-        usage->prompt = ngx_llm_estimate_prompt(NULL, facts, len);
+        usage->prompt = ngx_llm_estimate_prompt(NULL, NULL, facts, len);
     }
 
     usage->completion = 0;
@@ -184,6 +184,13 @@ ngx_http_llm_cost_price(ngx_http_llm_charge_t *charge,
 
         if (charge->answer && charge->answer->tier) {
             used.tier = charge->answer->tier - 1;
+        }
+
+        if (used.images < 0
+            && ngx_http_llm_cost_kind(charge->operation)
+               == NGX_LLM_PRICE_FOR_IMAGES)
+        {
+            used.images = ngx_max(charge->facts.n, 1);
         }
 
         price = ngx_http_llm_cost_rate(charge);
@@ -587,7 +594,7 @@ ngx_http_llm_cost_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
     }
 
     return ngx_llm_price_estimate(price, charge->quota.prompt,
-                                  tokens - charge->quota.prompt);
+                                  tokens - charge->quota.prompt, 0);
 }
 
 
@@ -606,6 +613,8 @@ ngx_http_llm_cost_learn(ngx_http_llm_charge_t *charge)
 
     if (charge->quota.ratios) {
         ngx_llm_estimate_learn_prompt(charge->quota.ratios, &charge->facts,
+                                      usage->prompt);
+        ngx_llm_estimate_learn_prompt(charge->quota.others, &charge->facts,
                                       usage->prompt);
     }
 

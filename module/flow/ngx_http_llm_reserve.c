@@ -153,11 +153,14 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
                         : ngx_max(r->headers_in.content_length_n, 0);
 
     if (charge->parsed) {
-        charge->quota.ratios = ngx_llm_learn_ratios(lmcf->learn,
+        charge->quota.ratios = ngx_llm_learn_ratios(lmcf->learn, claim->key,
+                                                    &charge->requested);
+        charge->quota.others = ngx_llm_learn_ratios(lmcf->learn, NULL,
                                                     &charge->requested);
     }
 
     need->prompt = ngx_llm_estimate_prompt(charge->quota.ratios,
+                                           charge->quota.others,
                                            &charge->facts, (size_t) len);
 
     if (charge->parsed && charge->operation->generates) {
@@ -171,6 +174,16 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         need->output = ngx_llm_estimate_output(outputs, &charge->facts,
                                                &declared);
         need->declared = (declared && outputs == NULL);
+    }
+
+    if (charge->parsed && charge->operation->api == &ngx_llm_api_images) {
+
+        charge->quota.outputs = ngx_llm_learn_outputs(lmcf->learn, claim->key,
+                                                      &charge->requested);
+
+        need->images = ngx_max(charge->facts.n, 1);
+        need->output = ngx_llm_estimate_images(charge->quota.outputs,
+                                               need->images);
     }
 
     return ngx_http_llm_quota_limits(charge, NGX_LLM_QUOTA_COST)
@@ -268,7 +281,8 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
             continue;
         }
 
-        cost = ngx_llm_price_estimate(price, need->prompt, need->output);
+        cost = ngx_llm_price_estimate(price, need->prompt, need->output,
+                                      need->images);
 
         if (cost > most) {
             most = cost;

@@ -104,7 +104,7 @@ priors(void)
         facts_of(&facts, cases[i].prose, cases[i].punct, cases[i].other,
                  cases[i].cjk);
 
-        got = ngx_llm_estimate_prompt(NULL, &facts, 0);
+        got = ngx_llm_estimate_prompt(NULL, NULL, &facts, 0);
 
         ok(got >= cases[i].least && got <= cases[i].most,
            "%s: %lld tokens", cases[i].what, (long long) got);
@@ -139,7 +139,7 @@ known(void)
                  cases[i].cjk * cases[i].times);
         facts.outside = cases[i].outside;
 
-        got = ngx_llm_estimate_prompt(NULL, &facts, 0) / cases[i].times;
+        got = ngx_llm_estimate_prompt(NULL, NULL, &facts, 0) / cases[i].times;
 
         ok(got >= cases[i].tokens && got <= 2 * cases[i].tokens,
            "%s: %lld of %lld tokens", cases[i].what, (long long) got,
@@ -155,18 +155,18 @@ limits(void)
 
     facts_of(&facts, 0, 0, 0, 0);
 
-    ok(ngx_llm_estimate_prompt(NULL, &facts, 0) >= 1, "nothing is not 0");
-    ok(ngx_llm_estimate_prompt(NULL, &facts, 4000) >= 1000,
+    ok(ngx_llm_estimate_prompt(NULL, NULL, &facts, 0) >= 1, "nothing is not 0");
+    ok(ngx_llm_estimate_prompt(NULL, NULL, &facts, 4000) >= 1000,
        "an unknown body is charged by its bytes");
 
     facts.form = 1;
-    ok(ngx_llm_estimate_prompt(NULL, &facts, 64000) >= 1000
-       && ngx_llm_estimate_prompt(NULL, &facts, 64000) < 2000,
+    ok(ngx_llm_estimate_prompt(NULL, NULL, &facts, 64000) >= 1000
+       && ngx_llm_estimate_prompt(NULL, NULL, &facts, 64000) < 2000,
        "a form by fewer, it is files");
 
     facts_of(&facts, (uint64_t) 1 << 40, (uint64_t) 1 << 40, 0, 0);
-    ok(ngx_llm_estimate_prompt(NULL, &facts, 0) <= NGX_LLM_ESTIMATE_MAX
-       && ngx_llm_estimate_prompt(NULL, &facts, 0) > 0,
+    ok(ngx_llm_estimate_prompt(NULL, NULL, &facts, 0) <= NGX_LLM_ESTIMATE_MAX
+       && ngx_llm_estimate_prompt(NULL, NULL, &facts, 0) > 0,
        "no size overflows");
 }
 
@@ -237,7 +237,7 @@ learn_model(kind_t *kind, uint64_t *seed)
             continue;
         }
 
-        got = ngx_llm_estimate_prompt(&ratios, &facts, 0);
+        got = ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0);
         kind->covered += (got >= tokens);
         kind->reserved += 1000 * llabs(got - tokens) / tokens;
 
@@ -270,7 +270,7 @@ fades(void)
     for (first = 0; first < 1000; first++) {
         ngx_llm_estimate_learn_prompt(&ratios, &facts, 3000);
 
-        if (ngx_llm_estimate_prompt(&ratios, &facts, 0) >= 3000) {
+        if (ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0) >= 3000) {
             break;
         }
     }
@@ -282,7 +282,7 @@ fades(void)
         ngx_llm_estimate_learn_prompt(&ratios, &facts, 1500);
     }
 
-    got = ngx_llm_estimate_prompt(&ratios, &facts, 0);
+    got = ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0);
     ok(got >= 1500 && got <= 1600, "and half as many after 1,000: %lld",
        (long long) got);
 }
@@ -366,8 +366,8 @@ mixtures(void)
         facts_of(&facts, prose, punct, 0, 0);
 
         if (i >= 100) {
-            covered += (ngx_llm_estimate_prompt(&ratios, &facts, 0) >= tokens
-                        && ngx_llm_estimate_prompt(&ratios, &facts, 0)
+            covered += (ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0) >= tokens
+                        && ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0)
                            <= tokens * 14 / 10);
         }
 
@@ -394,14 +394,14 @@ insane(void)
         ngx_llm_estimate_learn_prompt(&ratios, &facts, 1000);
     }
 
-    before = ngx_llm_estimate_prompt(&ratios, &facts, 0);
+    before = ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0);
 
     ngx_llm_estimate_learn_prompt(&ratios, &facts, 0);
     ngx_llm_estimate_learn_prompt(&ratios, &facts, -5);
     ngx_llm_estimate_learn_prompt(&ratios, &facts, INT64_MAX);
     ngx_llm_estimate_learn_prompt(&ratios, &facts, (int64_t) 1 << 39);
 
-    after = ngx_llm_estimate_prompt(&ratios, &facts, 0);
+    after = ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0);
 
     ok(after <= before * 11 / 10, "an answer with insane usage changes little");
 
@@ -409,14 +409,14 @@ insane(void)
         ngx_llm_estimate_learn_prompt(&ratios, &facts, (int64_t) 1 << 39);
     }
 
-    after = ngx_llm_estimate_prompt(&ratios, &facts, 0);
+    after = ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0);
     ok(after <= 4000 + 8, "nor do many exceed a token per byte");
 
     for (i = 0; i < 5000; i++) {
         ngx_llm_estimate_learn_prompt(&ratios, &facts, 9);
     }
 
-    after = ngx_llm_estimate_prompt(&ratios, &facts, 0);
+    after = ngx_llm_estimate_prompt(&ratios, NULL, &facts, 0);
     ok(after >= 4000 / 16, "or fall below a sixteenth");
 }
 

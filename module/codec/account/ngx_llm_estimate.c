@@ -12,6 +12,7 @@
 #define NGX_LLM_ESTIMATE_OUTSIDE 4       /* bytes of structure per token */
 #define NGX_LLM_ESTIMATE_BYTES   4       /* bytes per token, nothing known */
 #define NGX_LLM_ESTIMATE_FORM    64      /* the same of files */
+#define NGX_LLM_ESTIMATE_IMAGE   1056    /* tokens of a picture, unknown */
 #define NGX_LLM_ESTIMATE_ENOUGH  8       /* samples that are believed */
 #define NGX_LLM_ESTIMATE_OFTEN   32      /* samples, each worked out */
 #define NGX_LLM_ESTIMATE_NEWS    16      /* samples between, then */
@@ -33,10 +34,11 @@ typedef struct {
 } ngx_llm_scale_t;
 
 
-static int64_t ngx_llm_estimate_ratio(const ngx_llm_ratios_t *ratios,
-    ngx_uint_t class, ngx_uint_t usual);
-static int64_t ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
-    const ngx_llm_facts_t *facts, ngx_uint_t usual);
+static int64_t ngx_llm_estimate_ratio(const ngx_llm_ratios_t *own,
+    const ngx_llm_ratios_t *others, ngx_uint_t class, ngx_uint_t usual);
+static int64_t ngx_llm_estimate_text(const ngx_llm_ratios_t *own,
+    const ngx_llm_ratios_t *others, const ngx_llm_facts_t *facts,
+    ngx_uint_t usual);
 static int64_t ngx_llm_estimate_rest(const ngx_llm_facts_t *facts);
 static void ngx_llm_estimate_sample(ngx_llm_histogram16_t *h,
     const ngx_llm_scale_t *scale, int64_t value);
@@ -81,14 +83,14 @@ static const struct {
 
 
 int64_t
-ngx_llm_estimate_prompt(const ngx_llm_ratios_t *ratios,
-    const ngx_llm_facts_t *facts, size_t len)
+ngx_llm_estimate_prompt(const ngx_llm_ratios_t *own,
+    const ngx_llm_ratios_t *others, const ngx_llm_facts_t *facts, size_t len)
 {
     int64_t  tokens;
 
-    tokens = ngx_llm_estimate_text(ratios, facts, 0);
+    tokens = ngx_llm_estimate_text(own, others, facts, 0);
 
-    if (tokens == 0) {
+    if (tokens == 0 && facts->media == 0) {
         tokens = (int64_t) len / (facts->form ? NGX_LLM_ESTIMATE_FORM
                                               : NGX_LLM_ESTIMATE_BYTES);
     }
@@ -99,21 +101,23 @@ ngx_llm_estimate_prompt(const ngx_llm_ratios_t *ratios,
 }
 
 
-/* braces, numbers, and what a provider adds to any request */
+/* braces, numbers, media, and the tokens that a provider adds */
 
 static int64_t
 ngx_llm_estimate_rest(const ngx_llm_facts_t *facts)
 {
     return NGX_LLM_ESTIMATE_BASE
-           + (int64_t) facts->outside / NGX_LLM_ESTIMATE_OUTSIDE;
+           + (int64_t) facts->outside / NGX_LLM_ESTIMATE_OUTSIDE
+           + facts->media;
 }
 
 
 /* bytes are of a body that is in memory: no sum overflows */
 
 static int64_t
-ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
-    const ngx_llm_facts_t *facts, ngx_uint_t usual)
+ngx_llm_estimate_text(const ngx_llm_ratios_t *own,
+    const ngx_llm_ratios_t *others, const ngx_llm_facts_t *facts,
+    ngx_uint_t usual)
 {
     int64_t     tokens;
     ngx_uint_t  i;
@@ -124,7 +128,7 @@ ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
 
         if (facts->counts[i]) {
             tokens += (int64_t) facts->counts[i]
-                      * ngx_llm_estimate_ratio(ratios, i, usual);
+                      * ngx_llm_estimate_ratio(own, others, i, usual);
         }
     }
 
@@ -133,27 +137,31 @@ ngx_llm_estimate_text(const ngx_llm_ratios_t *ratios,
 
 
 static int64_t
-ngx_llm_estimate_ratio(const ngx_llm_ratios_t *ratios, ngx_uint_t class,
-    ngx_uint_t usual)
+ngx_llm_estimate_ratio(const ngx_llm_ratios_t *own,
+    const ngx_llm_ratios_t *others, ngx_uint_t class, ngx_uint_t usual)
 {
-    int64_t                       ratio;
+    int64_t                       ratio, prior;
     const ngx_llm_histogram16_t  *h;
 
-    if (ratios) {
-        h = &ratios->classes[class];
+    if (own) {
+        h = &own->classes[class];
         ratio = usual ? h->usual : h->high;
 
-        if (ratio > ngx_llm_estimate_priors[class].most) {
-            ratio = ngx_llm_estimate_priors[class].most;
-        }
-
         if (ratio) {
-            return ratio;
+            return ngx_min(ratio, ngx_llm_estimate_priors[class].most);
         }
     }
 
-    return usual ? ngx_llm_estimate_priors[class].usual
-                 : ngx_llm_estimate_priors[class].reserve;
+    prior = usual ? ngx_llm_estimate_priors[class].usual
+                  : ngx_llm_estimate_priors[class].reserve;
+
+    if (others == NULL || usual) {
+        return prior;
+    }
+
+    ratio = others->classes[class].high;
+
+    return ngx_max(prior, ngx_min(ratio, prior + prior / 2));
 }
 
 
@@ -199,6 +207,21 @@ ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
 
 
 int64_t
+ngx_llm_estimate_images(const ngx_llm_outputs_t *outputs, int64_t n)
+{
+    int64_t  tokens;
+
+    tokens = outputs ? outputs->output.high / NGX_LLM_OUTPUT_LEAST : 0;
+
+    if (tokens == 0) {
+        tokens = NGX_LLM_ESTIMATE_IMAGE;
+    }
+
+    return ngx_min(n * tokens, NGX_LLM_ESTIMATE_MAX);
+}
+
+
+int64_t
 ngx_llm_estimate_seen(uint64_t bytes, ngx_uint_t events)
 {
     uint64_t  tokens;
@@ -227,7 +250,7 @@ ngx_llm_estimate_learn_prompt(ngx_llm_ratios_t *ratios,
     uint64_t    bytes;
     ngx_uint_t  i;
 
-    text = ngx_llm_estimate_text(ratios, facts, 1);
+    text = ngx_llm_estimate_text(ratios, NULL, facts, 1);
     tokens -= ngx_llm_estimate_rest(facts);
     bytes = 0;
 
@@ -247,7 +270,7 @@ ngx_llm_estimate_learn_prompt(ngx_llm_ratios_t *ratios,
             continue;
         }
 
-        ratio = ngx_llm_estimate_ratio(ratios, i, 1);
+        ratio = ngx_llm_estimate_ratio(ratios, NULL, i, 1);
         part = (int64_t) facts->counts[i] * ratio / NGX_LLM_ESTIMATE_ONE;
 
         if (part * 5 < text) {

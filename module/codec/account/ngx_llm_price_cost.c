@@ -364,9 +364,21 @@ ngx_llm_price_cost_part(int64_t tokens, int64_t most)
 
 int64_t
 ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
-    int64_t completion)
+    int64_t completion, int64_t images)
 {
+    ngx_llm_usage_t      usage;
     ngx_llm_price_sum_t  sum;
+
+    if (images) {
+        memset(&usage, 0xff, sizeof(ngx_llm_usage_t));
+
+        usage.prompt = prompt;
+        usage.completion = completion;
+        usage.total = prompt + completion;
+        usage.images = images;
+
+        return ngx_llm_price_cost(price, &usage);
+    }
 
     ngx_memzero(&sum, sizeof(ngx_llm_price_sum_t));
 

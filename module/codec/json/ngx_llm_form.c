@@ -8,6 +8,7 @@
 #include <ngx_llm_form.h>
 #include <ngx_llm_param.h>
 #include "ngx_llm_fold.h"
+#include "../ngx_llm_media.h"
 
 
 #define NGX_LLM_FORM_MODEL   0x01
@@ -517,6 +518,7 @@ ngx_llm_form_field(ngx_llm_form_t *form, ngx_llm_form_part_t *part,
 
     if (part->file) {
         facts->outside -= len;
+        facts->media += ngx_llm_media_file(len);
     }
 
     field = ngx_llm_form_name(&part->name, &name);

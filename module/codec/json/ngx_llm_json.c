@@ -184,6 +184,9 @@ ngx_llm_json_scan(ngx_uint_t level, const u_char *body, size_t len,
         facts->outside -= (size_t) j.lexer.string.counts[i];
     }
 
+    facts->outside -= (size_t) j.lexer.media;
+    facts->media = j.lexer.media_tokens;
+
     return NGX_OK;
 }
 

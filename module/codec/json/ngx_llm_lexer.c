@@ -5,10 +5,12 @@
  */
 
 #include "../ngx_llm_lexer.h"
+#include "../ngx_llm_media.h"
 
 
 static const u_char *ngx_llm_lexer_key(ngx_llm_lexer_t *w, const u_char *p);
 static const u_char *ngx_llm_lexer_scalar(ngx_llm_lexer_t *w, const u_char *p);
+static const u_char *ngx_llm_lexer_text(ngx_llm_lexer_t *w, const u_char *p);
 static const u_char *ngx_llm_lexer_string(ngx_llm_lexer_t *w, const u_char *p);
 static const u_char *ngx_llm_lexer_number(ngx_llm_lexer_t *w, const u_char *p);
 static const u_char *ngx_llm_lexer_word(ngx_llm_lexer_t *w, const u_char *p,
@@ -165,7 +167,7 @@ ngx_llm_lexer_scalar(ngx_llm_lexer_t *w, const u_char *p)
     switch (ngx_llm_lexer_peek(w, p)) {
 
     case '"':
-        return ngx_llm_lexer_string(w, p);
+        return ngx_llm_lexer_text(w, p);
 
     case 't':
         return ngx_llm_lexer_word(w, p, "true", 4);
@@ -182,7 +184,44 @@ ngx_llm_lexer_scalar(ngx_llm_lexer_t *w, const u_char *p)
 }
 
 
-/* Reads the string whose opening quote is at p. */
+/* Reads a string value; the bytes of media are not counted as text. */
+
+static const u_char *
+ngx_llm_lexer_text(ngx_llm_lexer_t *w, const u_char *p)
+{
+    size_t         len;
+    uint64_t       counts[NGX_LLM_CLASS_N];
+    const u_char  *end;
+
+    if (!ngx_llm_media_is(p + 1, w->string.end)) {
+        return ngx_llm_lexer_string(w, p);
+    }
+
+    ngx_memcpy(counts, w->string.counts, sizeof(counts));
+
+    end = ngx_llm_lexer_string(w, p);
+
+    if (end == NULL) {
+        return NULL;
+    }
+
+    len = end - p - 2;
+
+    if (len >= NGX_LLM_MEDIA_LEAST) {
+        ngx_memcpy(w->string.counts, counts, sizeof(counts));
+
+        w->media += len;
+        w->media_tokens += ngx_llm_media_tokens(p + 1, len, w->key,
+                                                w->key
+                                                ? (size_t) (w->key_end - w->key)
+                                                : 0);
+    }
+
+    return end;
+}
+
+
+/* Reads the string with its opening quote at p. */
 
 static const u_char *
 ngx_llm_lexer_string(ngx_llm_lexer_t *w, const u_char *p)

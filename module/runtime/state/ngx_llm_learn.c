@@ -10,7 +10,7 @@
 
 
 #define NGX_LLM_LEARN_WAYS     4         /* rows of a set */
-#define NGX_LLM_LEARN_MODELS   256       /* rows, at most */
+#define NGX_LLM_LEARN_MODELS   1024      /* rows, at most */
 #define NGX_LLM_LEARN_OUTPUTS  4096      /* the same */
 #define NGX_LLM_LEARN_KEPT     600       /* seconds a row is kept unused */
 
@@ -131,13 +131,13 @@ ngx_llm_learn_rows(ngx_llm_zone_t *zone, size_t size, ngx_uint_t most,
 
 
 ngx_llm_ratios_t *
-ngx_llm_learn_ratios(ngx_llm_learn_t *learn, ngx_str_t *model)
+ngx_llm_learn_ratios(ngx_llm_learn_t *learn, u_char *key, ngx_str_t *model)
 {
     ngx_llm_learn_model_t  *row;
 
     row = ngx_llm_learn_row(learn->sh->models, learn->sh->nmodels,
                             sizeof(ngx_llm_learn_model_t),
-                            ngx_llm_learn_hash(NULL, model));
+                            ngx_llm_learn_hash(key, model));
 
     return &row->ratios;
 }
