@@ -567,7 +567,12 @@ ngx_llm_answer_commit(ngx_llm_answer_t *a)
     if (d->usage_bad) {
         a->usage_bad = 1;
 
-    } else if (d->usage_given) {
+    } else if (d->usage_given
+               && !(a->usage_seen && (d->tokens_bad || d->event.error
+                                      || a->pending.total == 0)))
+    {
+        /* a usage with wrong numbers does not replace a good one */
+
         a->usage = a->pending;
         a->usage_seen = 1;
         a->usage_bad = 0;
