@@ -41,7 +41,7 @@ sub provider {
         my $response = { id => $made, object => 'response',
             status => 'completed', conversation => $conv, model => 'up',
             output => [ { id => 'msg_1', type => 'message', content => [
-                { type => 'output_text', text => "$name $key" } ] } ],
+                { type => 'output_text', text => $name } ] } ],
             usage => { input_tokens => 1, output_tokens => 1,
                        total_tokens => 2 } };
 
