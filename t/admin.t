@@ -160,6 +160,7 @@ for ([ 'a network that is none' => 'llm_admin from=nowhere;' ],
      [ 'another parameter' => 'llm_admin to=127.0.0.1;' ],
      [ 'no network' => 'llm_admin from=;' ],
      [ 'twice' => 'llm_admin; llm_admin;' ],
+     [ 'an exact location' => 'location = /admin { llm_admin; }' ],
      [ 'llm_pass beside it' => 'llm_admin; llm_pass;' ]) {
     my ($what, $text) = @$_;
     my ($status, $said) = LLM::Nginx->check(

@@ -309,16 +309,24 @@ ngx_http_llm_conf_admin(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
     ngx_http_llm_loc_conf_t  *llcf = conf;
 
-    char         *rv;
-    ngx_str_t    *value, near;
-    ngx_cidr_t   *cidr;
-    ngx_uint_t    i;
-    const char  **text;
+    char                      *rv;
+    ngx_str_t                 *value, near;
+    ngx_cidr_t                *cidr;
+    ngx_uint_t                 i;
+    const char               **text;
+    ngx_http_core_loc_conf_t  *clcf;
 
     rv = ngx_http_llm_page_conf(cf, cmd, conf);
 
     if (rv != NGX_CONF_OK) {
         return rv;
+    }
+
+    clcf = ngx_http_conf_get_module_loc_conf(cf, ngx_http_core_module);
+
+    if (clcf->exact_match) {
+        return "needs a location with a prefix, remove \"=\", the commands are "
+               "below it";
     }
 
     llcf->admin_from = ngx_array_create(cf->pool, 2, sizeof(ngx_cidr_t));
