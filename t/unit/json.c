@@ -600,7 +600,7 @@ static void
 notations(void)
 {
     ngx_uint_t  i;
-    char        body[100];
+    char        body[200];
 
     static const struct {
         const char  *raw;
