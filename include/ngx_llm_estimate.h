@@ -17,6 +17,9 @@
 
 #define NGX_LLM_ESTIMATE_STEPS   96  /* of a histogram */
 #define NGX_LLM_ESTIMATE_MAX     ((int64_t) 1 << 40)  /* tokens, at most */
+#define NGX_LLM_ESTIMATE_IMAGE   1056   /* tokens of a picture, unknown */
+#define NGX_LLM_ESTIMATE_SECOND  10     /* tokens of a second of audio */
+#define NGX_LLM_ESTIMATE_SPOKEN  4      /* tokens of text spoken in it */
 #define NGX_LLM_ESTIMATE_OUTPUT  1024   /* while nothing is known */
 
 
@@ -61,8 +64,12 @@ int64_t ngx_llm_estimate_prompt(const ngx_llm_ratios_t *own,
 int64_t ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
     const ngx_llm_facts_t *facts, ngx_uint_t *declared);
 
-/* Returns the tokens of n pictures, by the usage that was learned. */
-int64_t ngx_llm_estimate_images(const ngx_llm_outputs_t *outputs, int64_t n);
+/*
+ * Returns the tokens of n answers that are not text by the usage that was
+ * learned, or tokens, the estimate for all of them, if nothing was.
+ */
+int64_t ngx_llm_estimate_learned(const ngx_llm_outputs_t *outputs, int64_t n,
+    int64_t tokens);
 
 /*
  * Returns the tokens of an output without usage, from the bytes of its text and

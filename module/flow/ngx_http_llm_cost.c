@@ -628,7 +628,7 @@ ngx_http_llm_cost_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
     }
 
     return ngx_llm_price_estimate(price, charge->quota.prompt,
-                                  tokens - charge->quota.prompt, 0);
+                                  tokens - charge->quota.prompt, NULL);
 }
 
 

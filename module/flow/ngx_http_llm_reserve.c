@@ -20,6 +20,8 @@ static ngx_int_t ngx_http_llm_reserve_answer(ngx_http_llm_charge_t *charge,
     ngx_int_t rc);
 static ngx_int_t ngx_http_llm_reserve_need(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_need_t *need);
+static ngx_uint_t ngx_http_llm_reserve_media(ngx_http_llm_charge_t *charge,
+    ngx_http_llm_need_t *need);
 static ngx_int_t ngx_http_llm_reserve_price(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_need_t *need);
 static const ngx_llm_price_t *ngx_http_llm_reserve_dearest(
@@ -176,19 +178,67 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         need->declared = (declared && outputs == NULL);
     }
 
-    if (charge->parsed && charge->operation->api == &ngx_llm_api_images) {
+    if (charge->parsed && ngx_http_llm_reserve_media(charge, need)) {
 
         charge->quota.outputs = ngx_llm_learn_outputs(lmcf->learn, claim->key,
                                                       &charge->requested);
 
-        need->images = ngx_max(charge->facts.n, 1);
-        need->output = ngx_llm_estimate_images(charge->quota.outputs,
-                                               need->images);
+        need->output = ngx_llm_estimate_learned(charge->quota.outputs,
+                                                charge->facts.n,
+                                                need->output);
     }
+
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm reserve: prompt:%L output:%L images:%L seconds:%L "
+                   "characters:%L", need->prompt, need->output,
+                   need->units.images, need->units.seconds,
+                   need->units.characters);
 
     return ngx_http_llm_quota_limits(charge, NGX_LLM_QUOTA_COST)
            ? ngx_http_llm_reserve_price(r, ctx, need)
            : NGX_OK;
+}
+
+
+/*
+ * Sets the units and the output of a request whose answer is not text, or whose
+ * request is audio: the output until its model has taught another.  Returns 0
+ * for other operations.
+ */
+
+static ngx_uint_t
+ngx_http_llm_reserve_media(ngx_http_llm_charge_t *charge,
+    ngx_http_llm_need_t *need)
+{
+    ngx_llm_facts_t        *facts;
+    ngx_llm_price_units_t  *units;
+
+    facts = &charge->facts;
+    units = &need->units;
+
+    switch (ngx_http_llm_cost_kind(charge->operation)) {
+
+    case NGX_LLM_PRICE_FOR_IMAGES:
+        units->images = ngx_max(facts->n, 1);
+        need->output = units->images * NGX_LLM_ESTIMATE_IMAGE;
+        return 1;
+
+    case NGX_LLM_PRICE_FOR_SPEECH:
+        units->characters = (int64_t) (facts->counts[NGX_LLM_CLASS_PROSE]
+                                       + facts->counts[NGX_LLM_CLASS_PUNCT]
+                                       + facts->counts[NGX_LLM_CLASS_OTHER] / 2
+                                       + facts->counts[NGX_LLM_CLASS_CJK] / 3);
+        need->output = units->characters;
+        return 1;
+
+    case NGX_LLM_PRICE_FOR_TRANSCRIPT:
+        units->seconds = 1 + facts->media / NGX_LLM_ESTIMATE_SECOND;
+        need->output = units->seconds * NGX_LLM_ESTIMATE_SPOKEN;
+        return 1;
+
+    default:
+        return 0;
+    }
 }
 
 
@@ -282,7 +332,7 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         }
 
         cost = ngx_llm_price_estimate(price, need->prompt, need->output,
-                                      need->images);
+                                      &need->units);
 
         if (cost > most) {
             most = cost;

@@ -12,7 +12,6 @@
 #define NGX_LLM_ESTIMATE_OUTSIDE 4       /* bytes of structure per token */
 #define NGX_LLM_ESTIMATE_BYTES   4       /* bytes per token, nothing known */
 #define NGX_LLM_ESTIMATE_FORM    64      /* the same of files */
-#define NGX_LLM_ESTIMATE_IMAGE   1056    /* tokens of a picture, unknown */
 #define NGX_LLM_ESTIMATE_ENOUGH  8       /* samples that are believed */
 #define NGX_LLM_ESTIMATE_OFTEN   32      /* samples, each worked out */
 #define NGX_LLM_ESTIMATE_NEWS    16      /* samples between, then */
@@ -207,17 +206,18 @@ ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
 
 
 int64_t
-ngx_llm_estimate_images(const ngx_llm_outputs_t *outputs, int64_t n)
+ngx_llm_estimate_learned(const ngx_llm_outputs_t *outputs, int64_t n,
+    int64_t tokens)
 {
-    int64_t  tokens;
+    int64_t  usual;
 
-    tokens = outputs ? outputs->output.high / NGX_LLM_OUTPUT_LEAST : 0;
+    usual = outputs->output.high / NGX_LLM_OUTPUT_LEAST;
 
-    if (tokens == 0) {
-        tokens = NGX_LLM_ESTIMATE_IMAGE;
+    if (usual) {
+        tokens = ngx_max(n, 1) * usual;
     }
 
-    return ngx_min(n * tokens, NGX_LLM_ESTIMATE_MAX);
+    return ngx_min(tokens, NGX_LLM_ESTIMATE_MAX);
 }
 
 
