@@ -1,7 +1,7 @@
 /*
- * The step of admission that charges: how much the request may need at most,
- * what that may cost, and the word of its quotas.  It may have to wait for
- * Redis, and then runs the phases again.
+ * The step of admission that reserves: estimates the tokens and the cost of the
+ * request and reserves them in its quotas.  If Redis has to reply first, the
+ * request is suspended and runs its phases again.
  */
 
 
@@ -11,7 +11,7 @@
 #include <ngx_http_llm_quota.h>
 
 
-/* how long a hold lasts whose request has no limit, and beyond the limit, ms */
+/* lifetime of a hold without a timeout, and its addition to a timeout, ms */
 #define NGX_HTTP_LLM_RESERVE_LONGEST  900000
 #define NGX_HTTP_LLM_RESERVE_GRACE    10000
 
@@ -242,7 +242,7 @@ ngx_http_llm_reserve_media(ngx_http_llm_charge_t *charge,
 }
 
 
-/* under a budget nobody is asked whose price is not known */
+/* Selects the price; under a budget a target without a price is not used. */
 
 static ngx_int_t
 ngx_http_llm_reserve_price(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
@@ -344,7 +344,7 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* no request lives longer than its hold */
+/* Returns the lifetime of the hold, ms; the request ends before it. */
 
 static ngx_msec_t
 ngx_http_llm_reserve_lifetime(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -364,7 +364,7 @@ ngx_http_llm_reserve_lifetime(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 }
 
 
-/* $request_id, and what tells this start of nginx from others */
+/* Sets the id of the hold: $request_id and the salt of this start of nginx. */
 
 static ngx_int_t
 ngx_http_llm_reserve_id(ngx_http_request_t *r, ngx_str_t *id)
