@@ -4,8 +4,9 @@
  *
  * A ratio is tokens per byte.  Samples are a histogram over the logarithm of
  * the ratio, which has percentiles and forgets by halving its counts.  All
- * numbers are integers.  Several workers may write a histogram in shared memory at the
- * same time: a lost sample does no harm, and no count is written in parts.
+ * numbers are integers.  Several workers may write a histogram in shared memory
+ * at the same time: a lost sample does no harm, and no count is written in
+ * parts.
  */
 
 #ifndef _NGX_LLM_ESTIMATE_H_INCLUDED_
