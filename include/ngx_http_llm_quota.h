@@ -14,7 +14,7 @@
 typedef struct {
     int64_t       prompt;            /* tokens */
     int64_t       output;
-    int64_t       images;            /* pictures of the response, 0: none */
+    ngx_llm_price_units_t  units;    /* that are no tokens */
     unsigned      declared:1;        /* output is what the client asks for */
     unsigned      cached:1;          /* a cache hit, which takes no slot */
     const ngx_llm_price_t  *price;   /* the dearest; NULL: not known */

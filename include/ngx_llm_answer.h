@@ -50,6 +50,7 @@ typedef struct {
     uint32_t        output;          /* bytes of text in whole events */
     size_t          finish_len;      /* the last one; Responses: the status */
     ngx_uint_t      events;          /* with data that is not empty */
+    ngx_uint_t      spoken;          /* events with a part of the output */
 
     /* the reader's own */
 
@@ -100,8 +101,7 @@ ngx_int_t ngx_llm_answer_feed(ngx_llm_answer_t *a, u_char **pos,
 /* the body has ended: an event without its blank line counts if it is whole */
 void ngx_llm_answer_eof(ngx_llm_answer_t *a);
 
-/* returns 1 if the document is closed, or if a stream has shown an answer and
-   has ended as its api ends */
+/* returns 1 for a closed document, or a stream that ends as its api does */
 ngx_uint_t ngx_llm_answer_complete(const ngx_llm_answer_t *a);
 
 /*

@@ -1,11 +1,12 @@
 /*
- * ngx_llm_estimate.h: how many tokens a prompt will turn out to be, from the
- * classes of its bytes; and what was learned from those that did.
+ * ngx_llm_estimate.h: estimates of tokens from the classes of the bytes of a
+ * prompt, and the samples of usage that correct them.
  *
- * A ratio is tokens per byte.  What was seen is a histogram over their
- * logarithm, so that a high quantile can be asked for, and fades by halves.
- * Integers only; all of it may lie in shared memory and be written by several
- * workers at once: a lost count does no harm, a torn one is impossible.
+ * A ratio is tokens per byte.  Samples are a histogram over the logarithm of
+ * the ratio, which has percentiles and forgets by halving its counts.  All
+ * numbers are integers.  Several workers may write a histogram in shared memory
+ * at the same time: a lost sample does no harm, and no count is written in
+ * parts.
  */
 
 #ifndef _NGX_LLM_ESTIMATE_H_INCLUDED_
@@ -17,15 +18,18 @@
 
 #define NGX_LLM_ESTIMATE_STEPS   96  /* of a histogram */
 #define NGX_LLM_ESTIMATE_MAX     ((int64_t) 1 << 40)  /* tokens, at most */
+#define NGX_LLM_ESTIMATE_IMAGE   1056   /* tokens of a picture, unknown */
+#define NGX_LLM_ESTIMATE_SECOND  10     /* tokens of a second of audio */
+#define NGX_LLM_ESTIMATE_SPOKEN  4      /* tokens of text spoken in it */
 #define NGX_LLM_ESTIMATE_OUTPUT  1024   /* while nothing is known */
 
 
 typedef struct {                     /* zeroed: nothing learned yet */
     uint16_t   steps[NGX_LLM_ESTIMATE_STEPS];
     uint16_t   sum;                  /* of them */
-    uint16_t   news;                 /* samples since what follows was set */
+    uint16_t   news;                 /* samples since the last percentiles */
     int64_t    usual;                /* the median; 0: too few samples */
-    int64_t    high;                 /* what is rarely exceeded */
+    int64_t    high;                 /* the reserved percentile */
 } ngx_llm_histogram16_t;
 
 
@@ -51,18 +55,21 @@ int64_t ngx_llm_estimate_prompt(const ngx_llm_ratios_t *own,
     const ngx_llm_ratios_t *others, const ngx_llm_facts_t *facts, size_t len);
 
 /*
- * Tokens of the output, from 0 (an operation that has none) to
- * NGX_LLM_ESTIMATE_MAX: n choices of max_tokens, max_completion_tokens or
- * max_output_tokens, the largest that is given.  With outputs (learned) not
- * more than n times the 95th percentile of what was seen, or than n times
- * NGX_LLM_ESTIMATE_OUTPUT while nothing was.  *declared is 1 where the result
- * is what the client has asked for.
+ * Returns the tokens of the output, at most NGX_LLM_ESTIMATE_MAX: n choices of
+ * the largest of max_tokens, max_completion_tokens and max_output_tokens.  If
+ * outputs is not NULL, a choice has at most the 95th percentile of its samples,
+ * or NGX_LLM_ESTIMATE_OUTPUT without samples.  Sets *declared to 1 if the
+ * result is the limit that the client declares.
  */
 int64_t ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
     const ngx_llm_facts_t *facts, ngx_uint_t *declared);
 
-/* Returns the tokens of n pictures, by the usage that was learned. */
-int64_t ngx_llm_estimate_images(const ngx_llm_outputs_t *outputs, int64_t n);
+/*
+ * Returns the tokens of n answers that are not text by the usage that was
+ * learned, or tokens, the estimate for all of them, if nothing was.
+ */
+int64_t ngx_llm_estimate_learned(const ngx_llm_outputs_t *outputs, int64_t n,
+    int64_t tokens);
 
 /*
  * Returns the tokens of an output without usage, from the bytes of its text and
@@ -70,11 +77,11 @@ int64_t ngx_llm_estimate_images(const ngx_llm_outputs_t *outputs, int64_t n);
  */
 int64_t ngx_llm_estimate_seen(uint64_t bytes, ngx_uint_t events);
 
-/* a prompt with these facts had so many tokens, as its provider says */
+/* Adds the tokens of a prompt with these facts, as its provider reports. */
 void ngx_llm_estimate_learn_prompt(ngx_llm_ratios_t *ratios,
     const ngx_llm_facts_t *facts, int64_t tokens);
 
-/* an answer had so many, in all its n choices (n < 1 counts as 1) */
+/* Adds the tokens of an answer with n choices (n < 1 counts as 1). */
 void ngx_llm_estimate_learn_output(ngx_llm_outputs_t *outputs, ngx_int_t n,
     int64_t tokens);
 

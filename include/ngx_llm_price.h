@@ -32,6 +32,13 @@ typedef struct {
 } ngx_llm_price_t;
 
 
+typedef struct {                     /* 0: none */
+    int64_t     images;              /* pictures of the response */
+    int64_t     seconds;             /* of audio in the request */
+    int64_t     characters;          /* of text to speak */
+} ngx_llm_price_units_t;
+
+
 /* Initializes a price without any known rate. */
 void ngx_llm_price_init(ngx_llm_price_t *price);
 
@@ -86,10 +93,11 @@ int64_t ngx_llm_price_cost(const ngx_llm_price_t *price,
 
 /*
  * Returns the same for tokens in the default tier, none of them cached, and for
- * a number of pictures in the response, 0 if it has none.
+ * other units of the request, NULL if it has none.  Seconds and characters are
+ * its tokens in another unit: the dearer of both counts.
  */
 int64_t ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
-    int64_t completion, int64_t images);
+    int64_t completion, const ngx_llm_price_units_t *units);
 
 /*
  * Writes an amount, nano-USD from 0, as USD with nine decimals: at most

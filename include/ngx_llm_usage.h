@@ -23,7 +23,7 @@ typedef struct {                     /* tokens; -1: not given */
     int64_t         audio_out;       /* of completion */
     int64_t         image_out;       /* of completion */
 
-    int64_t         images;          /* units that are no tokens */
+    int64_t         images;          /* units beside tokens */
     int64_t         seconds;
     int64_t         characters;
     int64_t         queries;

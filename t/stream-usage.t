@@ -346,7 +346,7 @@ for ([ 'beside the finish reason', 'provider|9|4|13',
              . "\"completion_tokens\":$_}}" } 1 .. 4 ],
      [ 'without a total', 'provider|9|4|13',
        '{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":4}}' ],
-     map({ [ "with $_: the output is estimated", 'provider|9|3|12',
+     map({ [ "with $_: no text was seen, so no output", 'provider|9|0|9',
              '{"choices":[],"usage":{'
              . "\"prompt_tokens\":9,\"completion_tokens\":$_}}" ] }
          -1, '4.0', '"4"', '9007199254740993', 'true', '{}'))

@@ -18,6 +18,12 @@
  */
 ngx_uint_t ngx_llm_media_is(const u_char *p, const u_char *end);
 
+/*
+ * Returns 1 if the whole string of len bytes, at least NGX_LLM_MEDIA_LEAST, has
+ * no space behind its start, so that it can be encoded media.
+ */
+ngx_uint_t ngx_llm_media_encoded(const u_char *p, size_t len);
+
 /* Returns the estimated tokens of a string value that is media. */
 int64_t ngx_llm_media_tokens(const u_char *p, size_t len, const u_char *key,
     size_t key_len);

@@ -12,6 +12,7 @@
 /* the most that is believed of a usage, tokens */
 #define NGX_HTTP_LLM_COST_BYTES      4        /* for each byte of text */
 #define NGX_HTTP_LLM_COST_SLACK      4096
+#define NGX_HTTP_LLM_COST_RUNNING    16       /* that a usage may be late */
 #define NGX_HTTP_LLM_COST_REASONING  131072   /* is not in the answer's text */
 #define NGX_HTTP_LLM_COST_CONTEXT    2000000  /* content by reference, tools,
                                                  earlier responses */
@@ -22,6 +23,8 @@ static const ngx_llm_price_t *ngx_http_llm_cost_rate(
 static ngx_uint_t ngx_http_llm_cost_reported(ngx_http_llm_charge_t *charge);
 static const ngx_llm_usage_t *ngx_http_llm_cost_estimate(
     ngx_http_llm_charge_t *charge);
+static void ngx_http_llm_cost_running(ngx_http_llm_charge_t *charge,
+    ngx_llm_usage_t *usage);
 static int64_t ngx_http_llm_cost_declared(ngx_llm_facts_t *facts);
 static int64_t ngx_http_llm_cost_bounded(int64_t cost);
 static int64_t ngx_http_llm_cost_uncounted(ngx_http_llm_charge_t *charge);
@@ -151,7 +154,7 @@ ngx_http_llm_cost_estimate(ngx_http_llm_charge_t *charge)
     if (charge->operation->generates) {
         usage->completion = ngx_llm_estimate_seen(
                               ngx_llm_answer_text_bytes(charge->answer),
-                              charge->stream ? charge->answer->events : 0);
+                              charge->stream ? charge->answer->spoken : 0);
     }
 
     usage->total = usage->prompt + usage->completion;
@@ -389,6 +392,8 @@ ngx_http_llm_cost_bound(ngx_http_llm_charge_t *charge)
         usage->total += usage->completion;
     }
 
+    ngx_http_llm_cost_running(charge, usage);
+
     prompt = NGX_HTTP_LLM_COST_BYTES * (int64_t) charge->facts.outside
              + NGX_HTTP_LLM_COST_CONTEXT;
 
@@ -420,6 +425,35 @@ ngx_http_llm_cost_bound(ngx_http_llm_charge_t *charge)
     usage->completion = ngx_min(usage->completion, completion);
     usage->cached = ngx_min(usage->cached, usage->prompt);
     usage->total = ngx_min(usage->total, prompt + completion);
+}
+
+
+/*
+ * A stream that ends early may have the usage of its first events only, for
+ * instance 1 token in message_start: text beyond that usage counts by its size.
+ */
+
+static void
+ngx_http_llm_cost_running(ngx_http_llm_charge_t *charge, ngx_llm_usage_t *usage)
+{
+    int64_t  seen;
+
+    if (!charge->stream || ngx_llm_answer_complete(charge->answer)) {
+        return;
+    }
+
+    seen = ngx_http_llm_cost_estimate(charge)->completion;
+
+    if (seen <= 2 * usage->completion + NGX_HTTP_LLM_COST_RUNNING) {
+        return;
+    }
+
+    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, charge->request->connection->log, 0,
+                   "llm cost: incomplete stream, %L tokens by its usage, "
+                   "%L by its text", usage->completion, seen);
+
+    usage->completion = seen;
+    usage->total = ngx_max(usage->total, usage->prompt + seen);
 }
 
 
@@ -594,7 +628,7 @@ ngx_http_llm_cost_guess(ngx_http_llm_charge_t *charge, int64_t tokens)
     }
 
     return ngx_llm_price_estimate(price, charge->quota.prompt,
-                                  tokens - charge->quota.prompt, 0);
+                                  tokens - charge->quota.prompt, NULL);
 }
 
 

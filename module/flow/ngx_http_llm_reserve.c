@@ -1,7 +1,7 @@
 /*
- * The step of admission that charges: how much the request may need at most,
- * what that may cost, and the word of its quotas.  It may have to wait for
- * Redis, and then runs the phases again.
+ * The step of admission that reserves: estimates the tokens and the cost of the
+ * request and reserves them in its quotas.  If Redis has to reply first, the
+ * request is suspended and runs its phases again.
  */
 
 
@@ -11,7 +11,7 @@
 #include <ngx_http_llm_quota.h>
 
 
-/* how long a hold lasts whose request has no limit, and beyond the limit, ms */
+/* lifetime of a hold without a timeout, and its addition to a timeout, ms */
 #define NGX_HTTP_LLM_RESERVE_LONGEST  900000
 #define NGX_HTTP_LLM_RESERVE_GRACE    10000
 
@@ -20,6 +20,8 @@ static ngx_int_t ngx_http_llm_reserve_answer(ngx_http_llm_charge_t *charge,
     ngx_int_t rc);
 static ngx_int_t ngx_http_llm_reserve_need(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_need_t *need);
+static ngx_uint_t ngx_http_llm_reserve_media(ngx_http_llm_charge_t *charge,
+    ngx_http_llm_need_t *need);
 static ngx_int_t ngx_http_llm_reserve_price(ngx_http_request_t *r,
     ngx_http_llm_ctx_t *ctx, ngx_http_llm_need_t *need);
 static const ngx_llm_price_t *ngx_http_llm_reserve_dearest(
@@ -176,15 +178,21 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         need->declared = (declared && outputs == NULL);
     }
 
-    if (charge->parsed && charge->operation->api == &ngx_llm_api_images) {
+    if (charge->parsed && ngx_http_llm_reserve_media(charge, need)) {
 
         charge->quota.outputs = ngx_llm_learn_outputs(lmcf->learn, claim->key,
                                                       &charge->requested);
 
-        need->images = ngx_max(charge->facts.n, 1);
-        need->output = ngx_llm_estimate_images(charge->quota.outputs,
-                                               need->images);
+        need->output = ngx_llm_estimate_learned(charge->quota.outputs,
+                                                charge->facts.n,
+                                                need->output);
     }
+
+    ngx_log_debug5(NGX_LOG_DEBUG_HTTP, r->connection->log, 0,
+                   "llm reserve: prompt:%L output:%L images:%L seconds:%L "
+                   "characters:%L", need->prompt, need->output,
+                   need->units.images, need->units.seconds,
+                   need->units.characters);
 
     return ngx_http_llm_quota_limits(charge, NGX_LLM_QUOTA_COST)
            ? ngx_http_llm_reserve_price(r, ctx, need)
@@ -192,7 +200,49 @@ ngx_http_llm_reserve_need(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* under a budget nobody is asked whose price is not known */
+/*
+ * Sets the units and the output of a request whose answer is not text, or whose
+ * request is audio: the output until its model has taught another.  Returns 0
+ * for other operations.
+ */
+
+static ngx_uint_t
+ngx_http_llm_reserve_media(ngx_http_llm_charge_t *charge,
+    ngx_http_llm_need_t *need)
+{
+    ngx_llm_facts_t        *facts;
+    ngx_llm_price_units_t  *units;
+
+    facts = &charge->facts;
+    units = &need->units;
+
+    switch (ngx_http_llm_cost_kind(charge->operation)) {
+
+    case NGX_LLM_PRICE_FOR_IMAGES:
+        units->images = ngx_max(facts->n, 1);
+        need->output = units->images * NGX_LLM_ESTIMATE_IMAGE;
+        return 1;
+
+    case NGX_LLM_PRICE_FOR_SPEECH:
+        units->characters = (int64_t) (facts->counts[NGX_LLM_CLASS_PROSE]
+                                       + facts->counts[NGX_LLM_CLASS_PUNCT]
+                                       + facts->counts[NGX_LLM_CLASS_OTHER] / 2
+                                       + facts->counts[NGX_LLM_CLASS_CJK] / 3);
+        need->output = units->characters;
+        return 1;
+
+    case NGX_LLM_PRICE_FOR_TRANSCRIPT:
+        units->seconds = 1 + facts->media / NGX_LLM_ESTIMATE_SECOND;
+        need->output = units->seconds * NGX_LLM_ESTIMATE_SPOKEN;
+        return 1;
+
+    default:
+        return 0;
+    }
+}
+
+
+/* Selects the price; under a budget a target without a price is not used. */
 
 static ngx_int_t
 ngx_http_llm_reserve_price(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
@@ -282,7 +332,7 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
         }
 
         cost = ngx_llm_price_estimate(price, need->prompt, need->output,
-                                      need->images);
+                                      &need->units);
 
         if (cost > most) {
             most = cost;
@@ -294,7 +344,7 @@ ngx_http_llm_reserve_dearest(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx,
 }
 
 
-/* no request lives longer than its hold */
+/* Returns the lifetime of the hold, ms; the request ends before it. */
 
 static ngx_msec_t
 ngx_http_llm_reserve_lifetime(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
@@ -314,7 +364,7 @@ ngx_http_llm_reserve_lifetime(ngx_http_request_t *r, ngx_http_llm_ctx_t *ctx)
 }
 
 
-/* $request_id, and what tells this start of nginx from others */
+/* Sets the id of the hold: $request_id and the salt of this start of nginx. */
 
 static ngx_int_t
 ngx_http_llm_reserve_id(ngx_http_request_t *r, ngx_str_t *id)

@@ -424,7 +424,7 @@ static const row_t  documents[] = {
     { "embeddings",
       "{\"object\":\"list\",\"data\":[{\"embedding\":[0.1,-2e-3],\"index\":0}],"
       "\"usage\":{\"prompt_tokens\":8,\"total_tokens\":8}}",
-      "8/-1/8/-1/-1 content 1|o complete" },
+      "8/0/8/-1/-1 content 1|o complete" },
     { "an error", "{\"error\":{\"code\":503}}",
       "no usage - 1|oEO503 complete" },
     { "an error beside choices that are null",

@@ -505,7 +505,7 @@ units(void)
                tokens[i].claim);
     }
 
-    is_int(ngx_llm_price_estimate(&price, 1001, 10, 0), 1001 * 200000 + 20000,
+    is_int(ngx_llm_price_estimate(&price, 1001, 10, NULL), 1001 * 200000 + 20000,
            "an estimate above the threshold has its price");
 
     ngx_llm_price_init(&price);

@@ -65,20 +65,70 @@ static const case_t  cases[] = {
       "\"input_tokens_details\":{\"cached_tokens\":6},"
       "\"output_tokens_details\":{\"reasoning_tokens\":7}}",
       36, 87, 123, 6, -1, 7 },
+    { "a relay: Anthropic's names, and zeros under OpenAI's",
+      "{\"prompt_tokens\":0,\"completion_tokens\":0,\"input_tokens\":1000,"
+      "\"output_tokens\":5,\"cache_read_input_tokens\":500}",
+      1500, 5, 1505, 500, -1, -1 },
+    { "a total without room for the cache: cached tokens are in the prompt",
+      "{\"input_tokens\":1000,\"output_tokens\":5,\"total_tokens\":1005,"
+      "\"cache_read_input_tokens\":500}", 1000, 5, 1005, 500, -1, -1 },
+    { "cached and written tokens that exceed the prompt are beside it",
+      "{\"prompt_tokens\":100,\"completion_tokens\":5,"
+      "\"prompt_tokens_details\":{\"cached_tokens\":90,"
+      "\"cache_write_tokens\":90}}", 280, 5, 285, 90, 90, -1 },
+    { "no total: reasoning above the completion is beside it",
+      "{\"prompt_tokens\":100,\"completion_tokens\":10,"
+      "\"completion_tokens_details\":{\"reasoning_tokens\":290}}",
+      100, 10, 400, -1, -1, 290 },
+    { "no prompt: the total shows it",
+      "{\"completion_tokens\":10,\"total_tokens\":110}",
+      100, 10, 110, -1, -1, -1 },
+    { "no completion: the total shows it",
+      "{\"prompt_tokens\":100,\"completion_tokens\":null,"
+      "\"total_tokens\":110}", 100, 10, 110, -1, -1, -1 },
+    { "no completion: a total that equals the prompt has none",
+      "{\"prompt_tokens\":100,\"completion_tokens\":null,"
+      "\"total_tokens\":100}", 100, 0, 100, -1, -1, -1 },
     { "a value that is no count is left out",
       "{\"prompt_tokens\":9,\"completion_tokens\":\"4\",\"total_tokens\":13.5}",
       9, -1, 9, -1, -1, -1 }
 };
 
 
+/* message_start has the prompt, message_delta the output */
+
+static const char  stream[] =
+    "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{"
+    "\"type\":\"message\",\"content\":[],\"usage\":{\"input_tokens\":10,"
+    "\"cache_read_input_tokens\":80,\"output_tokens\":1}}}\n\n"
+    "event: ping\ndata: {\"type\":\"ping\"}\n\n"
+    "event: content_block_delta\ndata: {\"type\":\"content_block_delta\","
+    "\"delta\":{\"type\":\"text_delta\",\"text\":\"four\"}}\n\n"
+    "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{"
+    "\"stop_reason\":\"end_turn\"},\"usage\":{\"input_tokens\":0,"
+    "\"output_tokens\":30}}\n\n"
+    "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+
+
+/* the event of a text's end repeats the text */
+
+static const char  repeated[] =
+    "data: {\"type\":\"response.output_text.delta\",\"delta\":\"four\"}\n\n"
+    "data: {\"type\":\"response.output_text.delta\",\"delta\":\"more\"}\n\n"
+    "data: {\"type\":\"response.output_text.done\",\"text\":\"fourmore\"}\n\n";
+
+
 static void whole(const case_t *c, const char *format,
+    const ngx_llm_api_t *api);
+static void events(ngx_llm_answer_t *a, const char *text,
     const ngx_llm_api_t *api);
 
 
 int
 main(void)
 {
-    size_t  i;
+    size_t            i;
+    ngx_llm_answer_t  a;
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         whole(&cases[i], "{\"choices\":[{\"message\":{\"content\":\"x\"},"
@@ -89,7 +139,38 @@ main(void)
               &ngx_llm_api_chat);
     }
 
+    events(&a, stream, &ngx_llm_api_messages);
+
+    ok(a.usage.prompt == 90 && a.usage.cached == 80
+       && a.usage.completion == 30 && a.usage.total == 120,
+       "Messages: the usage of message_delta completes that of message_start");
+    ok(a.spoken == 1, "  events without output, as pings, are not counted");
+
+    events(&a, repeated, &ngx_llm_api_responses);
+
+    ok(ngx_llm_answer_text_bytes(&a) == 8,
+       "Responses: a text that its last event repeats counts once");
+
     return done_testing();
+}
+
+
+static void
+events(ngx_llm_answer_t *a, const char *text, const ngx_llm_api_t *api)
+{
+    u_char  *p, *last;
+    char     copy[2000];
+
+    strcpy(copy, text);
+
+    ngx_llm_answer_init(a, NGX_LLM_ANSWER_STREAM, api, 1);
+
+    p = (u_char *) copy;
+    last = p + strlen(copy);
+
+    while (p < last) {
+        (void) ngx_llm_answer_feed(a, &p, last);
+    }
 }
 
 

@@ -1,6 +1,6 @@
 /*
- * Estimates of tokens: what the classes of a prompt's bytes say, corrected by
- * what answers have said of prompts before.
+ * Estimates of tokens by the classes of the bytes of a prompt, corrected by the
+ * usage of earlier answers.
  */
 
 
@@ -10,14 +10,13 @@
 #define NGX_LLM_ESTIMATE_ONE     1024    /* token per byte, fixed point */
 #define NGX_LLM_ESTIMATE_BASE    8       /* tokens of any request */
 #define NGX_LLM_ESTIMATE_OUTSIDE 4       /* bytes of structure per token */
-#define NGX_LLM_ESTIMATE_BYTES   4       /* bytes per token, nothing known */
-#define NGX_LLM_ESTIMATE_FORM    64      /* the same of files */
-#define NGX_LLM_ESTIMATE_IMAGE   1056    /* tokens of a picture, unknown */
-#define NGX_LLM_ESTIMATE_ENOUGH  8       /* samples that are believed */
-#define NGX_LLM_ESTIMATE_OFTEN   32      /* samples, each worked out */
-#define NGX_LLM_ESTIMATE_NEWS    16      /* samples between, then */
+#define NGX_LLM_ESTIMATE_BYTES   4       /* bytes per token without facts */
+#define NGX_LLM_ESTIMATE_FORM    64      /* the same for a form */
+#define NGX_LLM_ESTIMATE_ENOUGH  8       /* samples before their first use */
+#define NGX_LLM_ESTIMATE_OFTEN   32      /* samples; above, percentiles are */
+#define NGX_LLM_ESTIMATE_NEWS    16      /* computed once in so many samples */
 #define NGX_LLM_ESTIMATE_FADE    256     /* samples before they are halved */
-#define NGX_LLM_ESTIMATE_TEXT    16      /* bytes that teach something */
+#define NGX_LLM_ESTIMATE_TEXT    16      /* bytes at least of a sample */
 
 /* steps to a doubling, and where they begin */
 #define NGX_LLM_RATIO_STEPS      16
@@ -30,7 +29,7 @@ typedef struct {
     int64_t  least;                  /* where the first step begins */
     int64_t  steps;                  /* to a doubling */
     int64_t  stride;                 /* 48ths of a doubling in one */
-    int64_t  high;                   /* percent that are not more */
+    int64_t  high;                   /* the percentile that is reserved */
 } ngx_llm_scale_t;
 
 
@@ -64,10 +63,10 @@ static const ngx_llm_scale_t  ngx_llm_estimate_outputs = {
 
 
 /*
- * Before anything is learned: what is usual, and what is rarely exceeded.  By
+ * Ratios before the first samples: the median and the reserved percentile.  By
  * class: English words of 4.5 characters; code and JSON; Cyrillic and accents,
  * two bytes each; a character of CJK, three bytes, is about a token.  The last
- * is the most that is believed: a token per byte of text, four per character.
+ * column limits learned ratios: a token per byte, four per character.
  */
 
 static const struct {
@@ -112,7 +111,7 @@ ngx_llm_estimate_rest(const ngx_llm_facts_t *facts)
 }
 
 
-/* bytes are of a body that is in memory: no sum overflows */
+/* The sums cannot overflow, since the body is in memory. */
 
 static int64_t
 ngx_llm_estimate_text(const ngx_llm_ratios_t *own,
@@ -207,17 +206,18 @@ ngx_llm_estimate_output(const ngx_llm_outputs_t *outputs,
 
 
 int64_t
-ngx_llm_estimate_images(const ngx_llm_outputs_t *outputs, int64_t n)
+ngx_llm_estimate_learned(const ngx_llm_outputs_t *outputs, int64_t n,
+    int64_t tokens)
 {
-    int64_t  tokens;
+    int64_t  usual;
 
-    tokens = outputs ? outputs->output.high / NGX_LLM_OUTPUT_LEAST : 0;
+    usual = outputs->output.high / NGX_LLM_OUTPUT_LEAST;
 
-    if (tokens == 0) {
-        tokens = NGX_LLM_ESTIMATE_IMAGE;
+    if (usual) {
+        tokens = ngx_max(n, 1) * usual;
     }
 
-    return ngx_min(n * tokens, NGX_LLM_ESTIMATE_MAX);
+    return ngx_min(tokens, NGX_LLM_ESTIMATE_MAX);
 }
 
 
@@ -238,8 +238,8 @@ ngx_llm_estimate_seen(uint64_t bytes, ngx_uint_t events)
 
 
 /*
- * The difference between what is usual and what it was is the fault of all
- * classes alike; one with a small part in it learns nothing.
+ * Divides the error of the estimate among the classes by their tokens.  A class
+ * with less than a fifth of the tokens takes no sample.
  */
 
 void
@@ -304,7 +304,7 @@ ngx_llm_estimate_learn_output(ngx_llm_outputs_t *outputs, ngx_int_t n,
 }
 
 
-/* what is asked for each time is worked out once in a few samples */
+/* Adds a sample; the percentiles are computed once in a few samples. */
 
 static void
 ngx_llm_estimate_sample(ngx_llm_histogram16_t *h, const ngx_llm_scale_t *scale,
@@ -368,8 +368,8 @@ ngx_llm_estimate_step(const ngx_llm_scale_t *scale, int64_t value)
 
 
 /*
- * Other workers count meanwhile, halve what there is, or have given the row
- * away: what is read twice may not add up.
+ * Computes the percentiles from a copy: other workers may add samples, halve
+ * the counts or clear the row at the same time.
  */
 
 static void
@@ -394,7 +394,7 @@ ngx_llm_estimate_percentiles(ngx_llm_histogram16_t *h,
 }
 
 
-/* between the edges of a step it is a line; 0: nothing is left */
+/* Interpolates within a step; returns 0 if there are no samples. */
 
 static int64_t
 ngx_llm_estimate_percentile(const uint16_t *steps, int64_t sum,

@@ -21,6 +21,8 @@ typedef struct {                     /* a sum of products */
 
 static ngx_uint_t ngx_llm_price_cost_tokens(ngx_llm_price_sum_t *sum,
     const ngx_llm_usage_t *usage);
+static int64_t ngx_llm_price_cost_units(const ngx_llm_price_t *price,
+    int64_t prompt, int64_t completion, const ngx_llm_price_units_t *units);
 static void ngx_llm_price_cost_prompt(ngx_llm_price_sum_t *sum,
     const ngx_llm_usage_t *usage);
 static void ngx_llm_price_cost_completion(ngx_llm_price_sum_t *sum,
@@ -364,20 +366,12 @@ ngx_llm_price_cost_part(int64_t tokens, int64_t most)
 
 int64_t
 ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
-    int64_t completion, int64_t images)
+    int64_t completion, const ngx_llm_price_units_t *units)
 {
-    ngx_llm_usage_t      usage;
     ngx_llm_price_sum_t  sum;
 
-    if (images) {
-        memset(&usage, 0xff, sizeof(ngx_llm_usage_t));
-
-        usage.prompt = prompt;
-        usage.completion = completion;
-        usage.total = prompt + completion;
-        usage.images = images;
-
-        return ngx_llm_price_cost(price, &usage);
+    if (units && (units->images || units->seconds || units->characters)) {
+        return ngx_llm_price_cost_units(price, prompt, completion, units);
     }
 
     ngx_memzero(&sum, sizeof(ngx_llm_price_sum_t));
@@ -395,4 +389,33 @@ ngx_llm_price_estimate(const ngx_llm_price_t *price, int64_t prompt,
                                                NGX_LLM_PRICE_AUDIO_OUT));
 
     return ngx_llm_price_cost_total(&sum);
+}
+
+
+static int64_t
+ngx_llm_price_cost_units(const ngx_llm_price_t *price, int64_t prompt,
+    int64_t completion, const ngx_llm_price_units_t *units)
+{
+    int64_t          cost;
+    ngx_llm_usage_t  usage;
+
+    memset(&usage, 0xff, sizeof(ngx_llm_usage_t));
+
+    usage.prompt = prompt;
+    usage.completion = completion;
+    usage.total = prompt + completion;
+    usage.images = units->images ? units->images : -1;
+
+    cost = ngx_llm_price_cost(price, &usage);
+
+    if (units->seconds || units->characters) {
+        memset(&usage, 0xff, sizeof(ngx_llm_usage_t));
+
+        usage.seconds = units->seconds;
+        usage.characters = units->characters;
+
+        cost = ngx_max(cost, ngx_llm_price_cost(price, &usage));
+    }
+
+    return cost;
 }

@@ -583,6 +583,7 @@ ngx_llm_answer_commit(ngx_llm_answer_t *a)
     a->beyond |= d->beyond;
     a->finished = (a->seen != 0 && a->seen == a->ended && !a->beyond);
 
+    a->spoken += (d->output || (d->seen_members & NGX_LLM_SEEN_DELTA));
     a->content |= d->content;
     a->output = ngx_llm_members_sum(a->output, d->output);
     d->output = 0;

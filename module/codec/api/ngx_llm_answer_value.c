@@ -21,6 +21,11 @@ static void ngx_llm_answer_remember(ngx_llm_answer_t *a, u_char *p,
     u_char *last);
 static void ngx_llm_answer_token(ngx_llm_answer_t *a);
 static void ngx_llm_answer_read_usage(ngx_llm_answer_t *a);
+static void ngx_llm_answer_merge_usage(ngx_llm_answer_t *a);
+static void ngx_llm_answer_merge(ngx_llm_answer_t *a, ngx_uint_t slot,
+    int64_t earlier);
+static void ngx_llm_answer_complete_usage(ngx_llm_answer_t *a,
+    ngx_llm_usage_t *usage);
 static void ngx_llm_answer_read_choices(ngx_llm_answer_t *a);
 static void ngx_llm_answer_read_choice(ngx_llm_answer_t *a);
 static void ngx_llm_answer_read_content(ngx_llm_answer_t *a);
@@ -59,6 +64,14 @@ ngx_llm_members_value(ngx_llm_reader_t *pl, u_char *p)
 
     case ngx_llm_members_inner_usage:
         ngx_llm_answer_read_usage(a);
+        break;
+
+    case ngx_llm_members_start_usage:
+
+        if (a->api == &ngx_llm_api_messages) {
+            ngx_llm_answer_read_usage(a);
+        }
+
         break;
 
     case ngx_llm_members_choices:
@@ -239,22 +252,80 @@ ngx_llm_answer_read_usage(ngx_llm_answer_t *a)
         return;
     }
 
+    if (a->api == &ngx_llm_api_messages && a->usage_seen) {
+        ngx_llm_answer_merge_usage(a);
+    }
+
     if (ngx_llm_usage_normalise(&usage, a->tokens) != NGX_OK) {
         d->usage_bad |= d->tokens_bad;
         return;
     }
 
+    ngx_llm_answer_complete_usage(a, &usage);
+
     d->usage_bad = 0;
     d->usage_given = 1;
     a->pending = usage;
+}
 
-    /* embeddings and rerank of some providers have a total only */
 
-    if (usage.prompt < 0 && usage.completion < 0
-        && a->api != &ngx_llm_api_chat && a->api != &ngx_llm_api_completions
-        && a->api != &ngx_llm_api_responses)
+/*
+ * Adds the counts of message_start to those of message_delta, which may have
+ * the output only, or zeros.
+ */
+
+static void
+ngx_llm_answer_merge_usage(ngx_llm_answer_t *a)
+{
+    int64_t  input;
+
+    input = a->usage.prompt - ngx_max(a->usage.cached, 0)
+            - ngx_max(a->usage.cache_write, 0);
+
+    ngx_llm_answer_merge(a, ngx_llm_members_input, input);
+    ngx_llm_answer_merge(a, ngx_llm_members_cache_read, a->usage.cached);
+    ngx_llm_answer_merge(a, ngx_llm_members_cache_creation,
+                         a->usage.cache_write);
+    ngx_llm_answer_merge(a, ngx_llm_members_cache_write_1h,
+                         a->usage.cache_write_1h);
+    ngx_llm_answer_merge(a, ngx_llm_members_completion, a->usage.completion);
+}
+
+
+static void
+ngx_llm_answer_merge(ngx_llm_answer_t *a, ngx_uint_t slot, int64_t earlier)
+{
+    if (a->tokens[slot] <= 0 && earlier >= 0) {
+        a->tokens[slot] = earlier;
+    }
+}
+
+
+/*
+ * Takes the member that is missing from the total.  Embeddings and rerank of
+ * some providers have a total only, and no completion; a total of
+ * generated text is divided by the estimate of the prompt.
+ */
+
+static void
+ngx_llm_answer_complete_usage(ngx_llm_answer_t *a, ngx_llm_usage_t *usage)
+{
+    int64_t  total;
+
+    total = a->tokens[ngx_llm_members_total];
+
+    if (a->api == &ngx_llm_api_chat || a->api == &ngx_llm_api_completions
+        || a->api == &ngx_llm_api_responses || a->api == &ngx_llm_api_messages)
     {
-        a->pending.prompt = usage.total;
+        if (usage->completion < 0 && usage->prompt >= 0
+            && total >= usage->prompt
+            && (total > usage->prompt || !a->draft.tokens_bad))
+        {
+            usage->completion = total - usage->prompt;
+        }
+
+    } else if (usage->prompt < 0 && usage->completion < 0) {
+        usage->prompt = usage->total;
     }
 }
 
@@ -388,7 +459,12 @@ ngx_llm_answer_read_content(ngx_llm_answer_t *a)
         return;
     }
 
-    if (pl->slot <= ngx_llm_members_piece) {
+    /* the last event of a text repeats all of it */
+
+    if (pl->slot <= ngx_llm_members_piece
+        && (pl->slot != ngx_llm_members_text || a->output == 0
+            || a->kind == NGX_LLM_ANSWER_JSON))
+    {
         d->output = ngx_llm_members_sum(d->output, pl->length);
     }
 

@@ -58,7 +58,7 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
         ngx_llm_members_twin(14, "detail", complaint, any),
         ngx_llm_members_key(15, "choices", choices, choices),
         ngx_llm_members_twin(16, "results", results, any),
-        ngx_llm_members_twin(17, "message", root_message, none),
+        ngx_llm_members_twin(17, "message", root_message, start),
         ngx_llm_members_twin(18, "content", content, any),
         ngx_llm_members_key(19, "response", none, response),
         ngx_llm_members_twin(20, "b64_json", content, none),
@@ -114,6 +114,12 @@ const ngx_llm_reader_node_t  ngx_llm_members_nodes[] = {
     ngx_llm_members_node(creation) = {
         ngx_llm_members_key(1, "ephemeral_1h_input_tokens", cache_write_1h,
                             none)
+    },
+
+    /* the message of message_start */
+
+    ngx_llm_members_node(start) = {
+        ngx_llm_members_key(1, "usage", start_usage, usage)
     },
 
     ngx_llm_members_node(groq) = {

@@ -33,6 +33,7 @@ enum {
     ngx_llm_members_tier,
     ngx_llm_members_usage,
     ngx_llm_members_inner_usage,
+    ngx_llm_members_start_usage,     /* of the messages api */
     ngx_llm_members_choices,
     ngx_llm_members_choice,
     ngx_llm_members_index,
@@ -69,6 +70,7 @@ enum {
     ngx_llm_members_details_node,
     ngx_llm_members_out_details_node,
     ngx_llm_members_creation_node,
+    ngx_llm_members_start_node,
     ngx_llm_members_groq_node,
     ngx_llm_members_response_node,
     ngx_llm_members_choices_node,
@@ -100,7 +102,6 @@ ngx_llm_members_sum(uint32_t a, uint32_t b)
 /* by node, for ngx_llm_reader_init() */
 extern const ngx_llm_reader_node_t  ngx_llm_members_nodes[];
 
-
 /* the handler of ngx_llm_reader_t: notes a value in the draft of the event */
 void ngx_llm_members_value(ngx_llm_reader_t *pl, u_char *p);
 
@@ -112,7 +113,6 @@ ngx_int_t ngx_llm_members_amount(const ngx_str_t *value, int64_t *nano);
 
 /* digits only, below 2^53, or -1 */
 int64_t ngx_llm_members_integer(const ngx_str_t *value);
-
 /* as the clients' languages see it; an object or array is judged at its end */
 ngx_uint_t ngx_llm_members_truthy(const ngx_llm_reader_t *pl);
 

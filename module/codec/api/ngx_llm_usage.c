@@ -11,6 +11,8 @@
 
 
 static void ngx_llm_usage_prompt(ngx_llm_usage_t *usage, const int64_t *tokens);
+static ngx_uint_t ngx_llm_usage_beside(const ngx_llm_usage_t *usage,
+    const int64_t *tokens);
 static void ngx_llm_usage_total(ngx_llm_usage_t *usage);
 
 
@@ -50,15 +52,13 @@ ngx_llm_usage_normalise(ngx_llm_usage_t *usage, const int64_t *tokens)
 /*
  * OpenAI counts cached tokens as a part of the prompt.  Anthropic's
  * input_tokens has neither cache_read_input_tokens nor
- * cache_creation_input_tokens; a number of cached tokens above the prompt
- * shows the same way of counting under other names, as of xAI.
+ * cache_creation_input_tokens; xAI counts like that under OpenAI's names.
  */
 
 static void
 ngx_llm_usage_prompt(ngx_llm_usage_t *usage, const int64_t *tokens)
 {
-    int64_t     read, creation, input;
-    ngx_uint_t  beside;
+    int64_t  read, creation, input;
 
     read = tokens[ngx_llm_members_cache_read];
     creation = tokens[ngx_llm_members_cache_creation];
@@ -72,27 +72,68 @@ ngx_llm_usage_prompt(ngx_llm_usage_t *usage, const int64_t *tokens)
         return;
     }
 
-    beside = (tokens[ngx_llm_members_prompt] < 0
-              && tokens[ngx_llm_members_cached] < 0
-              && (read > 0 || creation > 0))
-             || usage->cached > usage->prompt;
-
-    if (beside) {
+    if (ngx_llm_usage_beside(usage, tokens)) {
         usage->prompt += ngx_llm_usage_given(usage->cached)
                          + ngx_llm_usage_given(usage->cache_write);
     }
 }
 
 
-/* Tokens of a total beyond prompt and completion are reasoning. */
+/*
+ * Returns 1 if the prompt is without the tokens of the cache: they are more
+ * than the prompt, or they stand under Anthropic's names only and the total, if
+ * it is given, has room for all.
+ */
+
+static ngx_uint_t
+ngx_llm_usage_beside(const ngx_llm_usage_t *usage, const int64_t *tokens)
+{
+    int64_t  cache;
+
+    cache = ngx_llm_usage_given(usage->cached)
+            + ngx_llm_usage_given(usage->cache_write);
+
+    if (cache > usage->prompt) {
+        return 1;
+    }
+
+    /* relays send the names of both families, with zeros in one of them */
+
+    return cache > 0
+           && tokens[ngx_llm_members_prompt] <= 0
+           && tokens[ngx_llm_members_cached] <= 0
+           && tokens[ngx_llm_members_cache_write] <= 0
+           && (usage->total < 0
+               || usage->total >= usage->prompt + cache
+                                  + ngx_llm_usage_given(usage->completion));
+}
+
+
+/*
+ * Tokens of a total beyond prompt and completion are reasoning.  Without a
+ * total, reasoning that exceeds the completion cannot be a part of it.
+ */
 
 static void
 ngx_llm_usage_total(ngx_llm_usage_t *usage)
 {
     int64_t  sum;
 
+    if (usage->prompt < 0 && usage->completion >= 0
+        && usage->total >= usage->completion)
+    {
+        usage->prompt = usage->total - usage->completion;
+        return;
+    }
+
     sum = ngx_llm_usage_given(usage->prompt)
           + ngx_llm_usage_given(usage->completion);
+
+    if (usage->total < 0 && usage->completion >= 0
+        && usage->reasoning > usage->completion)
+    {
+        usage->total = sum + usage->reasoning;
+    }
 
     if (usage->total <= sum) {
         usage->total = sum;

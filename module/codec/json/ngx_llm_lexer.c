@@ -207,7 +207,11 @@ ngx_llm_lexer_text(ngx_llm_lexer_t *w, const u_char *p)
 
     len = end - p - 2;
 
-    if (len >= NGX_LLM_MEDIA_LEAST) {
+    if (len >= NGX_LLM_MEDIA_LEAST
+        && w->string.counts[NGX_LLM_CLASS_OTHER] == counts[NGX_LLM_CLASS_OTHER]
+        && w->string.counts[NGX_LLM_CLASS_CJK] == counts[NGX_LLM_CLASS_CJK]
+        && ngx_llm_media_encoded(p + 1, len))
+    {
         ngx_memcpy(w->string.counts, counts, sizeof(counts));
 
         w->media += len;

@@ -2,8 +2,8 @@
  * ngx_llm_media.c: media in the strings of a request body.
  *
  * The bytes of a picture or of a recording are not text, so that they must not
- * be estimated as text.  Used by the lexer for each string value; a string is
- * looked at no further than its first byte that is not base64.
+ * be estimated as text.  Called by the lexer for each string value; only a long
+ * string that starts as media is read further than its first bytes.
  */
 
 #include "../ngx_llm_media.h"
@@ -55,6 +55,14 @@ ngx_llm_media_is(const u_char *p, const u_char *end)
 }
 
 
+ngx_uint_t
+ngx_llm_media_encoded(const u_char *p, size_t len)
+{
+    return memchr(p + NGX_LLM_MEDIA_PROBE, ' ', len - NGX_LLM_MEDIA_PROBE)
+           == NULL;
+}
+
+
 int64_t
 ngx_llm_media_tokens(const u_char *p, size_t len, const u_char *key,
     size_t key_len)
@@ -63,11 +71,17 @@ ngx_llm_media_tokens(const u_char *p, size_t len, const u_char *key,
 
     decoded = (int64_t) (len / 4 * 3);
 
-    if (ngx_llm_media_begins(p, len, "data:image/")) {
+    /* PHP's json_encode() writes a slash with an escape */
+
+    if (ngx_llm_media_begins(p, len, "data:image/")
+        || ngx_llm_media_begins(p, len, "data:image\\/"))
+    {
         return NGX_LLM_MEDIA_PICTURE;
     }
 
-    if (ngx_llm_media_begins(p, len, "data:audio/")) {
+    if (ngx_llm_media_begins(p, len, "data:audio/")
+        || ngx_llm_media_begins(p, len, "data:audio\\/"))
+    {
         return 1 + decoded / NGX_LLM_MEDIA_AUDIO;
     }
 

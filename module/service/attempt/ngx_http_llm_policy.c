@@ -251,7 +251,7 @@ ngx_http_llm_policy_price(ngx_http_llm_ctx_t *ctx,
         return (uint64_t) NGX_LLM_PRICE_UNKNOWN;
     }
 
-    return ngx_llm_price_estimate(price, prompt, output, 0);
+    return ngx_llm_price_estimate(price, prompt, output, NULL);
 }
 
 

@@ -22,7 +22,7 @@ static ngx_int_t ngx_http_llm_quota_fits(ngx_http_request_t *r,
 static int64_t ngx_http_llm_quota_capacity(ngx_llm_reserve_t *res,
     ngx_llm_quota_limit_e limit);
 static int64_t ngx_http_llm_quota_cost(const ngx_llm_price_t *price,
-    int64_t prompt, int64_t output, int64_t images);
+    int64_t prompt, int64_t output, const ngx_llm_price_units_t *units);
 static ngx_int_t ngx_http_llm_quota_too_large(ngx_http_request_t *r,
     ngx_http_llm_charge_t *charge, const char *what, int64_t capacity);
 static void ngx_http_llm_quota_answered(void *data);
@@ -280,8 +280,8 @@ ngx_http_llm_quota_fits(ngx_http_request_t *r, ngx_http_llm_charge_t *charge,
 
     capacity = ngx_http_llm_quota_capacity(res, NGX_LLM_QUOTA_COST);
     cost = ngx_http_llm_quota_cost(need->price, need->prompt,
-                                   tokens - need->prompt, need->images);
-    prompt = ngx_http_llm_quota_cost(need->price, need->prompt, 0, 0);
+                                   tokens - need->prompt, &need->units);
+    prompt = ngx_http_llm_quota_cost(need->price, need->prompt, 0, NULL);
 
     if (cost > capacity) {
 
@@ -330,7 +330,7 @@ ngx_http_llm_quota_capacity(ngx_llm_reserve_t *res,
 
 static int64_t
 ngx_http_llm_quota_cost(const ngx_llm_price_t *price, int64_t prompt,
-    int64_t output, int64_t images)
+    int64_t output, const ngx_llm_price_units_t *units)
 {
     int64_t  cost;
 
@@ -338,7 +338,7 @@ ngx_http_llm_quota_cost(const ngx_llm_price_t *price, int64_t prompt,
         return 0;
     }
 
-    cost = ngx_llm_price_estimate(price, prompt, output, images);
+    cost = ngx_llm_price_estimate(price, prompt, output, units);
 
     return cost == NGX_LLM_PRICE_UNKNOWN ? 0
                                          : ngx_min(cost, NGX_LLM_BUCKET_MAX);
